@@ -1,0 +1,129 @@
+"""What was found, handed on: to XCom as a list, to S3 as a dataset, and the summary that goes with either."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+from airflow_provider_healthimaging.criteria import filter_attributes, parse_criteria
+from airflow_provider_healthimaging.exceptions import TooManyImageSetsError
+from airflow_provider_healthimaging.image_set import chosen_tags, to_record
+from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
+from airflow_provider_healthimaging.match import parse_match
+from airflow_provider_healthimaging.s3_dataset import S3Dataset
+from airflow_provider_healthimaging.scan import ScanStats
+
+if TYPE_CHECKING:
+    from airflow_provider_healthimaging.image_set import Record
+    from airflow_provider_healthimaging.run_window import OwnedWindow
+
+
+def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, int]:
+    """Search for ``task``, and hand on what is found as its arguments say.
+
+    :param task: an :class:`~airflow_provider_healthimaging.search_task.ImageSetSearchTask`, rendered.
+    :param owned: the window to search, or ``None`` for the criteria alone.
+    :return: the task's result (records, batches of them, or the dataset's summary), and how many were found.
+    """
+    window = owned.window if owned else None
+    stats = ScanStats()
+    started = time.monotonic()
+    found = task.hook.search_image_sets(
+        task.datastore_id,
+        window=window,
+        time_field=task.time_field,
+        search_criteria=task.search_criteria.value,
+        match=task.match.value,
+        pagination_config=task.pagination_config,
+        stats=stats,
+    )
+    HealthImagingDatastoreLink.persist(
+        context,
+        task,
+        region_name=task.hook.conn_region_name,
+        aws_partition=task.hook.conn_partition,
+        datastore_id=task.datastore_id,
+    )
+    tags = chosen_tags(task.dicom_tags)
+    _tell_search(task, owned, tags)
+    records = (to_record(each, task.datastore_id, tags) for each in found)
+    about = {
+        "datastore_id": task.datastore_id,
+        "time_field": task.time_field,
+        "window": window.to_dict() if window else None,
+    }
+    result = _to_s3(task, records, owned, about) if task.s3_uri else _to_xcom(task, records)
+    summary = {
+        **about,
+        "rule": owned.rule if owned else None,
+        "image_sets": stats.image_sets,
+        "pages": stats.pages,
+        "calls": stats.calls,
+        "seconds": round(time.monotonic() - started, 3),
+        "output": result["s3_uri"] if task.s3_uri else "xcom",
+    }
+    _push(task, context, summary, stats)
+    task.log.info(
+        "Found %s image sets in %s pages (%s calls, %s s); handed on through %s.",
+        *(summary[key] for key in ("image_sets", "pages", "calls", "seconds", "output")),
+    )
+    return result, stats.image_sets
+
+
+def _tell_search(task: Any, owned: OwnedWindow | None, tags: tuple[str, ...]) -> None:
+    """Log what is searched: attributes, never values."""
+    if owned:
+        task.log.info("Window [%s, %s), by %s.", *owned.window.to_dict().values(), owned.rule)
+    filters = filter_attributes(parse_criteria(task.search_criteria.value))
+    task.log.info(
+        "Searching data store %s by %s; filters on %s; match on %s.",
+        task.datastore_id,
+        task.time_field or "its criteria alone",
+        ", ".join(filters) or "nothing",
+        ", ".join(parse_match(task.match.value)) or "nothing",
+    )
+    if tags:
+        task.log.info(
+            "DICOM tags asked for, which may be patient data, will be kept in %s: %s.",
+            task.s3_uri or "XCom, where Airflow's database, UI and REST API show them",
+            ", ".join(tags),
+        )
+
+
+def _to_xcom(task: Any, records: Iterator[Record]) -> list[Any]:
+    most = task.max_xcom_items
+    kept = list(itertools.islice(records, most))
+    if next(records, None) is not None:
+        raise TooManyImageSetsError(
+            f"More than max_xcom_items={most} image sets were found, and XCom is not made for that. Give s3_uri to "
+            "write them to S3, search a shorter window, or raise max_xcom_items (mapped tasks: at most "
+            "[core] max_map_length, 1024 unless raised)."
+        )
+    size = task.batch_size
+    return kept if size is None else [kept[i : i + size] for i in range(0, len(kept), size)]
+
+
+def _to_s3(
+    task: Any, records: Iterator[Record], owned: OwnedWindow | None, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    hook = S3Hook(
+        aws_conn_id=task.s3_conn_id or task.aws_conn_id,
+        extra_args=task.s3_extra_args,
+        verify=task.verify,
+    )
+    dataset = S3Dataset(hook, task.s3_uri, owned.window if owned else None, task.rows_per_file)
+    return dataset.write(records, about)
+
+
+def _push(task: Any, context: Any, summary: dict[str, Any], stats: ScanStats) -> None:
+    for outlet in task.outlets:
+        context["outlet_events"][outlet].extra = dict(summary)
+    if not task.do_xcom_push:
+        return
+    context["ti"].xcom_push(key="summary", value=summary)
+    if task.pagination_config:
+        context["ti"].xcom_push(key="next_token", value=stats.next_token)

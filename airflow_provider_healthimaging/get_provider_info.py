@@ -1,0 +1,29 @@
+"""What Airflow shows of this provider; read through the entry point ``apache_airflow_provider``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's description, in the form of Airflow's ``provider_info.schema.json``."""
+    from airflow_provider_healthimaging import __version__
+
+    integration = "AWS HealthImaging"
+    package = "airflow_provider_healthimaging"
+    return {
+        "package-name": "airflow-provider-healthimaging",
+        "name": integration,
+        "description": "Finds the image sets that arrived in an AWS HealthImaging data store, each exactly once.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": integration,
+                "external-doc-url": "https://docs.aws.amazon.com/healthimaging/",
+                "tags": ["aws"],
+            }
+        ],
+        "hooks": [{"integration-name": integration, "python-modules": [f"{package}.hooks.healthimaging"]}],
+        "operators": [{"integration-name": integration, "python-modules": [f"{package}.operators.healthimaging"]}],
+        "extra-links": [f"{package}.links.healthimaging.HealthImagingDatastoreLink"],
+    }

@@ -1,0 +1,216 @@
+"""The hook: every call that this package makes to AWS HealthImaging goes through it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_provider_healthimaging.client_config import (
+    merged_config,
+    read_cut_pages_again,
+    use_endpoint_as_given,
+    utc_timestamp,
+)
+from airflow_provider_healthimaging.criteria import (
+    MAX_PAGE_SIZE,
+    Criteria,
+    check_datastore_id,
+    check_pagination_config,
+    check_time_field,
+    combine,
+    parse_criteria,
+)
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.match import compile_match
+from airflow_provider_healthimaging.scan import Page, ScanStats, scan
+from airflow_provider_healthimaging.service_errors import explained
+
+if TYPE_CHECKING:
+    from airflow_provider_healthimaging.image_set import Summary
+    from airflow_provider_healthimaging.window import TimeWindow
+
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far this machine's clock may be off the service's."""
+
+PROGRESS_EVERY = 10.0
+"""Seconds between two lines of progress in the log."""
+
+
+class HealthImagingHook(AwsBaseHook):
+    """Interact with AWS HealthImaging.
+
+    Retries are botocore's, in standard mode with up to ten attempts, merged with the ``config_kwargs`` of the
+    connection and with ``config``. Timestamps come in UTC. A custom endpoint is used as it is given, without the
+    ``runtime-`` prefix, unless ``inject_host_prefix`` says otherwise.
+
+    Additional arguments (such as ``aws_conn_id`` or ``region_name``) are passed to
+    :class:`~airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Create the hook; the client is made at the first call."""
+        kwargs["client_type"] = "medical-imaging"
+        super().__init__(*args, **kwargs)
+
+    def paginate_image_sets(
+        self,
+        datastore_id: str,
+        search_criteria: Any = None,
+        pagination_config: Any = None,
+    ) -> Any:
+        """Return botocore's page iterator over SearchImageSets.
+
+        It is boto3's own: iterate over pages, ``build_full_result()``, ``resume_token`` to go on from. Errors while
+        reading are botocore's own too.
+
+        :param datastore_id: 32 characters of 0-9 and a-z.
+        :param search_criteria: AWS's ``searchCriteria``, or its JSON text.
+        :param pagination_config: ``MaxItems``, ``PageSize`` (1 to 50), ``StartingToken``.
+        :raises InvalidArgumentError: for anything the service would refuse, before the first call.
+        """
+        return self._page_iterator(
+            check_datastore_id(datastore_id),
+            parse_criteria(search_criteria),
+            check_pagination_config(pagination_config),
+        )
+
+    def search_image_sets(
+        self,
+        datastore_id: str,
+        *,
+        window: TimeWindow | None = None,
+        time_field: str | None = "createdAt",
+        search_criteria: Any = None,
+        match: Any = None,
+        max_workers: int = 1,
+        pagination_config: Any = None,
+        stats: ScanStats | None = None,
+    ) -> Iterator[Summary]:
+        """Iterate over the image sets in a window: exactly those, each once, oldest first.
+
+        :param window: ``[start, end)``; ``None`` searches by the criteria alone.
+        :param time_field: the timestamp that the window is about: ``"createdAt"``, ``"updatedAt"``, or ``None``
+            for no window.
+        :param search_criteria: AWS's ``searchCriteria``; beside a window it may have one filter, not on time.
+        :param match: what each hit must have, as ``{"DICOMSeriesModality": ["CT", "MR"]}``.
+        :param max_workers: the most readers at a time; this version reads with one.
+        :param pagination_config: as boto3's; counts rows as the service gives them, before ``match``.
+        :param stats: kept up to date while reading; ``next_token`` in it is where ``MaxItems`` cut the result off.
+        :return: an iterator of summaries shaped as boto3 gives them, timestamps in UTC.
+        :raises InvalidArgumentError: for bad arguments, when called.
+        :raises HealthImagingError: while iterating; see :mod:`airflow_provider_healthimaging.exceptions`.
+        """
+        check_datastore_id(datastore_id)
+        check_time_field(time_field)
+        if max_workers < 1:
+            raise InvalidArgumentError(f"max_workers={max_workers!r} must be 1 or more.")
+        if window is not None and time_field is None:
+            raise InvalidArgumentError("A window needs a time_field: 'createdAt' or 'updatedAt'.")
+        criteria = combine(parse_criteria(search_criteria), window, time_field)
+        config = {"PageSize": MAX_PAGE_SIZE, **check_pagination_config(pagination_config)}
+        stats = stats or ScanStats()
+        pages = self._pages(datastore_id, self._page_iterator(datastore_id, criteria, config), stats)
+        return scan(
+            self._with_progress(pages, window, stats),
+            order=criteria["sort"]["sortField"],
+            window=window,
+            match=compile_match(match),
+            moving=time_field != "createdAt" and (window is None or window.end > datetime.now(UTC) - CLOCK_SKEW),
+            stats=stats,
+        )
+
+    def count_image_sets(
+        self,
+        datastore_id: str,
+        *,
+        window: TimeWindow | None = None,
+        time_field: str | None = "createdAt",
+        search_criteria: Any = None,
+        match: Any = None,
+        at_least: int = 1,
+    ) -> int:
+        """Count the image sets that :meth:`search_image_sets` would give, with the fewest calls.
+
+        :param at_least: stop reading once so many are found; the count is then at least this and not complete.
+        :return: the number found, exact where it is below ``at_least``.
+        """
+        if at_least < 1:
+            raise InvalidArgumentError(f"at_least={at_least!r} must be 1 or more.")
+        found = self.search_image_sets(
+            datastore_id,
+            window=window,
+            time_field=time_field,
+            search_criteria=search_criteria,
+            match=match,
+        )
+        return sum(1 for _ in zip(range(at_least), found, strict=False))
+
+    def get_session(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a boto3 session whose responses have timestamps in UTC."""
+        session = super().get_session(*args, **kwargs)
+        session._session.get_component("response_parser_factory").set_parser_defaults(  # noqa: SLF001
+            timestamp_parser=utc_timestamp
+        )
+        return session
+
+    def get_client_type(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a boto3 client that reads a page again when it was cut short."""
+        client = super().get_client_type(*args, **kwargs)
+        use_endpoint_as_given(client, self.config)
+        read_cut_pages_again(client)
+        return client
+
+    @cached_property
+    def conn_config(self) -> Any:
+        """The connection's settings, its botocore configuration merged with ours and the caller's."""
+        wrapper = super().conn_config
+        wrapper.botocore_config = merged_config(wrapper.extra_config.get("config_kwargs") or {}, self._config)
+        return wrapper
+
+    def _page_iterator(self, datastore_id: str, criteria: Criteria, config: dict[str, Any]) -> Any:
+        problem = None
+        try:
+            paginator = self.conn.get_paginator("search_image_sets")
+        except BotoCoreError as error:
+            problem = explained(error, self._where(datastore_id))
+        if problem:
+            raise problem
+        return paginator.paginate(datastoreId=datastore_id, searchCriteria=criteria, PaginationConfig=config)
+
+    def _pages(self, datastore_id: str, pages: Any, stats: ScanStats) -> Iterator[Page]:
+        problem = None
+        try:
+            for page in pages:
+                retries = page["ResponseMetadata"].get("RetryAttempts", 0)
+                yield Page(page.get("imageSetsMetadataSummaries") or [], calls=1 + retries)
+            stats.next_token = pages.resume_token
+        except (BotoCoreError, ClientError) as error:
+            problem = explained(error, self._where(datastore_id))
+        if problem:
+            raise problem
+
+    def _where(self, datastore_id: str) -> str:
+        return f"data store {datastore_id}, region {self.region_name}, connection {self.aws_conn_id!r}"
+
+    def _with_progress(self, pages: Iterable[Page], window: TimeWindow | None, stats: ScanStats) -> Iterator[Page]:
+        """Pass pages on, and say every ten seconds how far the reading is."""
+        started = said = time.monotonic()
+        for page in pages:
+            yield page
+            now = time.monotonic()
+            if now - said >= PROGRESS_EVERY:
+                said = now
+                part = f", {window.part_before(stats.reached):.0%} of the window" if window and stats.reached else ""
+                self.log.info(
+                    "Read %s image sets in %s pages%s; %.0f image sets/s.",
+                    stats.read,
+                    stats.pages,
+                    part,
+                    stats.read / (now - started),
+                )

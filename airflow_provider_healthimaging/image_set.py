@@ -1,0 +1,103 @@
+"""One search hit, as the service gives it, and the JSON record made from it; nothing of Airflow or boto3.
+
+Shapes are those of ``ImageSetsMetadataSummary`` in the AWS HealthImaging API reference.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.window import isoformat
+
+Summary = Mapping[str, Any]
+"""An image set as ``search_image_sets`` returns it: ``imageSetId``, ``version``, ``createdAt``, ..."""
+
+Record = dict[str, Any]
+"""An image set in JSON types only."""
+
+DICOM_TAGS: Mapping[str, type] = {
+    "DICOMPatientId": str,
+    "DICOMPatientName": str,
+    "DICOMPatientBirthDate": str,
+    "DICOMPatientSex": str,
+    "DICOMStudyInstanceUID": str,
+    "DICOMStudyId": str,
+    "DICOMStudyDescription": str,
+    "DICOMNumberOfStudyRelatedSeries": int,
+    "DICOMNumberOfStudyRelatedInstances": int,
+    "DICOMAccessionNumber": str,
+    "DICOMSeriesInstanceUID": str,
+    "DICOMSeriesModality": str,
+    "DICOMSeriesBodyPart": str,
+    "DICOMSeriesNumber": int,
+    "DICOMStudyDate": str,
+    "DICOMStudyTime": str,
+}
+"""The tags of a search hit and their types, in the order of the API reference."""
+
+NOT_PATIENT_DATA = frozenset({"DICOMNumberOfStudyRelatedSeries", "DICOMNumberOfStudyRelatedInstances"})
+"""The only tags that AWS's service model does not mark ``sensitive``."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> InvalidArgumentError:
+    """Make the error for a name that does not exist, with the nearest that does."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    return InvalidArgumentError(f"Unknown {kind} {name!r}. {hint}Known: {', '.join(names)}.")
+
+
+def chosen_tags(dicom_tags: Iterable[str] | str | None) -> tuple[str, ...]:
+    """Return the tags that ``dicom_tags`` asks for, in the order of the API reference.
+
+    :param dicom_tags: names of tags, ``"all"``, or ``None`` for none.
+    :raises InvalidArgumentError: for a name that is no tag of a search hit.
+    """
+    if dicom_tags is None or dicom_tags == "":
+        return ()
+    if dicom_tags == "all":
+        return tuple(DICOM_TAGS)
+    if isinstance(dicom_tags, str) or not isinstance(dicom_tags, Iterable):
+        raise InvalidArgumentError(
+            f"dicom_tags must be a list of tag names or 'all', not {dicom_tags!r}. "
+            f"Known tags: {', '.join(DICOM_TAGS)}."
+        )
+    wanted = list(dicom_tags)
+    for tag in wanted:
+        if tag not in tuple(DICOM_TAGS):
+            raise unknown_name("DICOM tag", tag, DICOM_TAGS)
+    return tuple(tag for tag in DICOM_TAGS if tag in wanted)
+
+
+def field(summary: Summary, name: str) -> Any:
+    """Return a field of a hit by name, be it a DICOM tag or not; ``None`` if it is missing."""
+    if name in DICOM_TAGS:
+        return (summary.get("DICOMTags") or {}).get(name)
+    return summary.get(name)
+
+
+def _milliseconds(moment: datetime | None) -> str | None:
+    return None if moment is None else isoformat(moment, timespec="milliseconds")
+
+
+def to_record(summary: Summary, datastore_id: str, tags: Iterable[str] = ()) -> Record:
+    """Return the hit as JSON types: ids, version, times in UTC with milliseconds, ``isPrimary``, and ``tags``.
+
+    :param tags: DICOM tags to keep under ``DICOMTags``; one that is missing becomes ``None``. The key itself
+        is left out where no tag is asked for.
+    """
+    record: Record = {
+        "datastoreId": datastore_id,
+        "imageSetId": summary["imageSetId"],
+        "version": summary.get("version"),
+        "createdAt": _milliseconds(summary.get("createdAt")),
+        "updatedAt": _milliseconds(summary.get("updatedAt")),
+        "isPrimary": summary.get("isPrimary"),
+    }
+    if tags:
+        record["DICOMTags"] = {tag: field(summary, tag) for tag in tags}
+    return record

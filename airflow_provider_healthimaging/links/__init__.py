@@ -1,0 +1,1 @@
+"""Airflow links for AWS HealthImaging."""

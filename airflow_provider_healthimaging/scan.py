@@ -1,0 +1,105 @@
+"""Read a window page by page, and give each image set in it once; told how to fetch, it knows no boto3.
+
+Pages come in ascending order of one field. Only what has the same value there may be the same image set twice,
+so duplicates are found by holding one such group at a time, and memory does not grow with the result.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_provider_healthimaging.exceptions import HealthImagingError
+from airflow_provider_healthimaging.image_set import Summary
+from airflow_provider_healthimaging.window import TimeWindow
+
+
+@dataclass(slots=True)
+class ScanStats:
+    """What a scan has done so far.
+
+    ``calls`` counts every request, retried ones included; ``read`` the rows as they came, ``image_sets`` those that
+    were passed on; ``reached`` is the timestamp of the last row read; ``next_token`` is where ``MaxItems`` cut off.
+    """
+
+    pages: int = 0
+    calls: int = 0
+    read: int = 0
+    image_sets: int = 0
+    reached: datetime | None = None
+    next_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of the service: its rows, and how many requests it took to get it."""
+
+    rows: list[Summary]
+    calls: int = 1
+
+
+def scan(
+    pages: Iterable[Page],
+    *,
+    order: str,
+    window: TimeWindow | None,
+    match: Callable[[Summary], bool],
+    moving: bool,
+    stats: ScanStats,
+) -> Iterator[Summary]:
+    """Yield each matching image set of the window once, at its highest version.
+
+    :param pages: answers in ascending order of ``order``.
+    :param order: the timestamp that the rows are ordered by, and that ``window`` is about.
+    :param window: keep only what lies in it; ``None`` keeps everything.
+    :param match: keep only hits of which this is true.
+    :param moving: whether an image set may change its place while it is read (an update moves it to a later
+        ``updatedAt``). The whole result is then held before the first is given.
+    :param stats: kept up to date while reading.
+    """
+    rows = _in_window(_rows(pages, order, stats), window, order)
+    groups = [("", rows)] if moving else itertools.groupby(rows, key=lambda row: row.get(order))
+    for _, group in groups:
+        for summary in filter(match, _latest_versions(group)):
+            stats.image_sets += 1
+            yield summary
+
+
+def _rows(pages: Iterable[Page], order: str, stats: ScanStats) -> Iterator[Summary]:
+    for page in pages:
+        stats.pages += 1
+        stats.calls += page.calls
+        stats.read += len(page.rows)
+        if page.rows:
+            stats.reached = page.rows[-1].get(order)
+        yield from page.rows
+
+
+def _in_window(rows: Iterable[Summary], window: TimeWindow | None, order: str) -> Iterator[Summary]:
+    if window is None:
+        yield from rows
+        return
+    _, upper = window.server_bounds()
+    beyond = upper - timedelta(seconds=1)
+    for row in rows:
+        if order not in row:
+            raise HealthImagingError(
+                f"The service gave image set {row['imageSetId']} without {order}, so no one can say whether it lies "
+                f"in the window {window}. Report this to AWS; search without a window (time_field=None) until then."
+            )
+        if row[order] >= beyond:
+            return
+        if row[order] in window:
+            yield row
+
+
+def _latest_versions(rows: Iterable[Summary]) -> list[Summary]:
+    latest: dict[str, Any] = {}
+    for row in rows:
+        known = latest.get(row["imageSetId"])
+        if known is None or (row.get("version") or 0) > (known.get("version") or 0):
+            latest[row["imageSetId"]] = row
+    return [latest[image_set_id] for image_set_id in sorted(latest)]

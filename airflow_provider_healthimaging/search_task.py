@@ -1,0 +1,185 @@
+"""What every task that searches has in common: its arguments, and their checks.
+
+Airflow renders templates between the making of a task and its run. So arguments are checked twice: those that are
+no templates when the DAG is parsed, and all of them when the task runs. Both come before any call.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperator, XComArg
+
+from airflow_provider_healthimaging.aws_base import aws_template_fields
+from airflow_provider_healthimaging.criteria import (
+    check_datastore_id,
+    check_pagination_config,
+    check_room_for_window,
+    check_time_field,
+    check_whole_number,
+    combine,
+    parse_criteria,
+)
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.image_set import chosen_tags, unknown_name
+from airflow_provider_healthimaging.match import parse_match
+from airflow_provider_healthimaging.run_window import OwnedWindow, parse_edge, resolve_window
+from airflow_provider_healthimaging.s3_dataset import parse_s3_uri
+from airflow_provider_healthimaging.sensitive import Sensitive
+from airflow_provider_healthimaging.templates import is_template
+from airflow_provider_healthimaging.window import TimeWindow
+
+
+class ImageSetSearchTask(BaseOperator):
+    """The arguments of a search; operator and sensor inherit them before amazon's base class.
+
+    Their meaning is described where users read it: at the operator.
+    """
+
+    template_fields: Sequence[str] = aws_template_fields(
+        "datastore_id",
+        "dicom_tags",
+        "match",
+        "pagination_config",
+        "s3_uri",
+        "search_criteria",
+        "window_end",
+        "window_start",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "match": "json",
+        "pagination_config": "json",
+        "search_criteria": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        datastore_id: str,
+        time_field: str | None = "createdAt",
+        window_start: datetime | str | None = None,
+        window_end: datetime | str | None = None,
+        lookback: timedelta = timedelta(0),
+        search_criteria: dict[str, Any] | str | None = None,
+        match: dict[str, Any] | str | None = None,
+        pagination_config: dict[str, Any] | str | None = None,
+        dicom_tags: Sequence[str] | str | None = None,
+        batch_size: int | None = None,
+        max_xcom_items: int = 1000,
+        s3_uri: str | None = None,
+        s3_conn_id: str | None = None,
+        s3_extra_args: dict[str, Any] | None = None,
+        rows_per_file: int = 50_000,
+        **kwargs: Any,
+    ) -> None:
+        """Hold the arguments, and check those that are no templates."""
+        self._check_names(kwargs)
+        super().__init__(**kwargs)
+        self.datastore_id = datastore_id
+        self.time_field = time_field
+        self.window_start = window_start
+        self.window_end = window_end
+        self.lookback = lookback
+        self.search_criteria = Sensitive(search_criteria)
+        self.match = Sensitive(match)
+        self.pagination_config = pagination_config
+        self.dicom_tags = dicom_tags
+        self.batch_size = batch_size
+        self.max_xcom_items = max_xcom_items
+        self.s3_uri = s3_uri
+        self.s3_conn_id = s3_conn_id
+        self.s3_extra_args = s3_extra_args
+        self.rows_per_file = rows_per_file
+        for hidden in (search_criteria, match):
+            XComArg.apply_upstream_relationship(self, hidden)
+        self.check_arguments(rendered=False)
+
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Render as Airflow does, without touching what other runs of this DAG object share.
+
+        Airflow renders inside of objects in place, and runs a shallow copy of the task.
+        """
+        self.search_criteria = copy.copy(self.search_criteria)
+        self.match = copy.copy(self.match)
+        super().render_template_fields(context, jinja_env)
+
+    def check_arguments(self, *, rendered: bool) -> None:
+        """Raise :class:`InvalidArgumentError` for the first argument that cannot work.
+
+        :param rendered: whether templates have become values.
+        """
+        for given, check in self._checks():
+            if rendered or not is_template(given):
+                check(given)
+
+    def _checks(self) -> Iterator[tuple[Any, Any]]:
+        yield self.time_field, check_time_field
+        yield self.datastore_id, check_datastore_id
+        yield self.search_criteria.value, self._check_criteria
+        yield self.match.value, parse_match
+        yield self.pagination_config, check_pagination_config
+        yield self.dicom_tags, chosen_tags
+        yield (self.window_start, self.window_end), self._check_edges
+        yield self.s3_uri, self._check_output
+        yield 1 if self.batch_size is None else self.batch_size, partial(check_whole_number, "batch_size")
+        yield self.lookback, partial(check_timedelta, "lookback")
+        yield self.max_xcom_items, partial(check_whole_number, "max_xcom_items")
+        yield self.rows_per_file, partial(check_whole_number, "rows_per_file")
+
+    def _check_criteria(self, value: Any) -> None:
+        criteria = parse_criteria(value)
+        if self.time_field is None:
+            combine(criteria, None, None)
+        else:
+            check_room_for_window(criteria, self.time_field)
+
+    def _check_edges(self, edges: tuple[Any, Any]) -> None:
+        start, end = parse_edge(edges[0], "window_start"), parse_edge(edges[1], "window_end")
+        if self.time_field is None and (start or end):
+            raise InvalidArgumentError(
+                "window_start and window_end need a time_field: 'createdAt' or 'updatedAt', not None."
+            )
+        if start and end:
+            TimeWindow(start, end)
+
+    def _check_output(self, s3_uri: Any) -> None:
+        if s3_uri:
+            parse_s3_uri(s3_uri)
+            if self.batch_size is not None:
+                raise InvalidArgumentError("batch_size is for XCom, and s3_uri writes to S3. Give one of them.")
+
+    def own_window(self, context: Any) -> OwnedWindow | None:
+        """Return the window that this run searches, ``lookback`` included; ``None`` without a ``time_field``."""
+        if self.time_field is None:
+            return None
+        owned = resolve_window(
+            context,
+            window_start=self.window_start,
+            window_end=self.window_end,
+            datastore_id=self.datastore_id,
+        )
+        return OwnedWindow(owned.window.lengthened(self.lookback), owned.rule)
+
+    @classmethod
+    def _check_names(cls, kwargs: dict[str, Any]) -> None:
+        """Find misspelt arguments before Airflow does, whose message shows their values."""
+        known: set[str] = set()
+        for ancestor in cls.__mro__:
+            with suppress(TypeError, ValueError):
+                known |= inspect.signature(ancestor.__init__).parameters.keys()  # type: ignore[misc]
+        for name in kwargs:
+            if name not in known and not name.startswith("_"):
+                raise unknown_name(f"argument of {cls.__name__}:", name, known - {"self", "args", "kwargs"})
+
+
+def check_timedelta(name: str, value: object) -> timedelta:
+    """Return ``value`` if it is a timedelta of zero or more."""
+    if not isinstance(value, timedelta) or value < timedelta(0):
+        raise InvalidArgumentError(f"{name}={value!r} must be a datetime.timedelta of zero or more.")
+    return value

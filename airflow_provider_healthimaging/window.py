@@ -1,0 +1,131 @@
+"""A half-open span of time in UTC, and the bounds to ask the service for; it knows nothing of either side.
+
+``[start, end)``: ``start`` belongs to the window, ``end`` to the next one, so that windows that touch
+share nothing and leave nothing out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+
+_SECOND = timedelta(seconds=1)
+
+
+def parse_instant(value: datetime | str, name: str) -> datetime:
+    """Return ``value`` as a UTC datetime.
+
+    :param value: an aware datetime, or an ISO 8601 string with a UTC offset.
+    :param name: what the value is called in the error.
+    :raises InvalidArgumentError: if it is anything else; a naive time is refused, since botocore would take
+        it for UTC whatever its author meant.
+    """
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise InvalidArgumentError(
+                f"{name}={value!r} is not an ISO 8601 time. Give one such as '2026-01-31T13:00:00Z'."
+            ) from None
+    elif isinstance(value, datetime):
+        moment = value
+    else:
+        raise InvalidArgumentError(
+            f"{name} is a {type(value).__name__}. Give an aware datetime or an ISO 8601 string."
+        )
+    if moment.utcoffset() is None:
+        raise InvalidArgumentError(
+            f"{name}={str(value)!r} has no time zone, and none is guessed. "
+            "Add an offset, such as '2026-01-31T13:00:00Z' or '2026-01-31T13:00:00+01:00'."
+        )
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidArgumentError(f"{name}={str(value)!r} is out of range. Give a time after year 1.") from None
+    return datetime.combine(utc.date(), utc.time(), UTC)
+
+
+def isoformat(moment: datetime, *, timespec: str = "auto") -> str:
+    """Format a UTC datetime as ISO 8601 ending in ``Z``."""
+    return moment.replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeWindow:
+    """The half-open span ``[start, end)``, kept in UTC at microsecond precision.
+
+    :param start: aware datetime, or ISO 8601 string with an offset; belongs to the window.
+    :param end: the same; does not belong to the window.
+    :raises InvalidArgumentError: for a naive time, or where ``start`` is not before ``end``.
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start", parse_instant(self.start, "window start"))
+        object.__setattr__(self, "end", parse_instant(self.end, "window end"))
+        if self.start >= self.end:
+            how = "empty" if self.start == self.end else "reversed"
+            raise InvalidArgumentError(
+                f"The window {self} is {how}: its start must be before its end, which it does not include."
+            )
+
+    def __str__(self) -> str:
+        return f"{isoformat(self.start)}/{isoformat(self.end)}"
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+    @property
+    def duration(self) -> timedelta:
+        """How long the window is."""
+        return self.end - self.start
+
+    def to_dict(self) -> dict[str, str]:
+        """Return ISO 8601 strings from which ``TimeWindow(**window.to_dict())`` makes the same window."""
+        return {"start": isoformat(self.start), "end": isoformat(self.end)}
+
+    def server_bounds(self) -> tuple[datetime, datetime]:
+        """Return the bounds to ask for: whole seconds, one second wider on each side.
+
+        Whether the service's ``BETWEEN`` includes its edges is undocumented, and botocore before 1.43.93 cuts
+        fractions of a second off them. These bounds cover the window in every case; what they bring in beside
+        it is dropped by ``in``.
+        """
+        first = self.start.replace(microsecond=0)
+        last = self.end.replace(microsecond=0)
+        if last < self.end:
+            last = _shift(last, _SECOND)
+        return _shift(first, -_SECOND), _shift(last, _SECOND)
+
+    def lengthened(self, lookback: timedelta) -> TimeWindow:
+        """Return the window with its start moved back by ``lookback``."""
+        return TimeWindow(_shift(self.start, -lookback), self.end)
+
+    def part_before(self, moment: datetime) -> float:
+        """Return how much of the window lies before ``moment``, from 0 to 1."""
+        return min(max((moment - self.start) / self.duration, 0.0), 1.0)
+
+    def split(self, parts: int = 2) -> list[TimeWindow]:
+        """Cut the window into ``parts`` that touch, of equal length to the microsecond.
+
+        :raises InvalidArgumentError: if ``parts`` is below 1, or the window has fewer microseconds than that.
+        """
+        microseconds = self.duration // timedelta(microseconds=1)
+        if not 1 <= parts <= microseconds:
+            raise InvalidArgumentError(
+                f"parts={parts!r} does not fit: give 1 to {microseconds}, the microseconds in {self}."
+            )
+        edges = [self.start + timedelta(microseconds=microseconds * i // parts) for i in range(parts + 1)]
+        return [TimeWindow(start, end) for start, end in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _shift(moment: datetime, by: timedelta) -> datetime:
+    """Move ``moment``, as far as datetimes reach."""
+    try:
+        return moment + by
+    except OverflowError:
+        return moment

@@ -1,0 +1,62 @@
+"""What all tests share: an Airflow home of their own, and a local HealthImaging and S3 over HTTP."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+_HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
+os.environ.update(
+    AIRFLOW_HOME=_HOME.name,
+    AIRFLOW__CORE__DAGS_FOLDER=str(Path(__file__).parent / "dags"),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__UNIT_TEST_MODE="False",
+    AIRFLOW__LOGGING__LOGGING_LEVEL="INFO",
+    AWS_ACCESS_KEY_ID="testing",
+    AWS_SECRET_ACCESS_KEY="testing",
+    AWS_DEFAULT_REGION="us-east-1",
+    AWS_EC2_METADATA_DISABLED="true",
+)
+
+# Airflow reads its home when it is imported, so the imports come after.
+import boto3  # noqa: E402
+import pytest  # noqa: E402
+
+from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook  # noqa: E402
+from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend  # noqa: E402
+
+DATASTORE_ID = "d" * 32
+BUCKET = "image-sets"
+
+
+@pytest.fixture(scope="session")
+def server():
+    """HealthImaging and S3 on one port of this machine."""
+    with LocalServer(port=0) as running:
+        yield running
+
+
+@pytest.fixture
+def store(server, monkeypatch):
+    """The local backend with one empty data store, and Airflow's default AWS connection pointing at it."""
+    from moto.core.base_backend import BackendDict
+
+    BackendDict.reset()
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", airflow_connection(server.url, "us-east-1"))
+    local = backend()
+    local.create_datastore("tests", datastore_id=DATASTORE_ID)
+    server.calls.reset()
+    return local
+
+
+@pytest.fixture
+def hook(store):
+    """A hook on the local service."""
+    return HealthImagingHook()
+
+
+@pytest.fixture
+def bucket(server, store):
+    """An empty S3 bucket on the local service, as a boto3 resource."""
+    return boto3.resource("s3", endpoint_url=server.url).create_bucket(Bucket=BUCKET)
