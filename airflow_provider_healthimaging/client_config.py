@@ -85,7 +85,8 @@ def read_cut_pages_again(client: Any) -> None:
                 "would not be complete. Look for a proxy or a firewall between here and the service, and retry."
             )
         log.warning("The answer to SearchImageSets ended before its end; reading the page again.")
-        return random.uniform(0.5, 1) * min(0.1 * 2**attempts, LONGEST_WAIT)  # noqa: S311 - no secret, only jitter
+        jitter = random.uniform(0.5, 1)  # noqa: S311 - no secret
+        return jitter * min(0.1 * 2.0**attempts, LONGEST_WAIT)
 
     client.meta.events.register("needs-retry.medical-imaging.SearchImageSets", needs_retry)
 

@@ -7,12 +7,12 @@ wrong is found here, and said without a value.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from airflow_provider_healthimaging.arguments import from_json
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.image_set import unknown_name
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant
@@ -24,69 +24,15 @@ SORT_FIELDS = (*TIME_FIELDS, "DICOMStudyDateAndTime")
 SORT_ORDERS = ("ASC", "DESC")
 VALUES_PER_OPERATOR = {"EQUAL": 1, "BETWEEN": 2}
 MAX_FILTERS = 2
-MAX_PAGE_SIZE = 50
 
 _UID = re.compile(r"[0-9.]+")
-_DATASTORE_ID = re.compile(r"[0-9a-z]{32}")
-
-
-def check_datastore_id(datastore_id: object) -> str:
-    """Return ``datastore_id`` if it is 32 characters of 0-9 and a-z, as the service's model demands."""
-    if not isinstance(datastore_id, str) or not _DATASTORE_ID.fullmatch(datastore_id):
-        raise InvalidArgumentError(
-            f"datastore_id={datastore_id!r} is malformed: a data store's id has 32 characters of 0-9 and a-z. "
-            "Take it from the HealthImaging console or from list_datastores."
-        )
-    return datastore_id
 
 
 def check_time_field(time_field: object) -> str | None:
     """Return ``time_field`` if it is ``"createdAt"``, ``"updatedAt"`` or ``None``."""
-    if time_field is None or time_field in TIME_FIELDS:
-        return time_field  # type: ignore[return-value]
+    if time_field is None or (isinstance(time_field, str) and time_field in TIME_FIELDS):
+        return time_field
     raise unknown_name("time_field", time_field, TIME_FIELDS)
-
-
-def check_pagination_config(config: object) -> dict[str, Any]:
-    """Return botocore's ``PaginationConfig``, its numbers as integers, checked against the service's limits."""
-    config = from_json("pagination_config", config)
-    known = ("MaxItems", "PageSize", "StartingToken")
-    for key in config:
-        if key not in known:
-            raise unknown_name("pagination_config key", key, known)
-    checked = {key: value for key, value in config.items() if value not in (None, "")}
-    for key, most in (("MaxItems", None), ("PageSize", MAX_PAGE_SIZE)):
-        if key in checked:
-            checked[key] = check_whole_number(key, checked[key], most)
-    if not isinstance(checked.get("StartingToken", ""), str):
-        raise InvalidArgumentError("StartingToken must be a string: the next_token of an earlier search.")
-    return checked
-
-
-def check_whole_number(name: str, value: object, most: int | None = None) -> int:
-    """Return ``value``, or the number that its text says, if it is from 1 to ``most``."""
-    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1 or (most and number > most):
-        limit = f"from 1 to {most}" if most else "of 1 or more"
-        raise InvalidArgumentError(f"{name}={value!r} is out of range. Give a whole number {limit}.")
-    return number
-
-
-def from_json(name: str, value: object) -> dict[str, Any]:
-    """Take a mapping, or the JSON text of one (a template may render to either); empty means none."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return {}
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise InvalidArgumentError(
-                f"{name} is a string that is not JSON. Give AWS's structure, or a template that renders to its "
-                "JSON (use the tojson filter). The text is not shown, since it may hold patient data."
-            ) from None
-    if not isinstance(value, Mapping):
-        raise InvalidArgumentError(f"{name} must be a JSON object, not a {type(value).__name__}.")
-    return dict(value)
 
 
 def parse_criteria(value: object) -> Criteria:
@@ -150,9 +96,7 @@ def _check_range(where: str, lower: dict[str, Any], upper: dict[str, Any]) -> No
     if set(upper) != {attribute}:
         raise InvalidArgumentError(f"{where}: both values of BETWEEN must have the same attribute.")
     if attribute not in SORT_FIELDS:
-        raise InvalidArgumentError(
-            f"{where}: BETWEEN works on {', '.join(SORT_FIELDS)}; use EQUAL for {attribute}."
-        )
+        raise InvalidArgumentError(f"{where}: BETWEEN works on {', '.join(SORT_FIELDS)}; use EQUAL for {attribute}.")
     if attribute in TIME_FIELDS and lower[attribute] > upper[attribute]:
         raise InvalidArgumentError(f"{where}: the first value of BETWEEN is later than the second.")
 

@@ -56,7 +56,12 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
         "time_field": task.time_field,
         "window": window.to_dict() if window else None,
     }
-    result = _to_s3(task, records, owned, about) if task.s3_uri else _to_xcom(task, records)
+    if task.s3_uri:
+        result: Any = _to_s3(task, records, owned, about)
+        output = result["s3_uri"]
+    else:
+        result = _to_xcom(task, records)
+        output = "XCom"
     summary = {
         **about,
         "rule": owned.rule if owned else None,
@@ -64,7 +69,7 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
         "pages": stats.pages,
         "calls": stats.calls,
         "seconds": round(time.monotonic() - started, 3),
-        "output": result["s3_uri"] if task.s3_uri else "xcom",
+        "output": output,
     }
     _push(task, context, summary, stats)
     task.log.info(
@@ -107,9 +112,7 @@ def _to_xcom(task: Any, records: Iterator[Record]) -> list[Any]:
     return kept if size is None else [kept[i : i + size] for i in range(0, len(kept), size)]
 
 
-def _to_s3(
-    task: Any, records: Iterator[Record], owned: OwnedWindow | None, about: Mapping[str, Any]
-) -> dict[str, Any]:
+def _to_s3(task: Any, records: Iterator[Record], owned: OwnedWindow | None, about: Mapping[str, Any]) -> dict[str, Any]:
     hook = S3Hook(
         aws_conn_id=task.s3_conn_id or task.aws_conn_id,
         extra_args=task.s3_extra_args,

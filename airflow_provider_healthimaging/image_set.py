@@ -63,8 +63,7 @@ def chosen_tags(dicom_tags: Iterable[str] | str | None) -> tuple[str, ...]:
         return tuple(DICOM_TAGS)
     if isinstance(dicom_tags, str) or not isinstance(dicom_tags, Iterable):
         raise InvalidArgumentError(
-            f"dicom_tags must be a list of tag names or 'all', not {dicom_tags!r}. "
-            f"Known tags: {', '.join(DICOM_TAGS)}."
+            f"dicom_tags must be a list of tag names or 'all', not {dicom_tags!r}. Known tags: {', '.join(DICOM_TAGS)}."
         )
     wanted = list(dicom_tags)
     for tag in wanted:

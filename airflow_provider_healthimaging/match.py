@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_healthimaging.criteria import boolean, from_json
+from airflow_provider_healthimaging.arguments import from_json
+from airflow_provider_healthimaging.criteria import boolean
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.image_set import DICOM_TAGS, Summary, field, unknown_name
 

@@ -60,6 +60,7 @@ def resolve_window(
 
 
 def parse_edge(value: datetime | str | None, name: str) -> datetime | None:
+    """Return a given edge in UTC, or ``None`` where it was not given: ``None``, or an empty string."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, str) and value.strip() == "None":
@@ -76,10 +77,10 @@ def _by_run(context: Context, datastore_id: str | None, missing: str) -> OwnedWi
             return owned
     run_type = getattr(context.get("dag_run"), "run_type", None) or "unknown"
     raise UndeterminedWindowError(
-        f"This run (type {getattr(run_type, 'value', run_type)}) owns no time window. {missing} It has no data interval "
-        "longer than zero, its DAG has no cron or timedelta schedule whose last complete period could be taken, "
-        "it has no partition date, and no triggering asset event carries a window. Give window_start and "
-        "window_end (templated), schedule the DAG by time, or set time_field=None to search without a window."
+        f"This run (type {getattr(run_type, 'value', run_type)}) owns no time window. {missing} The run has no data "
+        "interval longer than zero, its DAG no cron or timedelta schedule with a last complete period, it has no "
+        "partition date, and no triggering asset event carries a window. Give window_start and window_end "
+        "(templated), schedule the DAG by time, or set time_field=None to search without a window."
     )
 
 

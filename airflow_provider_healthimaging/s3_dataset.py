@@ -121,6 +121,7 @@ def _write_rows(rows: Iterator[Record], file: IO[bytes]) -> int:
     """Write rows as gzip; no name and no time go into the header, so that the same rows give the same bytes."""
     count = 0
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as lines:
-        for count, row in enumerate(rows, start=1):
+        for row in rows:
             lines.write(json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
+            count += 1
     return count

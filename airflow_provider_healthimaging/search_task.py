@@ -16,16 +16,14 @@ from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 
-from airflow_provider_healthimaging.aws_base import aws_template_fields
-from airflow_provider_healthimaging.criteria import (
+from airflow_provider_healthimaging.arguments import (
     check_datastore_id,
     check_pagination_config,
-    check_room_for_window,
-    check_time_field,
+    check_timedelta,
     check_whole_number,
-    combine,
-    parse_criteria,
 )
+from airflow_provider_healthimaging.aws_base import aws_template_fields
+from airflow_provider_healthimaging.criteria import check_room_for_window, check_time_field, combine, parse_criteria
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.image_set import chosen_tags, unknown_name
 from airflow_provider_healthimaging.match import parse_match
@@ -176,10 +174,3 @@ class ImageSetSearchTask(BaseOperator):
         for name in kwargs:
             if name not in known and not name.startswith("_"):
                 raise unknown_name(f"argument of {cls.__name__}:", name, known - {"self", "args", "kwargs"})
-
-
-def check_timedelta(name: str, value: object) -> timedelta:
-    """Return ``value`` if it is a timedelta of zero or more."""
-    if not isinstance(value, timedelta) or value < timedelta(0):
-        raise InvalidArgumentError(f"{name}={value!r} must be a datetime.timedelta of zero or more.")
-    return value

@@ -38,7 +38,7 @@ class Sensitive:
 
     def __init__(self, value: Any) -> None:
         """Hold ``value``: a structure of AWS's, its JSON text, a template of it, or ``None``."""
-        self.value = value.value if isinstance(value, Sensitive) else value
+        self.value: Any = value.value if isinstance(value, Sensitive) else value
 
     def serialize(self) -> Any:
         """Return what Airflow may keep and show."""

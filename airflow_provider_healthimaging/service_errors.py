@@ -24,8 +24,10 @@ REGIONS = ("us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2")
 _BY_CODE: dict[str, tuple[type[ServiceError], str]] = {
     "AccessDeniedException": (
         AccessDeniedError,
-        "Allow medical-imaging:SearchImageSets on this data store, and check its id and region: the service says "
-        "this of a data store that does not exist, too.",
+        (
+            "Allow medical-imaging:SearchImageSets on this data store, and check its id and region: the service "
+            "says this of a data store that does not exist, too."
+        ),
     ),
     "UnrecognizedClientException": (AccessDeniedError, "The access key is unknown to AWS: check the connection."),
     "InvalidClientTokenId": (AccessDeniedError, "The access key is unknown to AWS: check the connection."),
@@ -33,8 +35,10 @@ _BY_CODE: dict[str, tuple[type[ServiceError], str]] = {
     "ResourceNotFoundException": (DatastoreNotFoundError, "Check datastore_id and the region."),
     "ValidationException": (
         RejectedRequestError,
-        "Check search_criteria against the API reference of SearchImageSets, and whether StartingToken belongs to "
-        "the same search.",
+        (
+            "Check search_criteria against the API reference of SearchImageSets, and whether StartingToken belongs "
+            "to the same search."
+        ),
     ),
     "ThrottlingException": (
         ServiceError,

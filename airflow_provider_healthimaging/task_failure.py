@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_healthimaging.exceptions import HealthImagingError
 
 
-class HealthImagingTaskFailed(AirflowFailException, HealthImagingError):
+class HealthImagingTaskFailed(AirflowFailException, HealthImagingError):  # noqa: N818 - as Airflow names them
     """A :class:`HealthImagingError` that is not ``retryable``, as Airflow understands it."""
 
 

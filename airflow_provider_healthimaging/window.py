@@ -6,6 +6,7 @@ share nothing and leave nothing out.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -32,9 +33,7 @@ def parse_instant(value: datetime | str, name: str) -> datetime:
     elif isinstance(value, datetime):
         moment = value
     else:
-        raise InvalidArgumentError(
-            f"{name} is a {type(value).__name__}. Give an aware datetime or an ISO 8601 string."
-        )
+        raise InvalidArgumentError(f"{name} is a {type(value).__name__}. Give an aware datetime or an ISO 8601 string.")
     if moment.utcoffset() is None:
         raise InvalidArgumentError(
             f"{name}={str(value)!r} has no time zone, and none is guessed. "
@@ -120,7 +119,7 @@ class TimeWindow:
                 f"parts={parts!r} does not fit: give 1 to {microseconds}, the microseconds in {self}."
             )
         edges = [self.start + timedelta(microseconds=microseconds * i // parts) for i in range(parts + 1)]
-        return [TimeWindow(start, end) for start, end in zip(edges[:-1], edges[1:], strict=True)]
+        return [TimeWindow(start, end) for start, end in itertools.pairwise(edges)]
 
 
 def _shift(moment: datetime, by: timedelta) -> datetime:

@@ -11,21 +11,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import BotoCoreError, ClientError
 
+from airflow_provider_healthimaging.arguments import MAX_PAGE_SIZE, check_datastore_id, check_pagination_config
 from airflow_provider_healthimaging.client_config import (
     merged_config,
     read_cut_pages_again,
     use_endpoint_as_given,
     utc_timestamp,
 )
-from airflow_provider_healthimaging.criteria import (
-    MAX_PAGE_SIZE,
-    Criteria,
-    check_datastore_id,
-    check_pagination_config,
-    check_time_field,
-    combine,
-    parse_criteria,
-)
+from airflow_provider_healthimaging.criteria import Criteria, check_time_field, combine, parse_criteria
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.match import compile_match
 from airflow_provider_healthimaging.scan import Page, ScanStats, scan

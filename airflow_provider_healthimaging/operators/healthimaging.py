@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
+from airflow_provider_healthimaging.arguments import check_timedelta
 from airflow_provider_healthimaging.aws_base import AwsBaseOperator
 from airflow_provider_healthimaging.delivery import deliver
 from airflow_provider_healthimaging.exceptions import NoImageSetsError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.image_set import unknown_name
 from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
-from airflow_provider_healthimaging.search_task import ImageSetSearchTask, check_timedelta
+from airflow_provider_healthimaging.search_task import ImageSetSearchTask
 from airflow_provider_healthimaging.task_failure import failing_at_once
 
 try:
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 except ImportError:
-    from airflow.triggers.temporal import DateTimeTrigger
+    # Airflow 2
+    from airflow.triggers.temporal import DateTimeTrigger  # type: ignore[import-not-found,no-redef]
 
 ON_EMPTY = ("succeed", "skip", "fail")
 
@@ -76,7 +78,7 @@ class HealthImagingSearchImageSetsOperator(ImageSetSearchTask, AwsBaseOperator[H
 
     aws_hook_class = HealthImagingHook
     operator_extra_links = (HealthImagingDatastoreLink(),)
-    ui_color: ClassVar[str] = "#d5e8e4"
+    ui_color = "#d5e8e4"
 
     def __init__(
         self,
