@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.image_set import unknown_name
+from airflow_provider_healthimaging.window import isoformat
 
 MAX_PAGE_SIZE = 50
 
@@ -73,3 +74,16 @@ def check_timedelta(name: str, value: object) -> timedelta:
     if not isinstance(value, timedelta) or value < timedelta(0):
         raise InvalidArgumentError(f"{name}={value!r} must be a datetime.timedelta of zero or more.")
     return value
+
+
+def check_seconds(name: str, value: object) -> float:
+    """Return ``value``, a timedelta or a number of seconds, in seconds, if it is zero or more."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+        raise InvalidArgumentError(f"{name}={value!r} must be a datetime.timedelta, or seconds, of zero or more.")
+    return float(seconds)
+
+
+def to_json(value: object) -> str:
+    """Return checked arguments as JSON text that they can be parsed from again; the same text each time."""
+    return json.dumps(value, sort_keys=True, default=isoformat)

@@ -25,5 +25,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": integration, "python-modules": [f"{package}.hooks.healthimaging"]}],
         "operators": [{"integration-name": integration, "python-modules": [f"{package}.operators.healthimaging"]}],
+        "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.healthimaging"]}],
+        "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.healthimaging"]}],
         "extra-links": [f"{package}.links.healthimaging.HealthImagingDatastoreLink"],
     }

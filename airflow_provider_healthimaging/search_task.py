@@ -152,14 +152,17 @@ class ImageSetSearchTask(BaseOperator):
             if self.batch_size is not None:
                 raise InvalidArgumentError("batch_size is for XCom, and s3_uri writes to S3. Give one of them.")
 
-    def own_window(self, context: Any) -> OwnedWindow | None:
-        """Return the window that this run searches, ``lookback`` included; ``None`` without a ``time_field``."""
+    def own_window(self, context: Any, *, window_end: str | None = None) -> OwnedWindow | None:
+        """Return the window that this run searches, ``lookback`` included; ``None`` without a ``time_field``.
+
+        :param window_end: an end in place of the one given or owned.
+        """
         if self.time_field is None:
             return None
         owned = resolve_window(
             context,
             window_start=self.window_start,
-            window_end=self.window_end,
+            window_end=window_end or self.window_end,
             datastore_id=self.datastore_id,
         )
         return OwnedWindow(owned.window.lengthened(self.lookback), owned.rule)

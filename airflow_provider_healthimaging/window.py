@@ -46,12 +46,18 @@ def parse_instant(value: datetime | str, name: str) -> datetime:
     return datetime.combine(utc.date(), utc.time(), UTC)
 
 
+def window_until(start: datetime | str, now: datetime) -> TimeWindow:
+    """Return the window from ``start`` to ``now``; the shortest there is where ``start`` is still to come."""
+    first = parse_instant(start, "window start")
+    return TimeWindow(first, max(now, first + timedelta(microseconds=1)))
+
+
 def isoformat(moment: datetime, *, timespec: str = "auto") -> str:
     """Format a UTC datetime as ISO 8601 ending in ``Z``."""
     return moment.replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class TimeWindow:
     """The half-open span ``[start, end)``, kept in UTC at microsecond precision.
 
@@ -63,9 +69,10 @@ class TimeWindow:
     start: datetime
     end: datetime
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "start", parse_instant(self.start, "window start"))
-        object.__setattr__(self, "end", parse_instant(self.end, "window end"))
+    def __init__(self, start: datetime | str, end: datetime | str) -> None:
+        """Take aware datetimes or ISO 8601 strings, and keep them in UTC."""
+        object.__setattr__(self, "start", parse_instant(start, "window start"))
+        object.__setattr__(self, "end", parse_instant(end, "window end"))
         if self.start >= self.end:
             how = "empty" if self.start == self.end else "reversed"
             raise InvalidArgumentError(

@@ -1,0 +1,26 @@
+"""When has what a sensor waits for arrived?  Decided on search hits alone; nothing of Airflow or boto3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from airflow_provider_healthimaging.image_set import Summary
+
+
+def is_ready(found: Iterable[Summary], *, min_image_sets: int, quiet_since: datetime | None) -> bool:
+    """Whether enough was found, and none of it changed after ``quiet_since``; reads no further than it must.
+
+    :param found: hits, as the search gives them.
+    :param min_image_sets: how many are enough.
+    :param quiet_since: with it, every hit counts, since the youngest decides.
+    """
+    count = 0
+    for summary in found:
+        count += 1
+        if quiet_since is None:
+            if count >= min_image_sets:
+                return True
+        elif (changed := summary.get("updatedAt")) is None or changed > quiet_since:
+            return False
+    return count >= min_image_sets

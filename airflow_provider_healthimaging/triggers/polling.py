@@ -1,0 +1,87 @@
+"""What polling triggers share: one client for each connection, threads to call it in, and pauses that differ.
+
+Botocore's calls block, so they run in threads beside the triggerer's event loop. The service's quota of 25 calls a
+second is far below what a handful of threads carries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from threading import Lock
+from typing import Any, TypeVar
+
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
+from airflow_provider_healthimaging.image_set import Summary
+from airflow_provider_healthimaging.window import TimeWindow
+
+T = TypeVar("T")
+
+THREADS = 8
+CLIENT_LIFETIME = 900
+"""Seconds after which a new client is made, so that a changed connection is seen."""
+
+_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="healthimaging-poll")
+_making = Lock()
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """Run a blocking call without blocking the event loop."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, call)
+
+
+def shared_hook(**hook_parameters: Any) -> HealthImagingHook:
+    """Return the hook, its client made, that all triggers of this process with the same parameters use."""
+    with _making:
+        return _hook(json.dumps(hook_parameters, sort_keys=True), int(time.monotonic() // CLIENT_LIFETIME))
+
+
+@lru_cache(maxsize=32)
+def _hook(parameters: str, age: int) -> HealthImagingHook:  # noqa: ARG001 - a new age is a new client
+    hook = HealthImagingHook(**json.loads(parameters))
+    hook.get_conn()
+    return hook
+
+
+def jittered(seconds: float) -> float:
+    """Return ``seconds`` more or less a fifth, so that many triggers do not strike together."""
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+
+
+def fired(payload: dict[str, Any]) -> TriggerEvent:
+    """Make the event that carries ``payload``."""
+    return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+
+def search(given: dict[str, Any], window: TimeWindow | None) -> Iterator[Summary]:
+    """Search as a trigger's arguments say, by the hook's one way."""
+    hook = shared_hook(
+        aws_conn_id=given["aws_conn_id"],
+        region_name=given["region_name"],
+        verify=given["verify"],
+        config=given["botocore_config"],
+    )
+    return hook.search_image_sets(
+        given["datastore_id"],
+        window=window,
+        time_field=given["time_field"],
+        search_criteria=given["search_criteria"],
+        match=given["match"],
+    )
+
+
+def shown(trigger: object, given: dict[str, Any], *names: str) -> str:
+    """Return a trigger's ``repr`` with the arguments named; Airflow's own shows all."""
+    return f"<{type(trigger).__name__} {', '.join(f'{name}={given[name]}' for name in names)}>"
+
+
+def class_path(trigger: object) -> str:
+    """Return where Airflow finds the trigger's class again."""
+    return f"airflow_provider_healthimaging.triggers.healthimaging.{type(trigger).__name__}"
