@@ -55,6 +55,11 @@ def jittered(seconds: float) -> float:
     return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
 
 
+def somewhen(seconds: float) -> float:
+    """Return some time from now to ``seconds``, so that triggers which start together part."""
+    return random.uniform(0, seconds)  # noqa: S311 - no secret
+
+
 def fired(payload: dict[str, Any]) -> TriggerEvent:
     """Make the event that carries ``payload``."""
     return TriggerEvent(payload)  # type: ignore[no-untyped-call]

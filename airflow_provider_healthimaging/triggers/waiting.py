@@ -11,7 +11,15 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
 from airflow_provider_healthimaging.readiness import is_ready
-from airflow_provider_healthimaging.triggers.polling import class_path, fired, in_thread, jittered, search, shown
+from airflow_provider_healthimaging.triggers.polling import (
+    class_path,
+    fired,
+    in_thread,
+    jittered,
+    search,
+    shown,
+    somewhen,
+)
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant, window_until
 
 
@@ -81,17 +89,22 @@ class HealthImagingImageSetTrigger(BaseTrigger):
         return shown(self, self._given, "datastore_id", "window_start", "window_end", "deadline")
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Search until ready, failed or too late."""
+        """Search until ready, failed or too late; the task has just looked, so the first search can wait a little."""
+        await asyncio.sleep(min(somewhen(self._given["poke_interval"]), self._left()))
         while True:
             status = await in_thread(self._look)
             if status["status"] != "waiting":
                 yield fired(status)
                 return
-            left = (self._deadline - datetime.now(UTC)).total_seconds()
+            left = self._left()
             if left <= 0:
                 yield fired({"status": "timeout", "deadline": self._given["deadline"]})
                 return
             await asyncio.sleep(min(jittered(self._given["poke_interval"]), left))
+
+    def _left(self) -> float:
+        """Return the seconds to the deadline."""
+        return (self._deadline - datetime.now(UTC)).total_seconds()
 
     def _look(self) -> dict[str, Any]:
         given = self._given
