@@ -101,9 +101,7 @@ def main() -> None:
                 count, before, peak, seconds = results.get(timeout=1)
                 if count != size:
                     raise SystemExit(f"{name} found {count} of {size} image sets")
-                print(
-                    f"{count:>10,}  {name:<8}  {before:>10.1f}  {peak:>8.1f}  {peak - before:>8.1f}  {seconds:>7.1f}"
-                )
+                print(f"{count:>10,}  {name:<8}  {before:>10.1f}  {peak:>8.1f}  {peak - before:>8.1f}  {seconds:>7.1f}")
 
 
 if __name__ == "__main__":
