@@ -1,0 +1,160 @@
+"""The command line, ``python -m airflow_provider_healthimaging.local serve``: for pointing DAGs at.
+
+It knows what a person may ask for and what to tell them; serving and loading are other modules' business.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+from moto.core.exceptions import JsonRESTError
+
+from . import LocalServer, backend
+from .connection import KEY, export_line
+from .dicom import load_dicom, pydicom_sample_files
+
+if TYPE_CHECKING:
+    from .moto_backend.medicalimaging.models import MedicalImagingBackend
+
+# The same on every start, so that what is written down about one run fits the next.
+DATASTORE_ID = "local".ljust(32, "0")
+
+_READY = """\
+HealthImaging and S3 at {url}, region {region}; Ctrl-C ends it.
+Data store {datastore_id}: {image_sets} image sets
+
+Airflow connection:
+  {export}
+
+AWS CLI, which would put "runtime-" before the host:
+  export AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={key} AWS_DEFAULT_REGION={region}
+  export AWS_ENDPOINT_URL={url} AWS_DISABLE_HOST_PREFIX_INJECTION=true
+  aws medical-imaging search-image-sets --datastore-id {datastore_id}
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return 0 when interrupted, 2 for arguments or an address that cannot be used."""
+    options = _parser().parse_args(argv)
+    # Also where the shell that started this in the background has SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        return _serve(options)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    try:
+        state = _datastore(options)
+    except (FileNotFoundError, ValueError) as error:
+        return _give_up(error)
+    try:
+        server = LocalServer(options.host, options.port).start()
+    except (OSError, OverflowError) as error:
+        return _give_up(f"cannot listen on {options.host}:{options.port}: {error}")
+    try:
+        _create_buckets(server.url, options)
+        _load(state, options)
+        ready = _READY.format(
+            url=server.url,
+            region=options.region,
+            datastore_id=options.datastore_id,
+            image_sets=len(state.image_sets(options.datastore_id)),
+            export=export_line(server.url, options.region),
+            key=KEY,
+        )
+        print(ready, flush=True)
+        Event().wait()
+    except (BotoCoreError, ClientError) as error:
+        return _give_up(error)
+    finally:
+        server.stop()
+    return 0
+
+
+def _give_up(reason: object) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return 2
+
+
+def _datastore(options: argparse.Namespace) -> "MedicalImagingBackend":
+    for path in options.dicom:
+        if not path.exists():
+            raise FileNotFoundError(f"--dicom {path} does not exist")
+    try:
+        state = backend(region=options.region)
+        state.create_datastore(options.datastore_name, datastore_id=options.datastore_id)
+    except KeyError:
+        raise ValueError(f"there is no HealthImaging in region {options.region}") from None
+    except JsonRESTError as error:
+        raise ValueError(error.message) from None
+    state.settings.unknown_datastore = options.unknown_datastore
+    return state
+
+
+def _create_buckets(url: str, options: argparse.Namespace) -> None:
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name=options.region,
+        aws_access_key_id=KEY,
+        aws_secret_access_key=KEY,
+    )
+    elsewhere = options.region != "us-east-1"
+    place = {"CreateBucketConfiguration": {"LocationConstraint": options.region}} if elsewhere else {}
+    for name in options.bucket:
+        s3.create_bucket(Bucket=name, **place)
+
+
+def _load(state: "MedicalImagingBackend", options: argparse.Namespace) -> None:
+    report = load_dicom(options.dicom, options.datastore_id, backend=state)
+    for path, reason in report.skipped:
+        print(f"skipped {path}: {reason}", file=sys.stderr)
+    if options.sample_data:
+        # Some of pydicom's files are meant to be unreadable: not worth a word.
+        load_dicom(pydicom_sample_files(), options.datastore_id, backend=state)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m airflow_provider_healthimaging.local", description=__doc__)
+    serve = parser.add_subparsers(required=True, metavar="command").add_parser(
+        "serve",
+        help="serve HealthImaging and S3 until interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    option = serve.add_argument
+    option("--host", default="127.0.0.1", help="address to listen on")
+    option("--port", type=int, default=5000, help="port to listen on, 0 for a free one")
+    option("--region", default="us-east-1", help="region that data store and buckets are in")
+    option("--datastore-id", default=DATASTORE_ID, help="32 of 0-9a-z")
+    option("--datastore-name", default="local", help="name of the data store")
+    option(
+        "--dicom",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        help="load DICOM files and folders",
+    )
+    option("--sample-data", action="store_true", help="load the DICOM files that pydicom brings along")
+    option("--bucket", nargs="+", action="extend", default=[], metavar="NAME", help="create S3 buckets")
+    option(
+        "--unknown-datastore",
+        choices=("not-found", "access-denied"),
+        default="not-found",
+        help="the answer for a data store that does not exist",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

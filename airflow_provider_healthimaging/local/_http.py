@@ -1,0 +1,122 @@
+"""Werkzeug's server with connections that stay open, and that close when the server does.
+
+Werkzeug ends every connection after one response. Clients of AWS reuse theirs, and timings and faults depend
+on it. This module knows HTTP and WSGI only.
+"""
+
+import io
+import socket
+from contextlib import suppress
+from threading import Lock
+from traceback import format_exc
+from typing import TYPE_CHECKING, Any
+
+from moto.moto_server import werkzeug_app
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.test import run_wsgi_app
+from werkzeug.wrappers import Response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+# Since 5.2.5 moto has its own, for S3 metadata with underscores in its names.
+_MotoRequestHandler: Any = getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)
+
+
+class KeepAliveHandler(_MotoRequestHandler):  # type: ignore[misc]
+    """Answers one request after another on a connection, and says nothing on stderr but tracebacks."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # Buffered: head and body leave together.
+
+    def run_wsgi(self) -> None:
+        """Answer one request; a body shorter than its ``Content-Length`` ends the connection."""
+        environ = self.make_environ()
+        # Read whole, so that the next request begins where this one ends, whatever the application reads.
+        chunked = environ.get("wsgi.input_terminated", False)
+        stream = environ["wsgi.input"]
+        body = stream.read() if chunked else stream.read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        try:
+            chunks, status, headers = run_wsgi_app(self.server.app, environ, buffered=True)
+        except ConnectionError:
+            self.close_connection = True
+            return
+        except Exception:  # noqa: BLE001 - a server outlives whatever its application raises
+            self.server.log("error", format_exc())
+            chunks, status, headers = run_wsgi_app(Response("Internal Server Error", 500), environ, buffered=True)
+        content = b"".join(chunks)
+        code, _, reason = status.partition(" ")
+        bodiless = environ["REQUEST_METHOD"] == "HEAD" or code in {"204", "304"}
+        if not bodiless:
+            headers.setdefault("Content-Length", str(len(content)))
+        headers.setdefault("Date", self.date_time_string())
+        self.send_response_only(int(code), reason)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        if not bodiless:
+            self.wfile.write(content)
+            self.close_connection |= len(content) != int(headers["Content-Length"])
+
+    def handle_expect_100(self) -> bool:
+        """Ask for the body at once, past the buffer."""
+        proceed: bool = super().handle_expect_100()
+        self.wfile.flush()
+        return proceed
+
+    def log_request(self, *_: object) -> None:
+        """No line a request."""
+
+    def log_error(self, *_: object) -> None:
+        """No line for a client that sends no HTTP."""
+
+
+class KeepAliveServer(ThreadedWSGIServer):
+    """A thread a connection; serves on a socket that is bound and listening already."""
+
+    def __init__(self, listener: socket.socket, app: "WSGIApplication") -> None:
+        self._open: set[Any] = set()
+        self._open_lock = Lock()
+        host, port = listener.getsockname()[:2]
+        super().__init__(host, port, app, KeepAliveHandler, fd=listener.fileno())
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Note a connection as open and handle it."""
+        with self._open_lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        with self._open_lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Stop listening and end the connections, whose threads would go on answering."""
+        super().server_close()
+        with self._open_lock:
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Dispatcher(werkzeug_app.DomainDispatcherApplication):
+    """Moto's, which lists its own folder at every request to find the service: a third of a search's time."""
+
+    def __init__(self) -> None:
+        super().__init__(werkzeug_app.create_backend_app)
+        self._known: dict[str | None, Any] = {}
+
+    def get_backend_for_host(self, host: str | None) -> Any:
+        """Return the service at ``host``."""
+        if host not in self._known:
+            self._known[host] = super().get_backend_for_host(host)
+        return self._known[host]
+
+
+def moto_application() -> "WSGIApplication":
+    """Return every moto service as one application, each request sent to the one that it is signed for."""
+    return _Dispatcher()

@@ -1,0 +1,222 @@
+"""Fills a data store from DICOM files, as an import job would: one image set a series.
+
+It knows pydicom and the backend's Python API, and neither HTTP nor moto. Pixels are never read. What is in
+the files may be patient data: nothing of it goes into a log, an error or the report.
+"""
+
+import logging
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, MutableSequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from .moto_backend.medicalimaging.image_sets import ImageSet, TagValue
+    from .moto_backend.medicalimaging.models import MedicalImagingBackend
+
+# DICOMTags of the API Reference, by the keyword of the attribute that each is taken from.
+_KEYWORDS = {
+    "PatientID": "DICOMPatientId",
+    "PatientName": "DICOMPatientName",
+    "PatientBirthDate": "DICOMPatientBirthDate",
+    "PatientSex": "DICOMPatientSex",
+    "StudyInstanceUID": "DICOMStudyInstanceUID",
+    "StudyID": "DICOMStudyId",
+    "StudyDescription": "DICOMStudyDescription",
+    "AccessionNumber": "DICOMAccessionNumber",
+    "SeriesInstanceUID": "DICOMSeriesInstanceUID",
+    "Modality": "DICOMSeriesModality",
+    "BodyPartExamined": "DICOMSeriesBodyPart",
+    "SeriesNumber": "DICOMSeriesNumber",
+    "StudyDate": "DICOMStudyDate",
+    "StudyTime": "DICOMStudyTime",
+}
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the files.
+
+    :param created: ids of new image sets.
+    :param updated: ids of image sets that got a new version.
+    :param files_read: how many files held an instance, one that was there before included.
+    :param skipped: the other files, each with the reason.
+    """
+
+    created: tuple[str, ...]
+    updated: tuple[str, ...]
+    files_read: int
+    skipped: tuple[tuple[Path, str], ...]
+
+
+@dataclass
+class _Series:
+    tags: dict[str, "TagValue"] = field(default_factory=dict)
+    instances: set[str] = field(default_factory=set)
+
+
+class _UnusableFileError(Exception):
+    """A file without an instance that an image set could hold; the message is the reason."""
+
+
+def load_dicom(
+    paths: Iterable[Path | str],
+    datastore_id: str,
+    *,
+    backend: "MedicalImagingBackend",
+    created_at: datetime | None = None,
+) -> LoadReport:
+    """Import files, and folders with all that is in them, into a data store.
+
+    A new series becomes an image set. New instances of one that is there raise its version and
+    ``updatedAt`` once a call; instances that are there already change nothing. A tag is the first value that
+    any of the series' files has for it. The two counts of a study are kept right on all its image sets,
+    without a new version.
+
+    :param created_at: when the import happens: ``createdAt`` of what is new and ``updatedAt`` of what
+        changes. Aware; now when not given.
+    :raises FileNotFoundError: for a path that does not exist, before anything is loaded.
+    """
+    files = list(_files(paths))
+    now = created_at or datetime.now(UTC)
+    series, skipped = _read(files)
+    known = {_series_key(row.dicom_tags): row for row in backend.image_sets(datastore_id)}
+    created: list[str] = []
+    updated: list[str] = []
+    for key, found in series.items():
+        row = known.get(key)
+        if row is None:
+            row = backend.put_image_set(
+                datastore_id, created_at=now, dicom_tags=found.tags, sop_instance_uids=found.instances
+            )
+            created.append(row.image_set_id)
+        elif not found.instances <= row.sop_instance_uids:
+            row = backend.update_image_set(
+                datastore_id,
+                row.image_set_id,
+                updated_at=now,
+                dicom_tags={name: value for name, value in found.tags.items() if row.dicom_tags.get(name) is None},
+                sop_instance_uids=found.instances,
+            )
+            updated.append(row.image_set_id)
+        known[key] = row
+    _count_studies(datastore_id, known.values(), {study for study, _ in series}, backend)
+    return LoadReport(tuple(created), tuple(updated), len(files) - len(skipped), tuple(skipped))
+
+
+def pydicom_sample_files() -> list[Path]:
+    """Return the DICOM files inside the installed pydicom: 36 series in 29 studies, odd ones among them.
+
+    pydicom's own look-up functions download what is not in the package; this only lists a folder.
+    """
+    import pydicom.data
+    from pydicom.misc import is_dicom
+
+    (package,) = pydicom.data.__path__
+    return [path for path in _files([Path(package, "test_files")]) if is_dicom(path)]
+
+
+def _files(paths: Iterable[Path | str]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist")
+        yield from sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+
+
+def _read(files: Iterable[Path]) -> tuple[dict[tuple[str, str], _Series], list[tuple[Path, str]]]:
+    series: dict[tuple[str, str], _Series] = defaultdict(_Series)
+    skipped = []
+    with _quiet_pydicom():
+        for path in files:
+            try:
+                tags, instance = _read_file(path)
+            except _UnusableFileError as error:
+                skipped.append((path, str(error)))
+                continue
+            found = series[_series_key(tags)]
+            found.instances.add(instance)
+            for name, value in tags.items():
+                if found.tags.get(name) is None:
+                    found.tags[name] = value
+    return series, skipped
+
+
+def _read_file(path: Path) -> tuple[dict[str, "TagValue"], str]:
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        dataset = dcmread(path, stop_before_pixels=True, specific_tags=[*_KEYWORDS, "SOPInstanceUID"])
+        missing = [keyword for keyword in _UIDS if not dataset.get(keyword)]
+        instance = str(dataset.get("SOPInstanceUID"))
+    except InvalidDicomError:
+        raise _UnusableFileError("not a DICOM file") from None
+    except Exception as error:  # noqa: BLE001 - broken files break pydicom in any number of ways
+        # Its kind only: the text may quote the file.
+        raise _UnusableFileError(f"unreadable ({type(error).__name__})") from None
+    if missing:
+        raise _UnusableFileError(f"no {', '.join(missing)}")
+    return {tag: _value(dataset, keyword) for keyword, tag in _KEYWORDS.items()}, instance
+
+
+def _value(dataset: "Dataset", keyword: str) -> "TagValue":
+    # pydicom decodes a value when it is asked for: one that cannot be is as good as missing.
+    with suppress(Exception):
+        value = dataset.get(keyword)
+        if value is None or value == "":
+            return None
+        if keyword == "SeriesNumber":
+            return int(value)
+        return "\\".join(map(str, value)) if isinstance(value, MutableSequence) else str(value)
+    return None
+
+
+def _series_key(tags: Any) -> tuple[str, str]:
+    return str(tags.get("DICOMStudyInstanceUID")), str(tags.get("DICOMSeriesInstanceUID"))
+
+
+def _count_studies(
+    datastore_id: str, rows: Iterable["ImageSet"], studies: set[str], backend: "MedicalImagingBackend"
+) -> None:
+    members: dict[str, list[ImageSet]] = defaultdict(list)
+    for row in rows:
+        study, _ = _series_key(row.dicom_tags)
+        if study in studies:
+            members[study].append(row)
+    for image_sets in members.values():
+        counts = {
+            "DICOMNumberOfStudyRelatedSeries": len(image_sets),
+            "DICOMNumberOfStudyRelatedInstances": sum(len(row.sop_instance_uids) for row in image_sets),
+        }
+        for row in image_sets:
+            backend.put_image_set(
+                datastore_id,
+                image_set_id=row.image_set_id,
+                created_at=row.created_at,
+                updated_at=row.updated_at,
+                version=row.version,
+                is_primary=row.is_primary,
+                dicom_tags={**row.dicom_tags, **counts},
+                sop_instance_uids=row.sop_instance_uids,
+            )
+
+
+@contextmanager
+def _quiet_pydicom() -> Iterator[None]:
+    # Each warning of pydicom's goes out twice, and quotes the value that it is about.
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

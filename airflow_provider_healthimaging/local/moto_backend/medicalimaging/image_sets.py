@@ -1,0 +1,201 @@
+"""Image sets, and a data store's worth of them kept in the orders that a search can ask for.
+
+Nothing here knows of requests or criteria. An ``ImageSet`` never changes: a new version is a new object, so
+that a page already cut stays as it was.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from operator import itemgetter
+from types import MappingProxyType
+
+from .exceptions import ResourceNotFoundError
+
+TagValue = str | int | None
+
+# DICOMTags in the API Reference, and the type of each member.
+TAG_TYPES: Mapping[str, type] = MappingProxyType(
+    {
+        "DICOMPatientId": str,
+        "DICOMPatientName": str,
+        "DICOMPatientBirthDate": str,
+        "DICOMPatientSex": str,
+        "DICOMStudyInstanceUID": str,
+        "DICOMStudyId": str,
+        "DICOMStudyDescription": str,
+        "DICOMNumberOfStudyRelatedSeries": int,
+        "DICOMNumberOfStudyRelatedInstances": int,
+        "DICOMAccessionNumber": str,
+        "DICOMSeriesInstanceUID": str,
+        "DICOMSeriesModality": str,
+        "DICOMSeriesBodyPart": str,
+        "DICOMSeriesNumber": int,
+        "DICOMStudyDate": str,
+        "DICOMStudyTime": str,
+    }
+)
+
+# Where an image set without a readable study date stands in that order; AWS does not say.
+NO_STUDY_DATE = datetime.min.replace(tzinfo=UTC)
+
+
+def parse_study_moment(date: str, time: str | None = None) -> datetime:
+    """Return a study's date and time, for comparing only: DICOM gives no zone, UTC is put in its place.
+
+    :param date: ``YYYYMMDD``, or ``yyMMdd`` as the API Reference has it (69 and later are 19xx).
+    :param time: ``HH``, ``HHMM``, ``HHMMSS`` or ``HHMMSS.ffffff``; nothing is midnight.
+    :raises ValueError: for anything else.
+    """
+    clock, _, fraction = (time or "00").partition(".")
+    digits = date + clock + fraction
+    if len(date) not in {6, 8} or len(clock) not in {2, 4, 6} or not (digits.isascii() and digits.isdigit()):
+        raise ValueError("not a study date and time")
+    if len(date) == len("yyMMdd"):
+        date = ("19" if date >= "69" else "20") + date
+    hour, minute, second = (int(f"{clock:0<6}"[place : place + 2]) for place in (0, 2, 4))
+    microsecond = int(f"{fraction:0<6}"[:6])
+    return datetime(int(date[:4]), int(date[4:6]), int(date[6:]), hour, minute, second, microsecond, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSet:
+    """One version of one image set. Times are aware, in UTC, to the microsecond.
+
+    :param dicom_tags: members of ``DICOMTags``; one that is missing is ``null`` in a response.
+    :param sop_instance_uids: the instances in it, where whoever filled the store knows them.
+    """
+
+    image_set_id: str
+    created_at: datetime
+    updated_at: datetime
+    version: int = 1
+    is_primary: bool = True
+    dicom_tags: Mapping[str, TagValue] = field(default_factory=dict)
+    sop_instance_uids: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuse what the service could not hold: naive times and unknown or mistyped tags."""
+        if self.created_at.tzinfo is None or self.updated_at.tzinfo is None:
+            raise ValueError("created_at and updated_at must be aware datetimes")
+        for name, value in self.dicom_tags.items():
+            if name not in TAG_TYPES:
+                raise ValueError(f"{name!r} is not one of DICOMTags")
+            if value is not None and type(value) is not TAG_TYPES[name]:
+                raise TypeError(f"{name} must be {TAG_TYPES[name].__name__} or None")
+
+    @property
+    def study_moment(self) -> datetime | None:
+        """Study date and time, or nothing where there is no readable date."""
+        date, time = self.dicom_tags.get("DICOMStudyDate"), self.dicom_tags.get("DICOMStudyTime")
+        try:
+            return parse_study_moment(str(date or ""), str(time or ""))
+        except ValueError:
+            return None
+
+
+SORT_KEYS: Mapping[str, Callable[[ImageSet], datetime]] = MappingProxyType(
+    {
+        "createdAt": lambda row: row.created_at,
+        "updatedAt": lambda row: row.updated_at,
+        "DICOMStudyDateAndTime": lambda row: row.study_moment or NO_STUDY_DATE,
+    }
+)
+
+_position = itemgetter(0, 1)
+
+
+class SortedIndex:
+    """Image sets ordered by one key, ties by id; single changes are cheap and so is filling it at once."""
+
+    # Below this many new rows, inserting each one beats sorting everything again.
+    _FEW = 100
+
+    def __init__(self, key: Callable[[ImageSet], datetime]) -> None:
+        """Order by ``key``, which must not change for a row."""
+        self._key = key
+        self._entries: list[tuple[datetime, str, ImageSet]] = []
+        self._new: list[tuple[datetime, str, ImageSet]] = []
+
+    def add(self, row: ImageSet) -> None:
+        """Put ``row`` in; its place is found when the order is next needed."""
+        self._new.append((self._key(row), row.image_set_id, row))
+
+    def remove(self, row: ImageSet) -> None:
+        """Take ``row`` out, which must be there."""
+        entries = self._settled()
+        del entries[bisect_left(entries, (self._key(row), row.image_set_id), key=_position)]
+
+    def walk(
+        self, lower: datetime, upper: datetime, *, after: tuple[datetime, str] | None, descending: bool
+    ) -> Iterator[ImageSet]:
+        """Yield rows with ``lower <= key <= upper`` in order, from the one after position ``after``."""
+        entries = self._settled()
+        low = bisect_left(entries, lower, key=itemgetter(0))
+        high = bisect_right(entries, upper, key=itemgetter(0))
+        if after and descending:
+            high = min(high, bisect_left(entries, after, key=_position))
+        elif after:
+            low = max(low, bisect_right(entries, after, key=_position))
+        places = range(high - 1, low - 1, -1) if descending else range(low, high)
+        return (entries[place][2] for place in places)
+
+    def _settled(self) -> list[tuple[datetime, str, ImageSet]]:
+        if len(self._new) < self._FEW:
+            for entry in self._new:
+                insort(self._entries, entry, key=_position)
+        else:
+            self._entries += self._new
+            self._entries.sort(key=_position)
+        self._new.clear()
+        return self._entries
+
+
+class ImageSetStore:
+    """The image sets of one data store with every version known of each; not safe without a lock."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._versions: dict[str, list[ImageSet]] = {}
+        self._indexes: dict[str, SortedIndex] = {}
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def __iter__(self) -> Iterator[ImageSet]:
+        return (versions[-1] for versions in self._versions.values())
+
+    def __contains__(self, image_set_id: str) -> bool:
+        return image_set_id in self._versions
+
+    def versions(self, image_set_id: str) -> list[ImageSet]:
+        """Return every known version, oldest first."""
+        try:
+            return self._versions[image_set_id]
+        except KeyError:
+            raise ResourceNotFoundError(f"Image set {image_set_id} was not found") from None
+
+    def put(self, row: ImageSet) -> None:
+        """Make ``row`` the current version; versions from its number on make way for it."""
+        versions = self._versions.get(row.image_set_id, [])
+        for index in self._indexes.values():
+            if versions:
+                index.remove(versions[-1])
+            index.add(row)
+        self._versions[row.image_set_id] = [old for old in versions if old.version < row.version] + [row]
+
+    def remove(self, image_set_id: str) -> None:
+        """Forget an image set and its versions."""
+        row = self.versions(image_set_id)[-1]
+        for index in self._indexes.values():
+            index.remove(row)
+        del self._versions[image_set_id]
+
+    def ordered_by(self, sort_field: str) -> SortedIndex:
+        """Return the index for a ``SortField``, built when first asked for."""
+        if sort_field not in self._indexes:
+            index = self._indexes[sort_field] = SortedIndex(SORT_KEYS[sort_field])
+            for row in self:
+                index.add(row)
+        return self._indexes[sort_field]

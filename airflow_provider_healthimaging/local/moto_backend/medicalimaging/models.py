@@ -1,0 +1,234 @@
+"""Data stores and the operations on them, for requests and for code that fills a store in a test.
+
+Methods named like an operation take and return Python values; shapes on the wire are the business of
+``responses``. Errors are the service's own (see ``exceptions``), except that arguments which no request could
+carry, such as a naive datetime, raise ``ValueError`` or ``TypeError``.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from threading import RLock
+
+from moto.core.base_backend import BackendDict, BaseBackend
+from moto.moto_api._internal import mock_random
+
+from .datastore import CLIENT_TOKEN, ID, NAME, STATUSES, Datastore, check
+from .exceptions import (
+    AccessDeniedError,
+    ConflictError,
+    ResourceNotFoundError,
+    ValidationError,
+)
+from .image_sets import ImageSet, TagValue
+from .paging import PageTokens, cut
+from .search import Query
+from .settings import Settings
+
+REGIONS = ("us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2")
+
+
+def _new_id() -> str:
+    return f"{mock_random.getrandbits(128):032x}"
+
+
+class MedicalImagingBackend(BaseBackend):
+    """HealthImaging in one account and region. Safe to use from several threads."""
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        """Begin empty; moto calls this again to reset."""
+        super().__init__(region_name, account_id)
+        self.settings = Settings()
+        self.datastores: dict[str, Datastore] = {}
+        self._tokens = PageTokens()
+        self._lock = RLock()
+
+    def create_datastore(
+        self, name: str | None = None, *, datastore_id: str | None = None, client_token: str | None = None
+    ) -> Datastore:
+        """Create a data store, ``ACTIVE`` at once; the same client token again gives the same one.
+
+        :param name: 1 to 256 of ``A-Za-z0-9._/#-``; the id when not given.
+        :param datastore_id: 32 of ``0-9a-z``; random when not given, as it always is over HTTP.
+        """
+        datastore_id = check(ID, datastore_id or _new_id(), "datastoreId")
+        if client_token is not None:
+            check(CLIENT_TOKEN, client_token, "clientToken")
+        if name is not None:
+            check(NAME, name, "datastoreName")
+        with self._lock:
+            for known in self.datastores.values():
+                if client_token is not None and known.client_token == client_token:
+                    if name not in {None, known.name}:
+                        raise ConflictError("clientToken was used with other parameters")
+                    return known
+            if datastore_id in self.datastores:
+                raise ConflictError(f"Data store {datastore_id} exists")
+            now = datetime.now(UTC)
+            datastore = self.datastores[datastore_id] = Datastore(
+                datastore_id,
+                name or datastore_id,
+                f"arn:{self.partition}:medical-imaging:{self.region_name}:{self.account_id}:datastore/{datastore_id}",
+                created_at=now,
+                updated_at=now,
+                client_token=client_token,
+            )
+            return datastore
+
+    def get_datastore(self, datastore_id: str) -> Datastore:
+        """Return a data store, a deleted one too."""
+        check(ID, datastore_id, "datastoreId")
+        try:
+            return self.datastores[datastore_id]
+        except KeyError:
+            if self.settings.unknown_datastore == "access-denied":
+                raise AccessDeniedError("You do not have access to this data store") from None
+            raise ResourceNotFoundError(f"Data store {datastore_id} was not found") from None
+
+    def list_datastores(
+        self, status: str | None, *, limit: int, next_token: str | None
+    ) -> tuple[list[Datastore], str | None]:
+        """Return one page, oldest first, and the token for the next."""
+        if status is not None and status not in STATUSES:
+            raise ValidationError(f"Value {status!r} at 'datastoreStatus' must be one of {STATUSES}")
+        scope = ("ListDatastores", status or "")
+        after = self._tokens.read(next_token, *scope) if next_token is not None else ("", "")
+        with self._lock:
+            stores = sorted(self.datastores.values(), key=lambda d: d.position)
+        rest = (d for d in stores if d.position > after and status in {None, d.status})
+        page, more = cut(rest, limit)
+        return page, self._tokens.issue(page[-1].position, *scope) if more else None
+
+    def delete_datastore(self, datastore_id: str) -> Datastore:
+        """Mark an empty data store ``DELETED``; ``ConflictError`` where it holds image sets."""
+        with self._lock:
+            datastore = self._active(datastore_id)
+            if len(datastore.image_sets):
+                raise ConflictError("The data store is not empty")
+            datastore.status, datastore.updated_at = "DELETED", datetime.now(UTC)
+            return datastore
+
+    def search_image_sets(
+        self, datastore_id: str, query: Query, *, limit: int, next_token: str | None
+    ) -> tuple[list[ImageSet], str | None]:
+        """Return one page of matches and the token for the next, where another match exists now."""
+        scope = ("SearchImageSets", datastore_id, repr(query))
+        with self._lock:
+            image_sets = self._active(datastore_id).image_sets
+            after = self._tokens.read(next_token, *scope) if next_token is not None else None
+            page, more = cut(query.run(image_sets, after), limit)
+        return page, self._tokens.issue(query.position(page[-1]), *scope) if more else None
+
+    def get_image_set(self, datastore_id: str, image_set_id: str, version: str | None = None) -> ImageSet:
+        """Return an image set's current version, or the one asked for."""
+        versions = self._versions(datastore_id, image_set_id)
+        if version is None:
+            return versions[-1]
+        for row in versions:
+            if version == str(row.version):
+                return row
+        raise ResourceNotFoundError(f"Version {version} of {image_set_id} was not found")
+
+    def list_image_set_versions(
+        self, datastore_id: str, image_set_id: str, *, limit: int, next_token: str | None
+    ) -> tuple[list[ImageSet], str | None]:
+        """Return one page of versions, newest first, and the token for the next."""
+        scope = ("ListImageSetVersions", datastore_id, image_set_id)
+        rows = self._versions(datastore_id, image_set_id)[::-1]
+        last = self._tokens.read(next_token, *scope)[0] if next_token is not None else None
+        page, more = cut((row for row in rows if last is None or row.version < int(last)), limit)
+        return page, self._tokens.issue((str(page[-1].version), ""), *scope) if more else None
+
+    def image_sets(self, datastore_id: str) -> list[ImageSet]:
+        """Return the current version of every image set, in no particular order."""
+        with self._lock:
+            return list(self._active(datastore_id).image_sets)
+
+    def put_image_set(
+        self,
+        datastore_id: str,
+        *,
+        image_set_id: str | None = None,
+        created_at: datetime | None = None,
+        updated_at: datetime | None = None,
+        version: int | None = None,
+        is_primary: bool = True,
+        dicom_tags: Mapping[str, TagValue] | None = None,
+        sop_instance_uids: Iterable[str] = (),
+    ) -> ImageSet:
+        """Put an image set in exactly as given, in place of a current version with the same id.
+
+        :param created_at: aware; now when not given. Kept to the microsecond, in UTC.
+        :param updated_at: aware; ``created_at`` when not given.
+        :param dicom_tags: members of ``DICOMTags``; those not given are ``null`` in responses.
+        """
+        created_at = created_at or datetime.now(UTC)
+        row = ImageSet(
+            check(ID, image_set_id or _new_id(), "imageSetId"),
+            _utc(created_at),
+            _utc(updated_at or created_at),
+            1 if version is None else version,
+            is_primary,
+            dict(dicom_tags or {}),
+            frozenset(sop_instance_uids),
+        )
+        with self._lock:
+            self._active(datastore_id).image_sets.put(row)
+        return row
+
+    def update_image_set(
+        self,
+        datastore_id: str,
+        image_set_id: str,
+        *,
+        updated_at: datetime | None = None,
+        is_primary: bool | None = None,
+        dicom_tags: Mapping[str, TagValue] | None = None,
+        sop_instance_uids: Iterable[str] = (),
+    ) -> ImageSet:
+        """Add a version, as an import into the series does: ``createdAt`` stays, ``updatedAt`` moves to now.
+
+        ``dicom_tags`` and ``sop_instance_uids`` are added to what is there.
+        """
+        with self._lock:
+            old = self._versions(datastore_id, image_set_id)[-1]
+            row = replace(
+                old,
+                version=old.version + 1,
+                updated_at=_utc(updated_at or datetime.now(UTC)),
+                is_primary=old.is_primary if is_primary is None else is_primary,
+                dicom_tags={**old.dicom_tags, **(dicom_tags or {})},
+                sop_instance_uids=old.sop_instance_uids.union(sop_instance_uids),
+            )
+            self._active(datastore_id).image_sets.put(row)
+        return row
+
+    def delete_image_set(self, datastore_id: str, image_set_id: str) -> None:
+        """Remove an image set and its versions."""
+        with self._lock:
+            self._active(datastore_id).image_sets.remove(image_set_id)
+
+    def _active(self, datastore_id: str) -> Datastore:
+        datastore = self.get_datastore(datastore_id)
+        if datastore.status != "ACTIVE":
+            raise ResourceNotFoundError(f"Data store {datastore_id} was not found")
+        return datastore
+
+    def _versions(self, datastore_id: str, image_set_id: str) -> list[ImageSet]:
+        check(ID, image_set_id, "imageSetId")
+        with self._lock:
+            return list(self._active(datastore_id).image_sets.versions(image_set_id))
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("created_at and updated_at must be aware datetimes")
+    return moment.astimezone(UTC)
+
+
+medicalimaging_backends = BackendDict(
+    MedicalImagingBackend,
+    "medical-imaging",
+    # botocore lists no region for the service.
+    additional_regions=list(REGIONS),
+)

@@ -1,0 +1,148 @@
+"""Requests in, JSON out: one method an operation, named as moto derives it from botocore's model.
+
+The JSON is written here and not by moto's serializer, which drops members that are null (the service sends
+tags as ``null``) and cuts times to milliseconds.
+"""
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from moto.core.common_types import TYPE_RESPONSE
+from moto.core.responses import BaseResponse
+
+from .datastore import Datastore
+from .exceptions import ValidationError
+from .image_sets import TAG_TYPES, ImageSet
+from .models import MedicalImagingBackend, medicalimaging_backends
+from .paging import parse_limit
+from .search import parse_criteria
+
+
+class MedicalImagingResponse(BaseResponse):
+    """Handler for HealthImaging requests."""
+
+    def __init__(self) -> None:
+        """Tell moto which of botocore's models it is."""
+        super().__init__(service_name="medical-imaging")
+
+    @property
+    def backend(self) -> MedicalImagingBackend:
+        """The backend of the request's account and region."""
+        return medicalimaging_backends[self.current_account][self.region]
+
+    def create_datastore(self) -> TYPE_RESPONSE:
+        """POST /datastore."""
+        request = self._document()
+        if "clientToken" not in request:
+            raise ValidationError("Value at 'clientToken' must not be null")
+        datastore = self.backend.create_datastore(request.get("datastoreName"), client_token=request["clientToken"])
+        return _json({"datastoreId": datastore.datastore_id, "datastoreStatus": datastore.status})
+
+    def get_datastore(self) -> TYPE_RESPONSE:
+        """GET /datastore/{datastoreId}."""
+        return _json({"datastoreProperties": _datastore(self.backend.get_datastore(self._part(1)))})
+
+    def list_datastores(self) -> TYPE_RESPONSE:
+        """GET /datastore."""
+        page, token = self.backend.list_datastores(self._query("datastoreStatus"), **self._paging())
+        return _json({"datastoreSummaries": [_datastore(d) for d in page], "nextToken": token})
+
+    def delete_datastore(self) -> TYPE_RESPONSE:
+        """DELETE /datastore/{datastoreId}."""
+        datastore = self.backend.delete_datastore(self._part(1))
+        return _json({"datastoreId": datastore.datastore_id, "datastoreStatus": datastore.status})
+
+    def search_image_sets(self) -> TYPE_RESPONSE:
+        """POST /datastore/{datastoreId}/searchImageSets; the body is the search criteria."""
+        backend = self.backend
+        query = parse_criteria(self.body, backend.settings)
+        page, token = backend.search_image_sets(self._part(1), query, **self._paging())
+        return _json(
+            {
+                "imageSetsMetadataSummaries": [_summary(row) for row in page],
+                "sort": {"sortField": query.sort_field, "sortOrder": query.sort_order},
+                "nextToken": token,
+            }
+        )
+
+    def get_image_set(self) -> TYPE_RESPONSE:
+        """POST /datastore/{datastoreId}/imageSet/{imageSetId}/getImageSet."""
+        datastore_id, image_set_id = self._part(1), self._part(3)
+        row = self.backend.get_image_set(datastore_id, image_set_id, self._query("version"))
+        arn = f"{self.backend.get_datastore(datastore_id).arn}/imageset/{image_set_id}"
+        state = {"imageSetWorkflowStatus": _workflow_status(row), "imageSetArn": arn, **_access(row)}
+        return _json({"datastoreId": datastore_id, **_properties(row), **state})
+
+    def list_image_set_versions(self) -> TYPE_RESPONSE:
+        """POST /datastore/{datastoreId}/imageSet/{imageSetId}/listImageSetVersions."""
+        page, token = self.backend.list_image_set_versions(self._part(1), self._part(3), **self._paging())
+        # The model spells the status with a capital here, and only here.
+        rows = [{**_properties(row), "ImageSetWorkflowStatus": _workflow_status(row)} for row in page]
+        return _json({"imageSetPropertiesList": rows, "nextToken": token})
+
+    def _part(self, place: int) -> str:
+        return unquote(self.parsed_url.path.strip("/").split("/")[place])
+
+    def _query(self, name: str) -> str | None:
+        # Not moto's querystring: without one in the URL, that is made from the body or the headers.
+        return parse_qs(self.parsed_url.query, keep_blank_values=True).get(name, [None])[0]
+
+    def _paging(self) -> dict[str, Any]:
+        return {"limit": parse_limit(self._query("maxResults")), "next_token": self._query("nextToken")}
+
+    def _document(self) -> dict[str, Any]:
+        try:
+            document = json.loads(self.body or "{}")
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise ValidationError("The request body is not a JSON structure")
+        return document
+
+
+def _json(result: dict[str, Any]) -> TYPE_RESPONSE:
+    # Bytes, as moto searches text for a request id to replace.
+    return 200, {"Content-Type": "application/json"}, json.dumps(result).encode()
+
+
+def _datastore(datastore: Datastore) -> dict[str, Any]:
+    return {
+        "datastoreId": datastore.datastore_id,
+        "datastoreName": datastore.name,
+        "datastoreStatus": datastore.status,
+        "datastoreArn": datastore.arn,
+        "createdAt": datastore.created_at.timestamp(),
+        "updatedAt": datastore.updated_at.timestamp(),
+    }
+
+
+def _summary(row: ImageSet) -> dict[str, Any]:
+    return {
+        "imageSetId": row.image_set_id,
+        "version": row.version,
+        "createdAt": row.created_at.timestamp(),
+        "updatedAt": row.updated_at.timestamp(),
+        **_access(row),
+        "isPrimary": row.is_primary,
+        "DICOMTags": {name: row.dicom_tags.get(name) for name in TAG_TYPES},
+    }
+
+
+def _properties(row: ImageSet) -> dict[str, Any]:
+    return {
+        "imageSetId": row.image_set_id,
+        "versionId": str(row.version),
+        "imageSetState": "ACTIVE",
+        "createdAt": row.created_at.timestamp(),
+        "updatedAt": row.updated_at.timestamp(),
+        "isPrimary": row.is_primary,
+    }
+
+
+def _access(row: ImageSet) -> dict[str, Any]:
+    return {"lastAccessedAt": row.updated_at.timestamp(), "storageTier": "FREQUENT_ACCESS"}
+
+
+def _workflow_status(row: ImageSet) -> str:
+    return "CREATED" if row.version == 1 else "UPDATED"

@@ -1,0 +1,17 @@
+"""Where HealthImaging listens: data-plane actions put ``runtime-`` before the host."""
+
+from .responses import MedicalImagingResponse
+
+# A region is spelt out: "medical-imaging.s3.amazonaws.com" is somebody's bucket.
+url_bases = [r"https?://(?:runtime-)?medical-imaging\.[a-z]{2}(?:-[a-z]+)+-[0-9]+\.amazonaws\.com"]
+
+_DATASTORE = "{0}/datastore/(?P<datastoreId>[^/]+)"
+_IMAGE_SET = _DATASTORE + "/imageSet/(?P<imageSetId>[^/]+)"
+
+url_paths = {
+    "{0}/datastore$": MedicalImagingResponse.dispatch,
+    _DATASTORE + "$": MedicalImagingResponse.dispatch,
+    _DATASTORE + "/searchImageSets$": MedicalImagingResponse.dispatch,
+    _IMAGE_SET + "/getImageSet$": MedicalImagingResponse.dispatch,
+    _IMAGE_SET + "/listImageSetVersions$": MedicalImagingResponse.dispatch,
+}

@@ -1,0 +1,43 @@
+"""For whoever gets more image sets than XCom should hold: every hour, a dataset in S3, and a task that reads it.
+
+The Airflow Variables ``healthimaging_datastore_id`` and ``healthimaging_bucket`` say where; without them, it is the
+data store that ``python -m airflow_provider_healthimaging.local serve --bucket image-sets`` makes, and that bucket.
+"""
+
+import gzip
+import json
+from collections import Counter
+from datetime import datetime
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:
+    from airflow import DAG
+    from airflow.decorators import task
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
+
+with DAG("healthimaging_to_s3", schedule="@hourly", start_date=datetime(2026, 1, 1), catchup=False):
+    search = HealthImagingSearchImageSetsOperator(
+        task_id="search",
+        datastore_id="{{ var.value.get('healthimaging_datastore_id', 'local' ~ '0' * 27) }}",
+        s3_uri="s3://{{ var.value.get('healthimaging_bucket', 'image-sets') }}/arrivals/",
+        dicom_tags=["DICOMSeriesModality"],
+    )
+
+    @task
+    def count_modalities(dataset: dict) -> dict[str, int]:
+        """Go through the parts that the manifest lists; it is there only if they all are."""
+        s3 = S3Hook()
+
+        def read(uri: str) -> bytes:
+            bucket, key = s3.parse_s3_url(uri)
+            return s3.get_key(key, bucket).get()["Body"].read()
+
+        manifest = json.loads(read(dataset["manifest"]))
+        lines = (line for part in manifest["parts"] for line in gzip.decompress(read(part["uri"])).splitlines())
+        return dict(Counter(json.loads(line)["DICOMTags"]["DICOMSeriesModality"] or "none" for line in lines))
+
+    count_modalities(search.output)

@@ -1,0 +1,284 @@
+"""A sensor behaves the same in every mode: same result, same XCom, same errors, whatever the service does."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.local import LocalServer, airflow_connection
+from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
+
+DATASTORE_ID = "d" * 32
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+WHEN = DAY + timedelta(hours=1)
+MODES = {"poke": {}, "reschedule": {"mode": "reschedule"}, "deferrable": {"deferrable": True}}
+
+
+class Script:
+    """Plays a scenario in front of the local service: what happens at which search."""
+
+    def __init__(self, app):
+        self.app = app
+        self.searches = 0
+        self.at = {}
+        self.answers = {}
+
+    def __call__(self, environ, start_response):
+        if not environ["PATH_INFO"].endswith("/searchImageSets"):
+            return self.app(environ, start_response)
+        self.searches += 1
+        self.at.get(self.searches, lambda: None)()
+        if code := self.answers.get(self.searches):
+            status = {"ThrottlingException": "429 Throttled", "InternalServerException": "500 Error"}[code]
+            start_response(status, [("x-amzn-ErrorType", code), ("Content-Type", "application/json")])
+            return [b'{"message": "busy"}']
+        return self.app(environ, start_response)
+
+
+@pytest.fixture
+def script(store, monkeypatch):
+    """A server of its own for the scenario, with botocore's retries off so that faults reach the sensor."""
+    scripts = []
+
+    def scripted(app):
+        scripts.append(Script(app))
+        return scripts[0]
+
+    with LocalServer(port=0, middleware=scripted) as server:
+        connection = json.loads(airflow_connection(server.url))
+        connection["extra"]["config_kwargs"] = {"retries": {"total_max_attempts": 1}}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        # Deferred sensors share clients by connection id, and each scenario has a server of its own.
+        monkeypatch.setenv("AIRFLOW_CONN_" + server.url.rsplit(":", 1)[1], json.dumps(connection))
+        scripts[0].conn_id = server.url.rsplit(":", 1)[1]
+        yield scripts[0]
+
+
+def put(store, minute=10):
+    store.put_image_set(DATASTORE_ID, created_at=DAY + timedelta(minutes=minute))
+
+
+def found_at_once(store, script):
+    put(store)
+
+
+def found_after_three_polls(store, script):
+    script.at[4] = lambda: put(store)
+
+
+def never_found(store, script):
+    put(store, minute=90)
+
+
+def throttled(store, script):
+    script.answers |= dict.fromkeys((1, 2, 4), "ThrottlingException")
+    put(store)
+
+
+def failing_inside(store, script):
+    script.answers |= dict.fromkeys((2, 3), "InternalServerException")
+    script.at[3] = lambda: put(store)
+
+
+def access_denied(store, script):
+    store.settings.unknown_datastore = "access-denied"
+    return {"datastore_id": "e" * 32}
+
+
+def store_deleted_while_waiting(store, script):
+    script.at[2] = lambda: store.delete_datastore(DATASTORE_ID)
+
+
+def bad_criteria(store, script):
+    return {"search_criteria": "{{ 'no' ~ ' json' }}"}
+
+
+def too_many_for_xcom(store, script):
+    put(store, 10)
+    put(store, 20)
+    return {"max_xcom_items": 1}
+
+
+FOUND = ("success", None)
+SKIPPED_WHEN_SOFT = ("failed", "AirflowSensorTimeout")
+FAILED = ("failed", "HealthImagingTaskFailed")
+
+SCENARIOS = {
+    found_at_once: FOUND,
+    found_after_three_polls: FOUND,
+    throttled: FOUND,
+    failing_inside: FOUND,
+    never_found: SKIPPED_WHEN_SOFT,
+    access_denied: FAILED,
+    store_deleted_while_waiting: FAILED,
+    bad_criteria: FAILED,
+    too_many_for_xcom: FAILED,
+}
+
+
+@pytest.mark.parametrize("soft_fail", [False, True], ids=["hard", "soft"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_every_mode_ends_alike(scenario, mode, soft_fail, store, script, run_dag, failures):
+    arguments = scenario(store, script) or {}
+    timeout = 1 if scenario is never_found else 60
+    with DAG(f"{scenario.__name__}_{mode}_{soft_fail}", schedule="@hourly", start_date=DAY, catchup=False) as dag:
+        HealthImagingImageSetSensor(
+            task_id="wait",
+            **{"datastore_id": DATASTORE_ID, **arguments},
+            aws_conn_id=script.conn_id,
+            poke_interval=0.1,
+            timeout=timeout,
+            soft_fail=soft_fail,
+            **MODES[mode],
+            **failures.callbacks,
+        )
+
+    run = run_dag(dag, WHEN)
+
+    state, error = SCENARIOS[scenario]
+    if soft_fail and error == "AirflowSensorTimeout":
+        state, error = "skipped", None
+    assert run.states("wait") == [state]
+    assert [type(each).__name__ for each in failures] == ([error] if error else [])
+    if state == "success":
+        (record,) = run.xcom("wait")
+        assert record["createdAt"] == "2026-03-01T00:10:00.000Z"
+        assert run.xcom("wait", "summary")["image_sets"] == 1
+    else:
+        assert run.xcom("wait") is None
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_poke_costs_one_call_while_there_is_nothing_to_find(mode, store, script, run_dag):
+    script.at[4] = lambda: put(store)
+    with DAG(f"calls_{mode}", schedule="@hourly", start_date=DAY, catchup=False) as dag:
+        HealthImagingImageSetSensor(
+            task_id="wait", datastore_id=DATASTORE_ID, aws_conn_id=script.conn_id, poke_interval=0.1, **MODES[mode]
+        )
+
+    run = run_dag(dag, WHEN)
+
+    # Four looks, and one search for the result; the task looks itself once more after its trigger has fired.
+    assert run.states("wait") == ["success"]
+    assert script.searches == (6 if mode == "deferrable" else 5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_quiet_period_waits_for_the_last_change(mode, store, script, run_dag):
+    row = store.put_image_set(DATASTORE_ID, created_at=DAY, updated_at=datetime.now(UTC))
+    script.at[3] = lambda: store.update_image_set(
+        DATASTORE_ID, row.image_set_id, updated_at=datetime.now(UTC) - timedelta(hours=1)
+    )
+    with DAG(f"quiet_{mode}", schedule="@hourly", start_date=DAY, catchup=False) as dag:
+        HealthImagingImageSetSensor(
+            task_id="wait",
+            datastore_id=DATASTORE_ID,
+            aws_conn_id=script.conn_id,
+            poke_interval=0.1,
+            quiet_period=timedelta(minutes=10),
+            **MODES[mode],
+        )
+
+    run = run_dag(dag, WHEN)
+
+    assert [record["version"] for record in run.xcom("wait")] == [2]
+    assert script.searches >= 4
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_open_ended_window_follows_the_clock(mode, store, script, run_dag):
+    script.at[3] = lambda: store.put_image_set(DATASTORE_ID)
+    with DAG(f"open_{mode}", schedule="@hourly", start_date=DAY, catchup=False) as dag:
+        HealthImagingImageSetSensor(
+            task_id="wait",
+            datastore_id=DATASTORE_ID,
+            aws_conn_id=script.conn_id,
+            poke_interval=0.1,
+            open_ended=True,
+            **MODES[mode],
+        )
+
+    run = run_dag(dag, WHEN)
+
+    assert len(run.xcom("wait")) == 1
+    assert run.xcom("wait", "summary")["window"]["start"] == "2026-03-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_enough_image_sets_are_waited_for(mode, store, script, run_dag):
+    put(store, 1)
+    script.at[2] = lambda: put(store, 2)
+    script.at[3] = lambda: put(store, 3)
+    with DAG(f"enough_{mode}", schedule="@hourly", start_date=DAY, catchup=False) as dag:
+        HealthImagingImageSetSensor(
+            task_id="wait",
+            datastore_id=DATASTORE_ID,
+            aws_conn_id=script.conn_id,
+            poke_interval=0.1,
+            min_image_sets=3,
+            batch_size=2,
+            **MODES[mode],
+        )
+
+    run = run_dag(dag, WHEN)
+
+    assert [len(batch) for batch in run.xcom("wait")] == [2, 1]
+
+
+def test_the_time_that_is_left_does_not_grow_with_a_deferral(store, script, run_dag, failures):
+    """Each time the trigger says ready, what was there is gone again: the sensor defers again, to the same end."""
+    gone = {}
+
+    def appear():
+        gone["id"] = store.put_image_set(DATASTORE_ID, created_at=DAY).image_set_id
+
+    for search in range(2, 40, 2):
+        script.at[search] = appear
+        script.at[search + 1] = lambda: store.delete_image_set(DATASTORE_ID, gone["id"])
+    deadlines = set()
+    look = HealthImagingImageSetSensor.execute_complete
+
+    class Watched(HealthImagingImageSetSensor):
+        def execute_complete(self, context, event):
+            deadlines.add(event["deadline"])
+            return look(self, context, event)
+
+    with DAG("deadline", schedule="@hourly", start_date=DAY, catchup=False) as dag:
+        Watched(
+            task_id="wait",
+            datastore_id=DATASTORE_ID,
+            aws_conn_id=script.conn_id,
+            poke_interval=0.1,
+            timeout=3,
+            deferrable=True,
+            **failures.callbacks,
+        )
+
+    run = run_dag(dag, WHEN)
+
+    assert run.states("wait") == ["failed"]
+    assert [type(each).__name__ for each in failures] == ["AirflowSensorTimeout"]
+    assert len(deadlines) == 1
+    assert script.searches > 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"min_image_sets": 0}, "min_image_sets=0"),
+        ({"quiet_period": 600}, "quiet_period=600 must be a datetime.timedelta"),
+        ({"open_ended": True, "window_end": "2026-03-01T00:00:00Z"}, "open_ended=True needs a window"),
+        ({"open_ended": True, "time_field": None}, "open_ended=True needs a window"),
+        ({"deferrable": True, "silent_fail": True}, "silent_fail=True works in"),
+        ({"quiet_periode": timedelta(1)}, "Did you mean 'quiet_period'"),
+        ({"pagination_config": {"PageSize": 51}}, "PageSize=51"),
+    ],
+)
+def test_bad_arguments_are_found_when_the_dag_is_parsed(arguments, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        HealthImagingImageSetSensor(task_id="wait", datastore_id=DATASTORE_ID, **arguments)

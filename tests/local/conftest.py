@@ -1,0 +1,117 @@
+"""A server for all these tests, an empty backend for each, and short ways to ask it something."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import boto3
+import pytest
+import urllib3
+from botocore.config import Config
+from moto.core.base_backend import BackendDict
+
+from airflow_provider_healthimaging.local import LocalServer, backend
+
+DATASTORE_ID = "d" * 32
+KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
+
+
+class Reply(NamedTuple):
+    status: int
+    error: str | None
+    body: Any
+
+
+@pytest.fixture(scope="session")
+def server():
+    with LocalServer() as running:
+        yield running
+
+
+@pytest.fixture
+def local(server):
+    """The backend, with one empty data store of id ``datastore_id``."""
+    BackendDict.reset()
+    state = backend()
+    state.create_datastore("tests", datastore_id=DATASTORE_ID)
+    server.calls.reset()
+    return state
+
+
+@pytest.fixture
+def datastore_id():
+    return DATASTORE_ID
+
+
+@pytest.fixture
+def put(local):
+    """Puts an image set in and returns its id."""
+    return lambda **fields: local.put_image_set(DATASTORE_ID, **fields).image_set_id
+
+
+@pytest.fixture
+def connect(server):
+    """Makes boto3 clients, on the server unless told otherwise, that try once."""
+
+    def make(service="medical-imaging", url=None, **config):
+        settings = {"inject_host_prefix": False, "retries": {"total_max_attempts": 1}, **config}
+        return boto3.client(service, endpoint_url=url or server.url, config=Config(**settings), **KEYS)
+
+    return make
+
+
+@pytest.fixture
+def client(connect, local):
+    return connect()
+
+
+@pytest.fixture
+def criteria():
+    """Writes criteria: ``createdAt=(a, b)`` is BETWEEN, any other value is EQUAL, ``sort="createdAt ASC"``."""
+
+    def write(*, sort=None, **filters):
+        written = {}
+        if filters:
+            written["filters"] = [
+                {"operator": "BETWEEN", "values": [{name: bound} for bound in value]}
+                if isinstance(value, tuple)
+                else {"operator": "EQUAL", "values": [{name: value}]}
+                for name, value in filters.items()
+            ]
+        if sort:
+            written["sort"] = dict(zip(("sortField", "sortOrder"), sort.split(), strict=True))
+        return written
+
+    return write
+
+
+@pytest.fixture
+def search(client, criteria):
+    """Searches the data store with boto3's paginator for the ids of everything that is found."""
+
+    def run(*, page_size=None, **query):
+        pages = client.get_paginator("search_image_sets").paginate(
+            datastoreId=DATASTORE_ID, searchCriteria=criteria(**query), PaginationConfig={"PageSize": page_size}
+        )
+        return [row["imageSetId"] for page in pages for row in page["imageSetsMetadataSummaries"]]
+
+    return run
+
+
+@pytest.fixture
+def post(server, local):
+    """Sends a search as it stands, without any of botocore's checks."""
+    pool = urllib3.PoolManager()
+    scope = "Credential=testing/20260301/us-east-1/medical-imaging/aws4_request"
+    headers = {"Authorization": f"AWS4-HMAC-SHA256 {scope}", "Content-Type": "application/json"}
+
+    def send(body=b"", datastore_id=DATASTORE_ID, **query):
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        url = f"{server.url}/datastore/{datastore_id}/searchImageSets?{urlencode(query)}"
+        reply = pool.request("POST", url, headers=headers, body=content)
+        return Reply(reply.status, reply.headers.get("x-amzn-ErrorType"), reply.json())
+
+    yield send
+    pool.clear()

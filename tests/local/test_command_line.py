@@ -1,0 +1,219 @@
+"""``python -m airflow_provider_healthimaging.local serve`` in a process of its own, and the AWS CLI against it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from airflow_provider_healthimaging.local.__main__ import main
+from airflow_provider_healthimaging.local.dicom import pydicom_sample_files
+
+COMMAND = [sys.executable, "-m", "airflow_provider_healthimaging.local", "serve"]
+LOCAL_ID = "local" + "0" * 27
+AWS = Path(sys.executable).with_name("aws")
+KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+
+
+@contextmanager
+def serving(*options, ends_by=signal.SIGTERM, complaints=""):
+    """Yield all that is printed once it serves; end it afterwards, which must be clean."""
+    command = [*COMMAND, "--port", "0", *map(str, options)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "search-image-sets" in line:
+                break
+        yield "".join(lines)
+    finally:
+        process.send_signal(ends_by)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert re.fullmatch(complaints, errors), errors
+
+
+def client_of(printed, region="us-east-1"):
+    return boto3.client(
+        "medical-imaging",
+        endpoint_url=re.search(r"http://[\d.]+:\d+", printed).group(),
+        region_name=region,
+        config=Config(inject_host_prefix=False),
+        **KEYS,
+    )
+
+
+@pytest.fixture(scope="module")
+def printed():
+    with serving("--sample-data", "--bucket", "first", "second") as text:
+        yield text
+
+
+@pytest.fixture(scope="module")
+def connection(printed):
+    """The Airflow connection in the line to paste."""
+    line = next(line for line in printed.splitlines() if "AIRFLOW_CONN" in line)
+    export, assignment = shlex.split(line)
+    name, value = assignment.split("=", 1)
+    assert (export, name) == ("export", "AIRFLOW_CONN_AWS_DEFAULT")
+    return json.loads(value)
+
+
+def test_it_prints_a_connection_with_which_the_data_are_found(printed, connection):
+    assert connection["conn_type"] == "aws"
+    client = boto3.client(
+        "medical-imaging",
+        **connection["extra"],
+        aws_access_key_id=connection["login"],
+        aws_secret_access_key=connection["password"],
+        config=Config(inject_host_prefix=False),
+    )
+    found = client.search_image_sets(datastoreId=LOCAL_ID)["imageSetsMetadataSummaries"]
+    assert len(found) == 36
+    assert f"{LOCAL_ID}: 36 image sets" in printed
+
+
+def test_it_creates_buckets(connection):
+    s3 = boto3.client("s3", endpoint_url=connection["extra"]["endpoint_url"], region_name="us-east-1", **KEYS)
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["first", "second"]
+
+
+@pytest.fixture(scope="module")
+def aws(printed, tmp_path_factory):
+    """The AWS CLI, in the environment that was printed to be pasted."""
+    if not AWS.exists():
+        pytest.skip(f"the AWS CLI is not installed beside {Path(sys.executable).name}")
+    exports = [line.split()[1:] for line in printed.splitlines() if line.startswith("  export AWS_")]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path_factory.mktemp("home")),
+        **dict(assignment.split("=", 1) for line in exports for assignment in line),
+    }
+
+    def run(*arguments):
+        done = subprocess.run(
+            [AWS, "--output", "json", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_the_aws_cli_lists_everything(aws):
+    found = aws("medical-imaging", "search-image-sets", "--datastore-id", LOCAL_ID)
+    assert len(found["imageSetsMetadataSummaries"]) == 36
+    assert [row["datastoreName"] for row in aws("medical-imaging", "list-datastores")["datastoreSummaries"]] == [
+        "local"
+    ]
+
+
+def test_the_aws_cli_filters_and_sorts(aws, tmp_path):
+    everything = aws("medical-imaging", "search-image-sets", "--datastore-id", LOCAL_ID)["imageSetsMetadataSummaries"]
+    study = everything[0]["DICOMTags"]["DICOMStudyInstanceUID"]
+    criteria = tmp_path / "criteria.json"
+    criteria.write_text(
+        json.dumps(
+            {
+                "filters": [
+                    {"operator": "EQUAL", "values": [{"DICOMStudyInstanceUID": study}]},
+                    {
+                        "operator": "BETWEEN",
+                        "values": [{"createdAt": "1985-04-12T23:20:50.52Z"}, {"createdAt": "2100-01-01T00:00:00Z"}],
+                    },
+                ],
+                "sort": {"sortField": "DICOMStudyDateAndTime", "sortOrder": "ASC"},
+            }
+        )
+    )
+    command = ("medical-imaging", "search-image-sets", "--datastore-id", LOCAL_ID)
+    found = aws(*command, "--search-criteria", f"file://{criteria}")
+    assert found["sort"] == {"sortField": "DICOMStudyDateAndTime", "sortOrder": "ASC"}
+    assert {row["imageSetId"] for row in found["imageSetsMetadataSummaries"]} == {
+        row["imageSetId"] for row in everything if row["DICOMTags"]["DICOMStudyInstanceUID"] == study
+    }
+
+
+def test_the_aws_cli_pages_and_goes_on_where_it_stopped(aws):
+    command = ("medical-imaging", "search-image-sets", "--datastore-id", LOCAL_ID, "--page-size", "5")
+    everything = aws(*command)["imageSetsMetadataSummaries"]
+    assert len(everything) == 36
+    first = aws(*command, "--max-items", "12")
+    assert first["imageSetsMetadataSummaries"] == everything[:12]
+    rest = aws(*command, "--starting-token", first["NextToken"])
+    assert rest["imageSetsMetadataSummaries"] == everything[12:]
+    assert "NextToken" not in rest
+
+
+def test_dicom_folders_are_loaded_and_what_cannot_be_is_named(tmp_path):
+    (scan,) = [path for path in pydicom_sample_files() if path.name == "CT_small.dcm"]
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "a.dcm").write_bytes(scan.read_bytes())
+    (tmp_path / "letter.txt").write_text("CANARY")
+    options = ("--dicom", tmp_path, "--datastore-id", "a" * 32, "--region", "eu-west-1", "--bucket", "there")
+    with serving(*options, complaints=r"skipped \S*letter\.txt: not a DICOM file\n") as text:
+        assert f"{'a' * 32}: 1 image sets" in text
+        assert '"region_name":"eu-west-1"' in text
+        client = client_of(text, "eu-west-1")
+        assert client.get_datastore(datastoreId="a" * 32)["datastoreProperties"]["datastoreName"] == "local"
+        assert len(client.search_image_sets(datastoreId="a" * 32)["imageSetsMetadataSummaries"]) == 1
+
+
+def test_an_unknown_data_store_can_be_made_to_look_denied_and_ctrl_c_ends_it_cleanly():
+    with serving("--unknown-datastore", "access-denied", ends_by=signal.SIGINT) as text:
+        assert f"{LOCAL_ID}: 0 image sets" in text
+        client = client_of(text)
+        with pytest.raises(client.exceptions.AccessDeniedException):
+            client.search_image_sets(datastoreId="e" * 32)
+
+
+@pytest.fixture
+def refused(local, capsys):
+    """Runs the command in this process, which must give up; returns what it complains of."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*options):
+        assert main(["serve", "--port", "0", *map(str, options)]) == 2
+        output, errors = capsys.readouterr()
+        assert output == ""
+        assert len(errors.splitlines()) == 1
+        return errors
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_a_port_in_use_is_one_line_and_exit_code_2(refused, server):
+    assert f"cannot listen on 127.0.0.1:{server.port}: " in refused("--port", server.port)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--dicom", "/no/such/folder"], "--dicom /no/such/folder does not exist"),
+        (["--datastore-id", "LOCAL"], "datastoreId"),
+        (["--datastore-name", "a b"], "datastoreName"),
+        (["--region", "eu-central-1"], "no HealthImaging in region eu-central-1"),
+        (["--bucket", "B"], "InvalidBucketName"),
+        (["--port", "99999"], "cannot listen on 127.0.0.1:99999"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_exit_code_2(refused, options, says):
+    assert says in refused(*options)

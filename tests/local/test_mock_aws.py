@@ -1,0 +1,160 @@
+"""mock_aws with HealthImaging in it, whatever was imported or started before, and whatever else moto has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from airflow_provider_healthimaging.local import backend, mock_aws, register
+
+REGIONS = ["us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2"]
+
+
+def python(code, *arguments):
+    """Run code in a process of its own, where nothing is imported yet."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@mock_aws
+def test_a_plain_boto3_client_is_answered():
+    client = boto3.client("medical-imaging", "us-east-1")
+    datastore_id = client.create_datastore(datastoreName="a")["datastoreId"]
+    image_set_id = backend().put_image_set(datastore_id).image_set_id
+    found = client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]
+    assert [row["imageSetId"] for row in found] == [image_set_id]
+    assert client.get_image_set(datastoreId=datastore_id, imageSetId=image_set_id)["versionId"] == "1"
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.search_image_sets(datastoreId="e" * 32)
+    with pytest.raises(client.exceptions.ValidationException):
+        client.search_image_sets(datastoreId=datastore_id, maxResults=51)
+
+
+def test_each_mock_begins_empty():
+    for _ in range(2):
+        with mock_aws():
+            client = boto3.client("medical-imaging", "us-east-1")
+            assert client.list_datastores()["datastoreSummaries"] == []
+            client.create_datastore(datastoreName="a")
+
+
+@pytest.mark.parametrize("region", REGIONS)
+@mock_aws
+def test_regions_are_kept_apart(region):
+    boto3.client("medical-imaging", region).create_datastore(datastoreName="a")
+    for each in REGIONS:
+        summaries = boto3.client("medical-imaging", each).list_datastores()["datastoreSummaries"]
+        assert len(summaries) == len(backend(region=each).datastores) == (each == region)
+
+
+def test_a_region_without_the_service_has_no_backend():
+    with pytest.raises(KeyError):
+        backend(region="eu-central-1")
+
+
+@mock_aws
+def test_a_bucket_named_like_the_service_is_still_a_bucket():
+    for name in ("medical-imaging", "runtime-medical-imaging"):
+        s3 = boto3.client("s3", "us-east-1")
+        s3.create_bucket(Bucket=name)
+        s3.put_object(Bucket=name, Key="datastore", Body=b"content")
+        assert s3.get_object(Bucket=name, Key="datastore")["Body"].read() == b"content"
+
+
+@mock_aws
+def test_other_services_are_mocked_as_ever():
+    boto3.client("sqs", "us-east-1").create_queue(QueueName="q")
+    with pytest.raises(ClientError):
+        boto3.client("sqs", "us-east-1").get_queue_url(QueueName="other")
+
+
+def test_registering_again_changes_nothing():
+    import moto
+    from moto.backend_index import backend_url_patterns
+
+    before = list(moto.__path__), list(backend_url_patterns)
+    register()
+    assert (list(moto.__path__), list(backend_url_patterns)) == before
+    assert [name for name, _ in backend_url_patterns].count("medicalimaging") == 1
+
+
+def test_a_mock_that_is_active_already_learns_of_the_service():
+    done = python(
+        """
+        import boto3
+        from moto import mock_aws
+        with mock_aws():
+            client = boto3.client("medical-imaging", "us-east-1")
+            import airflow_provider_healthimaging.local
+            print(len(client.create_datastore(datastoreName="a")["datastoreId"]))
+        """
+    )
+    assert done.stdout == "32\n", done.stderr
+
+
+FOREIGN = "medicalimaging_backends = 'moto has one of its own'\n"
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A folder with a HealthImaging such as a future moto may bring along."""
+    package = tmp_path / "medicalimaging"
+    package.mkdir()
+    (package / "__init__.py").write_text(FOREIGN)
+    return tmp_path
+
+
+def test_this_backend_stands_before_one_of_moto_s_own(foreign):
+    done = python(
+        """
+        import re, sys, moto
+        from moto import backend_index
+        moto.__path__.append(sys.argv[1])
+        backend_index.backend_url_patterns.append(
+            ("medicalimaging", re.compile("https?://medical-imaging\\\\.(.+)\\\\.amazonaws\\\\.com"))
+        )
+        import boto3
+        from airflow_provider_healthimaging.local import mock_aws, backend
+        assert [name for name, _ in backend_index.backend_url_patterns].count("medicalimaging") == 1
+        with mock_aws():
+            made = boto3.client("medical-imaging", "us-east-1").create_datastore(datastoreName="a")
+            print(made["datastoreId"] in backend().datastores)
+        """,
+        foreign,
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_moto_s_own_being_in_use_is_an_error_that_says_what_to_do(foreign):
+    done = python(
+        """
+        import sys, moto
+        moto.__path__.append(sys.argv[1])
+        import moto.medicalimaging
+        import airflow_provider_healthimaging.local
+        """,
+        foreign,
+    )
+    assert done.returncode == 1
+    assert "import airflow_provider_healthimaging.local before" in done.stderr
+
+
+def test_importing_it_imports_neither_airflow_nor_pydicom_nor_a_web_framework():
+    done = python(
+        """
+        import sys
+        import airflow_provider_healthimaging.local
+        print([name for name in ("airflow", "pydicom", "flask", "numpy") if name in sys.modules])
+        """
+    )
+    assert done.stdout == "[]\n", done.stderr

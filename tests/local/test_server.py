@@ -1,0 +1,229 @@
+"""LocalServer: S3 beside HealthImaging, connections that stay open, faults, and a log of calls."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
+
+from airflow_provider_healthimaging.local import Call, LocalServer, airflow_connection
+
+
+def test_s3_is_served_on_the_same_port(connect, client, put, datastore_id):
+    s3 = connect("s3")
+    image_set_id = put()
+    s3.create_bucket(Bucket="datastore")  # a name that is a path of HealthImaging's, too
+    s3.put_object(Bucket="datastore", Key="a/b c.txt", Body=b"content", Metadata={"some-key": "x"})
+    assert s3.get_object(Bucket="datastore", Key="a/b c.txt")["Body"].read() == b"content"
+    assert s3.head_object(Bucket="datastore", Key="a/b c.txt")["ContentLength"] == 7
+    assert [b["Name"] for b in s3.list_buckets()["Buckets"]] == ["datastore"]
+    found = client.search_image_sets(datastoreId=datastore_id)
+    assert [row["imageSetId"] for row in found["imageSetsMetadataSummaries"]] == [image_set_id]
+    s3.delete_object(Bucket="datastore", Key="a/b c.txt")
+    with pytest.raises(ClientError, match="404"):
+        s3.head_object(Bucket="datastore", Key="a/b c.txt")
+
+
+def test_airflow_s_s3_hook_finds_s3_with_the_connection_of_this_server(server, local, monkeypatch):
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", airflow_connection(server.url))
+    hook = S3Hook()
+    hook.create_bucket("reports")
+    hook.load_string("content", key="a/b.txt", bucket_name="reports")
+    assert hook.read_key("a/b.txt", "reports") == "content"
+    assert hook.list_keys("reports", prefix="a/") == ["a/b.txt"]
+
+
+def test_a_large_upload_arrives_whole(connect, client):
+    s3 = connect("s3")
+    s3.create_bucket(Bucket="large")
+    body = bytes(range(256)) * 40_000
+    s3.put_object(Bucket="large", Key="key", Body=body)
+    assert s3.get_object(Bucket="large", Key="key")["Body"].read() == body
+
+
+def test_a_connection_is_used_again(server, client, datastore_id):
+    at = urlsplit(server.url)
+    connection = HTTPConnection(at.hostname, at.port)
+    headers = {"Authorization": "AWS4-HMAC-SHA256 Credential=x/20260301/us-east-1/medical-imaging/aws4_request"}
+    connection.connect()
+    ours = connection.sock
+    for _ in range(3):
+        connection.request("POST", f"/datastore/{datastore_id}/searchImageSets", b"{}", headers)
+        reply = connection.getresponse()
+        assert json.load(reply)["imageSetsMetadataSummaries"] == []
+        assert connection.sock is ours
+    connection.close()
+
+
+def test_calls_are_logged_by_operation_and_status(server, client, connect, datastore_id):
+    client.search_image_sets(datastoreId=datastore_id)
+    client.list_datastores()
+    connect("s3").list_buckets()
+    with pytest.raises(ClientError):
+        client.search_image_sets(datastoreId="e" * 32)
+    with pytest.raises(ClientError):
+        client.get_image_set(datastoreId=datastore_id, imageSetId="e" * 32)
+    assert list(server.calls) == [
+        Call("SearchImageSets", 200),
+        Call("ListDatastores", 200),
+        Call("SearchImageSets", 404),
+        Call("GetImageSet", 404),
+    ]
+    assert len(server.calls) == server.calls.count() == 4
+    assert server.calls.count("SearchImageSets") == 2
+    assert server.calls.count("SearchImageSets", status=200) == 1
+    assert server.calls.count(status=404) == 2
+    server.calls.reset()
+    assert list(server.calls) == []
+
+
+def test_several_clients_and_a_writer_at_once_lose_nothing(server, client, local, put, datastore_id):
+    expected = {put() for _ in range(120)}
+
+    def read(_):
+        pages = client.get_paginator("search_image_sets").paginate(
+            datastoreId=datastore_id,
+            searchCriteria={"sort": {"sortField": "createdAt", "sortOrder": "ASC"}},
+            PaginationConfig={"PageSize": 7},
+        )
+        return [row["imageSetId"] for page in pages for row in page["imageSetsMetadataSummaries"]]
+
+    done = threading.Event()
+
+    def write():
+        for image_set_id in list(expected) * 20:
+            if done.is_set():
+                break
+            local.update_image_set(datastore_id, image_set_id)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(read, range(12)))
+    done.set()
+    writer.join()
+    for found in results:
+        assert len(found) == len(expected)
+        assert set(found) == expected
+
+
+def cut_short(app):
+    """Send half of every body under its full length, as a connection that breaks would."""
+
+    def cut(environ, start_response):
+        body = b"".join(app(environ, start_response))
+        return [body[: len(body) // 2]]
+
+    return cut
+
+
+def throttle(app):
+    def refuse(environ, start_response):
+        start_response("429 Too Many Requests", [("x-amzn-ErrorType", "ThrottlingException")])
+        return [b"{}"]
+
+    return refuse
+
+
+def hang_up(app):
+    def drop(environ, start_response):
+        raise ConnectionResetError
+
+    return drop
+
+
+def fail(app):
+    def broken(environ, start_response):
+        raise RuntimeError("a broken middleware")
+
+    return broken
+
+
+def test_middleware_can_cut_a_body_short(local, put, datastore_id):
+    put()
+    with LocalServer(middleware=cut_short) as faulty:
+        at = urlsplit(faulty.url)
+        connection = HTTPConnection(at.hostname, at.port, timeout=10)
+        headers = {"Authorization": "AWS4-HMAC-SHA256 Credential=x/20260301/us-east-1/medical-imaging/aws4_request"}
+        connection.request("POST", f"/datastore/{datastore_id}/searchImageSets", b"{}", headers)
+        reply = connection.getresponse()
+        promised = int(reply.headers["Content-Length"])
+        sent = connection.sock.makefile("rb").read() if reply.fp is None else reply.fp.read()
+        assert 0 < len(sent) == promised // 2
+        connection.close()
+        assert list(faulty.calls) == [Call("SearchImageSets", 200)]
+
+
+def test_middleware_can_answer_in_the_service_s_place(local, connect, datastore_id):
+    with LocalServer(middleware=throttle) as faulty:
+        client = connect(url=faulty.url)
+        with pytest.raises(client.exceptions.ThrottlingException):
+            client.search_image_sets(datastoreId=datastore_id)
+        assert list(faulty.calls) == [Call("SearchImageSets", 429)]
+
+
+def test_middleware_can_hang_up(local, connect, datastore_id):
+    with LocalServer(middleware=hang_up) as faulty:
+        with pytest.raises(ConnectionClosedError):
+            connect(url=faulty.url).search_image_sets(datastoreId=datastore_id)
+        assert list(faulty.calls) == [Call("SearchImageSets", None)]
+
+
+def test_what_breaks_inside_is_a_500_and_the_server_goes_on(local, connect, datastore_id, capfd):
+    with LocalServer(middleware=fail) as faulty:
+        client = connect(url=faulty.url)
+        for _ in range(2):
+            with pytest.raises(ClientError) as caught:
+                client.search_image_sets(datastoreId=datastore_id)
+            assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+
+
+def test_serving_is_quiet(client, put, datastore_id, capfd):
+    put()
+    client.search_image_sets(datastoreId=datastore_id)
+    with pytest.raises(ClientError):
+        client.search_image_sets(datastoreId="x")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_stopped_server_answers_no_more_not_even_on_an_open_connection(local, connect, datastore_id):
+    running = LocalServer().start()
+    client = connect(url=running.url)
+    client.search_image_sets(datastoreId=datastore_id)
+    running.stop()
+    with pytest.raises((EndpointConnectionError, ConnectionClosedError)):
+        client.search_image_sets(datastoreId=datastore_id)
+    running.stop()
+    with pytest.raises(RuntimeError):
+        _ = running.url
+
+
+def test_a_port_in_use_is_an_error_where_the_server_is_started(server):
+    with pytest.raises(OSError, match="in use"):
+        LocalServer(port=server.port).start()
+
+
+def test_a_server_can_be_started_again_but_not_twice_at_once():
+    again = LocalServer()
+    with again, pytest.raises(RuntimeError):
+        again.start()
+    with again:
+        assert again.port > 0
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_an_ipv6_address_is_written_as_a_url_wants_it():
+    try:
+        running = LocalServer("::1").start()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    assert running.url == f"http://[::1]:{running.port}"
+    running.stop()

@@ -1,0 +1,220 @@
+"""What can never work is refused before any call: literals when the DAG is parsed, templates when the task runs.
+
+Each message says what is wrong, with which value (unless it may be patient data), and what to do instead.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
+from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
+
+DATASTORE_ID = "d" * 32
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+CONTEXT = {"data_interval_start": NOON - HOUR, "data_interval_end": NOON}
+CANARY = "CANARY-4711"
+
+
+def operator(**arguments):
+    return HealthImagingSearchImageSetsOperator(**({"task_id": "search", "datastore_id": DATASTORE_ID} | arguments))
+
+
+def equal(attribute, content=CANARY):
+    return {"operator": "EQUAL", "values": [{attribute: content}]}
+
+
+def filters(*each):
+    return {"search_criteria": {"filters": list(each)}}
+
+
+BETWEEN_TIMES = {
+    "operator": "BETWEEN",
+    "values": [{"createdAt": "2026-01-01T00:00:00Z"}, {"createdAt": "2026-01-02T00:00:00Z"}],
+}
+
+# Arguments that a template may render to, and what the message must say.
+RENDERED = {
+    "a naive start": (
+        {"window_start": "2026-01-31T11:00:00", "window_end": "2026-01-31T12:00:00Z"},
+        ["window_start='2026-01-31T11:00:00'", "no time zone", "Add an offset"],
+    ),
+    "a naive end": (
+        {"window_end": "2026-01-31 12:00:00"},
+        ["window_end='2026-01-31 12:00:00'", "no time zone", "Add an offset"],
+    ),
+    "an end that is no time": ({"window_end": "tomorrow"}, ["window_end='tomorrow'", "Give one such as"]),
+    "a start that rendered to None": ({"window_start": "None"}, ["window_start rendered to 'None'", "empty string"]),
+    "a reversed window": (
+        {"window_start": "2026-01-31T12:00:00Z", "window_end": "2026-01-31T11:00:00Z"},
+        ["2026-01-31T12:00:00Z/2026-01-31T11:00:00Z is reversed", "start must be before its end"],
+    ),
+    "an empty window": (
+        {"window_start": "2026-01-31T12:00:00Z", "window_end": "2026-01-31T13:00:00+01:00"},
+        ["2026-01-31T12:00:00Z/2026-01-31T12:00:00Z is empty", "start must be before its end"],
+    ),
+    "three filters": (
+        filters(equal("DICOMPatientId"), equal("DICOMStudyId"), equal("DICOMAccessionNumber")),
+        ["1 or 2 filters, not 3", "narrow further with match"],
+    ),
+    "no filters": (filters(), ["1 or 2 filters, not 0", "Leave 'filters' out"]),
+    "two filters beside the window": (
+        filters(equal("DICOMPatientId"), equal("DICOMStudyId")),
+        ["2 filters (DICOMPatientId, DICOMStudyId)", "Move one to match"],
+    ),
+    "a time filter beside the window": (
+        filters(BETWEEN_TIMES),
+        ["filters on createdAt, and so does the window on createdAt", "set time_field=None"],
+    ),
+    "an unknown attribute": (filters(equal("DICOMPatientID")), ["'DICOMPatientID'", "Did you mean 'DICOMPatientId'"]),
+    "an unknown operator": (
+        filters({"operator": "EQUALS", "values": [{"DICOMPatientId": CANARY}]}),
+        ["operator", "Did you mean 'EQUAL'"],
+    ),
+    "a range of something without order": (
+        filters({"operator": "BETWEEN", "values": [{"DICOMPatientId": CANARY}, {"DICOMPatientId": CANARY}]}),
+        ["BETWEEN works on createdAt", "use EQUAL for DICOMPatientId"],
+    ),
+    "an unknown sort field": (
+        {"search_criteria": {"sort": {"sortField": "createAt", "sortOrder": "ASC"}}},
+        ["sortField", "Did you mean 'createdAt'"],
+    ),
+    "criteria that are not JSON": (
+        {"search_criteria": "{'filters': [{'DICOMPatientId': '" + CANARY + "'}]}"},
+        ["search_criteria is a string that is not JSON", "tojson"],
+    ),
+    "a match that is not JSON": ({"match": f"modality={CANARY}"}, ["match is a string that is not JSON", "tojson"]),
+    "a match on an unknown field": (
+        {"match": {"SeriesModality": CANARY}},
+        ["Unknown field in match: 'SeriesModality'", "Did you mean 'DICOMSeriesModality'"],
+    ),
+    "a page of 51": ({"pagination_config": {"PageSize": 51}}, ["PageSize=51", "from 1 to 50"]),
+    "no items at most": ({"pagination_config": {"MaxItems": 0}}, ["MaxItems=0", "of 1 or more"]),
+    "a malformed data store id": ({"datastore_id": "D" * 32}, ["'" + "D" * 32 + "'", "32 characters of 0-9 and a-z"]),
+    "an empty data store id": ({"datastore_id": ""}, ["datastore_id=''", "32 characters of 0-9 and a-z"]),
+    "an S3 address without a bucket": ({"s3_uri": "s3:///prefix/"}, ["s3_uri='s3:///prefix/'", "'s3://bucket/prefix/'"]),
+    "an S3 address that is a path": ({"s3_uri": "bucket/prefix"}, ["s3_uri='bucket/prefix'", "'s3://bucket/prefix/'"]),
+    "an unknown tag": ({"dicom_tags": ["DICOMPatientNme"]}, ["'DICOMPatientNme'", "Did you mean 'DICOMPatientName'"]),
+    "tags in one string": ({"dicom_tags": "DICOMStudyId"}, ["list of tag names or 'all'", "'DICOMStudyId'"]),
+}
+
+# Arguments that are no templates.
+LITERAL = {
+    "a naive datetime": (
+        {"window_start": datetime(2026, 1, 31)},  # noqa: DTZ001
+        ["window_start='2026-01-31 00:00:00'", "no time zone", "Add an offset"],
+    ),
+    "a number for a time": ({"window_end": 1769860800}, ["window_end is a int", "Give an aware datetime"]),
+    "a reversed window of datetimes": ({"window_start": NOON, "window_end": NOON - HOUR}, ["is reversed", "before its end"]),
+    "edges without a time field": (
+        {"time_field": None, "window_start": NOON},
+        ["need a time_field", "'createdAt' or 'updatedAt'"],
+    ),
+    "two time filters": (
+        {"time_field": None}
+        | filters(BETWEEN_TIMES, {"operator": "EQUAL", "values": [{"updatedAt": "2026-01-01T00:00:00Z"}]}),
+        ["two time filters", "Leave one"],
+    ),
+    "an unknown time field": ({"time_field": "created_at"}, ["'created_at'", "Did you mean 'createdAt'"]),
+    "a batch of none": ({"batch_size": 0}, ["batch_size=0", "whole number of 1 or more"]),
+    "a batch of half": ({"batch_size": 0.5}, ["batch_size=0.5", "whole number of 1 or more"]),
+    "batches in S3": ({"batch_size": 2, "s3_uri": "s3://bucket/"}, ["batch_size is for XCom", "Give one of them"]),
+    "no XCom items": ({"max_xcom_items": 0}, ["max_xcom_items=0", "of 1 or more"]),
+    "no rows in a file": ({"rows_per_file": -1}, ["rows_per_file=-1", "of 1 or more"]),
+    "a lookback into the future": ({"lookback": -HOUR}, ["lookback=", "timedelta of zero or more"]),
+    "a lookback of seconds": ({"lookback": 60}, ["lookback=60", "datetime.timedelta"]),
+    "a delay in the past": ({"delay": -HOUR}, ["delay=", "timedelta of zero or more"]),
+    "an unknown on_empty": ({"on_empty": "skipped"}, ["'skipped'", "Did you mean 'skip'"]),
+}
+
+
+@pytest.fixture
+def no_call(store, server):
+    """Fail where HealthImaging was asked anything."""
+    yield
+    assert list(server.calls) == []
+
+
+def assert_told(error, says, all_text):
+    message = str(error)
+    assert [words for words in says if words not in message] == []
+    assert CANARY not in all_text(error)
+
+
+@pytest.mark.parametrize("case", RENDERED | LITERAL)
+def test_a_literal_that_cannot_work_is_refused_when_the_dag_is_parsed(case, no_call, all_text):
+    arguments, says = (RENDERED | LITERAL)[case]
+    with pytest.raises(InvalidArgumentError) as caught:
+        operator(**arguments)
+    assert_told(caught.value, says, all_text)
+
+
+@pytest.mark.parametrize("case", RENDERED)
+def test_a_template_that_renders_to_what_cannot_work_fails_the_task_at_once(case, no_call, all_text):
+    arguments, says = RENDERED[case]
+    task = operator(**{name: "{{ params." + name + " }}" for name in arguments})
+    for name, value in arguments.items():
+        held = getattr(task, name)
+        if name in ("search_criteria", "match"):
+            held.value = value
+        else:
+            setattr(task, name, value)
+    with pytest.raises(AirflowFailException) as caught:
+        task.execute(CONTEXT)
+    assert isinstance(caught.value, HealthImagingError)
+    assert_told(caught.value, says, all_text)
+
+
+@pytest.mark.parametrize(
+    ("template", "params", "says"),
+    [
+        ({"window_start": "{{ params.day }}T00:00:00"}, {"day": "2026-01-31"}, "window_start='2026-01-31T00:00:00'"),
+        ({"window_start": "{{ params.nothing }}"}, {"nothing": None}, "window_start rendered to 'None'"),
+        ({"datastore_id": "{{ params.id }}"}, {"id": "d" * 31}, "datastore_id='" + "d" * 31 + "' is malformed"),
+        ({"search_criteria": "{{ params.criteria }}"}, {"criteria": {"filters": [CANARY]}}, "is not JSON"),
+        (
+            {"search_criteria": {"filters": [equal("DICOMStudyInstanceUID", "{{ params.uid }}")]}},
+            {"uid": CANARY},
+            "DICOMStudyInstanceUID must be a DICOM UID",
+        ),
+        ({"pagination_config": {"PageSize": "{{ params.size }}"}}, {"size": 51}, "PageSize='51'"),
+        ({"s3_uri": "{{ params.to }}"}, {"to": "/tmp/x"}, "s3_uri='/tmp/x' names no bucket"),
+        ({"dicom_tags": ["{{ params.tag }}"]}, {"tag": "PatientName"}, "Unknown DICOM tag 'PatientName'"),
+    ],
+)
+def test_what_airflow_renders_is_checked_before_any_call(template, params, says, no_call, all_text):
+    task = operator(**template)
+    task.render_template_fields({"params": params})
+    with pytest.raises(AirflowFailException) as caught:
+        task.execute(CONTEXT)
+    assert_told(caught.value, [says], all_text)
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("search_criterias", "search_criteria"),
+        ("windowstart", "window_start"),
+        ("dicom_tag", "dicom_tags"),
+        ("aws_connid", "aws_conn_id"),
+        ("retry", "retries"),
+        ("tas_group", "task_group"),
+    ],
+)
+def test_a_misspelt_argument_is_named_with_what_was_meant_and_without_its_value(misspelt, meant, no_call, all_text):
+    with pytest.raises(InvalidArgumentError) as caught:
+        operator(**{misspelt: CANARY})
+    assert_told(caught.value, [f"'{misspelt}'", f"Did you mean {meant!r}", "Known: "], all_text)
+
+
+def test_an_argument_that_resembles_nothing_is_named_without_its_value(no_call, all_text):
+    with pytest.raises(InvalidArgumentError) as caught:
+        operator(xyzzy=CANARY)
+    assert_told(caught.value, ["Unknown argument of HealthImagingSearchImageSetsOperator: 'xyzzy'"], all_text)
+
+
+def test_a_template_is_not_taken_for_its_value_when_the_dag_is_parsed(no_call):
+    fields = ("datastore_id", "window_start", "window_end", "search_criteria", "match", "s3_uri", "dicom_tags")
+    operator(**dict.fromkeys(fields, "{{ ti.xcom_pull('before') }}"), pagination_config={"PageSize": "{{ var.value.size }}"})

@@ -1,0 +1,207 @@
+"""A window is half-open, aware and exact: what touches shares nothing, and what it asks for covers it."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pendulum
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
+from airflow_provider_healthimaging.window import TimeWindow, isoformat, parse_instant
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
+EARLIEST, LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+BERLIN = ZoneInfo("Europe/Berlin")
+
+anywhere = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=st.timezones())  # noqa: DTZ001
+instants = st.datetimes(datetime(2025, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@st.composite
+def windows(draw, moments=instants):
+    start, end = sorted((draw(moments).astimezone(UTC), draw(moments).astimezone(UTC)))
+    assume(start < end)
+    return TimeWindow(start, end)
+
+
+# Making one
+
+
+@given(anywhere, anywhere)
+def test_edges_in_any_time_zone_are_kept_as_the_same_instants_in_utc(start, end):
+    start_utc, end_utc = start.astimezone(UTC), end.astimezone(UTC)
+    assume(start_utc < end_utc)
+    window = TimeWindow(start, end)
+    assert (window.start, window.end) == (start_utc, end_utc)
+    assert window.start.tzinfo is window.end.tzinfo is UTC
+
+
+@given(windows(anywhere))
+def test_a_window_travels_as_iso_strings_and_comes_back_the_same(window):
+    assert TimeWindow(**window.to_dict()) == window
+    assert all(isinstance(text, str) and text.endswith("Z") for text in window.to_dict().values())
+
+
+def test_pendulum_times_become_plain_utc_datetimes():
+    window = TimeWindow(pendulum.datetime(2026, 1, 31, tz="Europe/Berlin"), "2026-01-31T13:00:00+01:00")
+    assert window.to_dict() == {"start": "2026-01-30T23:00:00Z", "end": "2026-01-31T12:00:00Z"}
+    assert type(window.start) is datetime
+
+
+@pytest.mark.parametrize("text", ["2026-01-31T12:00:00Z", " 2026-01-31 13:00:00+01:00 ", "20260131T120000Z"])
+def test_iso_8601_in_its_usual_spellings_is_read(text):
+    assert parse_instant(text, "edge") == NOON
+
+
+@pytest.mark.parametrize("edge", ["start", "end"])
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (NOON.replace(tzinfo=None), ["'2026-01-31 12:00:00'", "no time zone", "Add an offset"]),
+        ("2026-01-31T12:00:00", ["'2026-01-31T12:00:00'", "no time zone", "Add an offset"]),
+        ("2026-01-31", ["'2026-01-31'", "no time zone", "Add an offset"]),
+        ("yesterday", ["'yesterday'", "not an ISO 8601 time", "2026-01-31T13:00:00Z"]),
+        ("", ["''", "not an ISO 8601 time"]),
+        (1769860800, ["int", "Give an aware datetime or an ISO 8601 string"]),
+        (date(2026, 1, 31), ["date", "Give an aware datetime"]),
+        (None, ["NoneType", "Give an aware datetime"]),
+    ],
+)
+def test_an_edge_that_is_no_instant_is_refused_with_its_name_its_value_and_the_way_out(edge, value, says):
+    edges = {"start": NOON - SECOND, "end": NOON + SECOND, edge: value}
+    with pytest.raises(InvalidArgumentError) as caught:
+        TimeWindow(**edges)
+    assert all(words in str(caught.value) for words in [f"window {edge}", *says])
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, HealthImagingError)
+
+
+@pytest.mark.parametrize(
+    ("end", "how"), [(NOON, "empty"), (NOON - MICROSECOND, "reversed"), (NOON - timedelta(days=1), "reversed")]
+)
+def test_an_empty_or_reversed_window_is_refused_and_shown(end, how):
+    with pytest.raises(InvalidArgumentError, match=f"is {how}: its start must be before its end") as caught:
+        TimeWindow(NOON, end)
+    assert f"{isoformat(NOON)}/{isoformat(end)}" in str(caught.value)
+
+
+def test_a_window_of_one_microsecond_is_a_window():
+    assert NOON in TimeWindow(NOON, NOON + MICROSECOND)
+
+
+def test_a_window_cannot_be_changed_and_can_be_a_key():
+    window = TimeWindow(NOON, NOON + SECOND)
+    with pytest.raises(AttributeError):
+        window.start = NOON - SECOND
+    assert {window: 1}[TimeWindow(NOON, NOON + SECOND)] == 1
+
+
+# What lies in it
+
+
+@given(windows())
+def test_a_window_holds_its_start_and_not_its_end_to_the_microsecond(window):
+    assert window.start in window
+    assert window.end - MICROSECOND in window
+    assert window.end not in window
+    assert window.start - MICROSECOND not in window
+
+
+@given(st.lists(instants, min_size=3, max_size=3, unique=True).map(sorted), instants)
+def test_a_window_that_touches_another_shares_nothing_with_it(edges, moment):
+    first, second = TimeWindow(*edges[:2]), TimeWindow(*edges[1:])
+    for each in (moment, *edges, edges[1] - MICROSECOND):
+        assert (each in first) + (each in second) == (edges[0] <= each < edges[2])
+
+
+@given(windows(), st.integers(1, 60))
+def test_parts_touch_and_cover_the_whole_in_lengths_equal_to_the_microsecond(window, parts):
+    assume(window.duration >= parts * MICROSECOND)
+    split = window.split(parts)
+    assert len(split) == parts
+    assert (split[0].start, split[-1].end) == (window.start, window.end)
+    assert all(left.end == right.start for left, right in zip(split, split[1:], strict=False))
+    lengths = [part.duration for part in split]
+    assert max(lengths) - min(lengths) <= MICROSECOND
+
+
+@pytest.mark.parametrize("parts", [0, -1, 4])
+def test_a_window_is_not_cut_into_no_parts_or_parts_of_nothing(parts):
+    window = TimeWindow(NOON, NOON + 3 * MICROSECOND)
+    assert len(window.split(3)) == 3
+    with pytest.raises(InvalidArgumentError, match=f"parts={parts} does not fit: give 1 to 3"):
+        window.split(parts)
+
+
+# What it asks the service for
+
+
+@given(windows())
+@example(TimeWindow(NOON, NOON + SECOND))
+@example(TimeWindow(NOON + MICROSECOND, NOON + SECOND - MICROSECOND))
+def test_server_bounds_are_whole_seconds_and_at_least_one_wider_on_each_side(window):
+    lower, upper = window.server_bounds()
+    assert lower.microsecond == upper.microsecond == 0
+    assert SECOND <= window.start - lower < 2 * SECOND
+    assert SECOND <= upper - window.end < 2 * SECOND
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        TimeWindow(EARLIEST, NOON),
+        TimeWindow(NOON, LATEST),
+        TimeWindow(EARLIEST, EARLIEST + MICROSECOND),
+        TimeWindow(LATEST - MICROSECOND, LATEST),
+    ],
+    ids=str,
+)
+def test_windows_that_reach_the_ends_of_time_still_ask_for_all_that_lies_in_them(window):
+    lower, upper = window.server_bounds()
+    assert lower <= window.start
+    assert upper >= window.end
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_an_instant_out_of_reach_in_utc_is_refused(hours):
+    beyond = (datetime.min if hours > 0 else datetime.max).replace(tzinfo=timezone(timedelta(hours=hours)))
+    with pytest.raises(InvalidArgumentError, match="out of range"):
+        parse_instant(beyond, "window start")
+
+
+# Moving and measuring it
+
+
+@given(windows(), st.timedeltas(timedelta(0), timedelta(days=400)))
+def test_lookback_moves_the_start_and_nothing_else(window, lookback):
+    longer = window.lengthened(lookback)
+    assert (window.start - longer.start, longer.end) == (lookback, window.end)
+
+
+def test_lookback_past_the_beginning_of_time_reaches_back_to_it():
+    assert TimeWindow(NOON, NOON + SECOND).lengthened(timedelta(days=999_999)).start == EARLIEST
+
+
+@pytest.mark.parametrize(("at", "part"), [(-1, 0.0), (0, 0.0), (1, 0.25), (4, 1.0), (5, 1.0)])
+def test_progress_runs_from_none_to_all(at, part):
+    assert TimeWindow(NOON, NOON + 4 * SECOND).part_before(NOON + at * SECOND) == part
+
+
+# Daylight saving
+
+
+@pytest.mark.parametrize(("day", "hours"), [((2026, 3, 29), 23), ((2026, 10, 25), 25), ((2026, 10, 26), 24)])
+def test_a_local_day_is_as_long_as_it_was_on_that_day(day, hours):
+    start = datetime(*day, tzinfo=BERLIN)
+    assert TimeWindow(start, start + timedelta(days=1)).duration == timedelta(hours=hours)
+
+
+def test_the_hour_that_comes_twice_is_two_windows_that_touch():
+    first = datetime(2026, 10, 25, 2, tzinfo=BERLIN)
+    after = datetime(2026, 10, 25, 3, tzinfo=BERLIN)
+    summer, winter = TimeWindow(first, first.replace(fold=1)), TimeWindow(first.replace(fold=1), after)
+    assert summer.end == winter.start
+    assert summer.duration == winter.duration == timedelta(hours=1)

@@ -1,0 +1,56 @@
+"""What the wire tests share: real HTTP, real botocore, a service that can be made to fail, and retries without waits."""
+
+from contextlib import ExitStack
+
+import botocore
+import pytest
+from airflow import __version__ as airflow_version
+
+from airflow_provider_healthimaging import client_config
+from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
+from airflow_provider_healthimaging.local import LocalServer, airflow_connection
+
+
+def pytest_report_collectionfinish():
+    """Say which botocore the results are about: what it sends and how it reads differ by version."""
+    return f"wire tests: botocore {botocore.__version__}, Airflow {airflow_version}"
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    """Let retries cost no time: ours, and those of botocore's standard, adaptive and legacy modes."""
+    from botocore import retryhandler
+    from botocore.retries import standard
+
+    monkeypatch.setattr(client_config, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.0)
+    monkeypatch.setattr(retryhandler, "delay_exponential", lambda *_, **__: 0.0)
+
+
+@pytest.fixture
+def behind(store, monkeypatch):
+    """Return a function that puts a middleware before the service, and gives its server and a hook on it."""
+    with ExitStack() as servers:
+
+        def start(middleware, **hook_arguments):
+            server = servers.enter_context(LocalServer(middleware=middleware))
+            monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", airflow_connection(server.url, "us-east-1"))
+            return server, HealthImagingHook(**hook_arguments)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def all_text():
+    """Return the text of an exception and of everything that it is chained to, suppressed or not."""
+
+    def text(error):
+        chain, todo = [], [error]
+        while todo:
+            each = todo.pop()
+            if each is not None and all(each is not known for known in chain):
+                chain.append(each)
+                todo += [each.__cause__, each.__context__]
+        return "\n".join(f"{each}\n{each!r}\n{getattr(each, '__notes__', '')}" for each in chain)
+
+    return text
