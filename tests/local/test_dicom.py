@@ -211,6 +211,15 @@ def test_what_is_no_use_is_reported_with_its_reason_and_the_rest_is_loaded(load,
     assert "CANARY" not in str(report)
 
 
+def test_a_reason_never_quotes_the_file(load, write, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("CANARY")
+
+    monkeypatch.setattr(pydicom, "dcmread", fail)
+    ((_, reason),) = load(write("a")).skipped
+    assert reason == "unreadable (ValueError)"
+
+
 def test_a_file_cut_inside_its_pixels_is_as_good_as_whole(load, rows, tmp_path):
     whole = next(path for path in pydicom_sample_files() if path.name == "CT_small.dcm").read_bytes()
     (tmp_path / "cut.dcm").write_bytes(whole[: len(whole) // 2])

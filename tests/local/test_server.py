@@ -66,7 +66,9 @@ def test_a_connection_is_used_again(server, client, datastore_id):
 def test_calls_are_logged_by_operation_and_status(server, client, connect, datastore_id):
     client.search_image_sets(datastoreId=datastore_id)
     client.list_datastores()
-    connect("s3").list_buckets()
+    s3 = connect("s3")
+    s3.create_bucket(Bucket="datastore")
+    s3.list_objects_v2(Bucket="datastore")  # GET /datastore, which is ListDatastores for HealthImaging
     with pytest.raises(ClientError):
         client.search_image_sets(datastoreId="e" * 32)
     with pytest.raises(ClientError):
@@ -186,12 +188,16 @@ def test_what_breaks_inside_is_a_500_and_the_server_goes_on(local, connect, data
             assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
 
 
-def test_serving_is_quiet(client, put, datastore_id, capfd):
+def test_serving_is_quiet(server, client, put, datastore_id, capfd, caplog):
     put()
     client.search_image_sets(datastoreId=datastore_id)
     with pytest.raises(ClientError):
         client.search_image_sets(datastoreId="x")
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"this is not HTTP\r\n\r\n")
+        assert b"400" in connection.makefile("rb").read()
     assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
 
 
 def test_a_stopped_server_answers_no_more_not_even_on_an_open_connection(local, connect, datastore_id):
