@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.image_set import unknown_name
@@ -14,6 +14,7 @@ from airflow_provider_healthimaging.window import isoformat
 
 MAX_PAGE_SIZE = 50
 
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _DATASTORE_ID = re.compile(r"[0-9a-z]{32}")
 
 
@@ -43,9 +44,14 @@ def check_pagination_config(config: object) -> dict[str, Any]:
     return checked
 
 
+def is_whole_number(text: object) -> TypeGuard[str]:
+    """Whether ``text`` spells a whole number that can be one of the service's."""
+    return isinstance(text, str) and _WHOLE_NUMBER.fullmatch(text.strip()) is not None
+
+
 def check_whole_number(name: str, value: object, most: int | None = None) -> int:
     """Return ``value``, or the number that its text says, if it is from 1 to ``most``."""
-    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    number = int(value) if is_whole_number(value) else value
     if isinstance(number, bool) or not isinstance(number, int) or number < 1 or (most and number > most):
         limit = f"from 1 to {most}" if most else "of 1 or more"
         raise InvalidArgumentError(f"{name}={value!r} is out of range. Give a whole number {limit}.")
@@ -59,7 +65,7 @@ def from_json(name: str, value: object) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InvalidArgumentError(
                 f"{name} is a string that is not JSON. Give AWS's structure, or a template that renders to its "
                 "JSON (use the tojson filter). The text is not shown, since it may hold patient data."

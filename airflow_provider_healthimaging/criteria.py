@@ -44,7 +44,7 @@ def parse_criteria(value: object) -> Criteria:
     criteria = from_json("search_criteria", value)
     for key in criteria:
         if key not in ("filters", "sort"):
-            raise unknown_name("search_criteria key", key, ("filters", "sort"))
+            raise unknown_name("key in search_criteria", key, ("filters", "sort"), private=True)
     parsed: Criteria = {}
     if criteria.get("filters") is not None:
         parsed["filters"] = _parse_filters(criteria["filters"])
@@ -72,7 +72,7 @@ def _parse_filter(where: str, given: object) -> dict[str, Any]:
         raise InvalidArgumentError(f"{where} must be an object with 'operator' and 'values', and nothing else.")
     operator, values = given["operator"], given["values"]
     if not isinstance(operator, str) or operator not in VALUES_PER_OPERATOR:
-        raise unknown_name(f"operator in {where}:", operator, VALUES_PER_OPERATOR)
+        raise unknown_name(f"operator in {where}", operator, VALUES_PER_OPERATOR, private=True)
     wanted = VALUES_PER_OPERATOR[operator]
     if not isinstance(values, list | tuple) or len(values) != wanted:
         raise InvalidArgumentError(f"{where}: {operator} takes a list of exactly {wanted} value(s).")
@@ -87,7 +87,7 @@ def _parse_value(where: str, value: object) -> dict[str, Any]:
         raise InvalidArgumentError(f"{where}: a value must be an object with exactly one attribute.")
     ((attribute, content),) = value.items()
     if attribute not in _CHECKS:
-        raise unknown_name(f"attribute in {where}:", attribute, _CHECKS)
+        raise unknown_name(f"attribute in {where}", attribute, _CHECKS, private=True)
     return {attribute: _CHECKS[attribute](f"{where}.{attribute}", content)}
 
 
@@ -106,7 +106,7 @@ def _parse_sort(sort: object) -> dict[str, str]:
         raise InvalidArgumentError("search_criteria sort must have 'sortField' and 'sortOrder', and nothing else.")
     for key, known in (("sortField", SORT_FIELDS), ("sortOrder", SORT_ORDERS)):
         if sort[key] not in known:
-            raise unknown_name(key, sort[key], known)
+            raise unknown_name(f"{key} in search_criteria", sort[key], known, private=True)
     return dict(sort)
 
 

@@ -43,12 +43,16 @@ NOT_PATIENT_DATA = frozenset({"DICOMNumberOfStudyRelatedSeries", "DICOMNumberOfS
 """The only tags that AWS's service model does not mark ``sensitive``."""
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> InvalidArgumentError:
-    """Make the error for a name that does not exist, with the nearest that does."""
+def unknown_name(kind: str, name: object, known: Iterable[str], *, private: bool = False) -> InvalidArgumentError:
+    """Make the error for a name that does not exist, with the nearest that does.
+
+    :param private: whether a search value may stand where the name should; then it is shown only if it is nearly one.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    return InvalidArgumentError(f"Unknown {kind} {name!r}. {hint}Known: {', '.join(names)}.")
+    shown = f" {name!r}" if near or not private else ""
+    return InvalidArgumentError(f"Unknown {kind}{shown}. {hint}Known: {', '.join(names)}.")
 
 
 def chosen_tags(dicom_tags: Iterable[str] | str | None) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_healthimaging.arguments import from_json
+from airflow_provider_healthimaging.arguments import from_json, is_whole_number
 from airflow_provider_healthimaging.criteria import boolean
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.image_set import DICOM_TAGS, Summary, field, unknown_name
@@ -30,7 +30,7 @@ def parse_match(match: object) -> dict[str, list[Any]]:
     wanted = from_json("match", match)
     for name in wanted:
         if name not in MATCH_FIELDS:
-            raise unknown_name("field in match:", name, MATCH_FIELDS)
+            raise unknown_name("field in match", name, MATCH_FIELDS, private=True)
     return {name: _values(name, given) for name, given in wanted.items()}
 
 
@@ -51,7 +51,7 @@ def _typed(name: str, value: object) -> Any:
     kind = MATCH_FIELDS[name]
     if kind is bool:
         return boolean(f"match on {name}", value)
-    if kind is int and isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+    if kind is int and is_whole_number(value):
         return int(value)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise InvalidArgumentError(f"match on {name} takes {kind.__name__} values, not {type(value).__name__}.")

@@ -127,8 +127,9 @@ def _event_windows(context: Context, datastore_id: str | None) -> Iterator[TimeW
         for event in events:
             extra = getattr(event, "extra", None) or {}
             payload = extra.get("payload", extra)
-            if not isinstance(payload, Mapping) or not isinstance(payload.get("window"), Mapping):
+            window = payload.get("window") if isinstance(payload, Mapping) else None
+            if not isinstance(window, Mapping) or not {"start", "end"} <= window.keys():
                 continue
             if datastore_id and payload.get("datastore_id", datastore_id) != datastore_id:
                 continue
-            yield TimeWindow(payload["window"]["start"], payload["window"]["end"])
+            yield TimeWindow(window["start"], window["end"])

@@ -63,7 +63,10 @@ def scan(
     rows = _in_window(_rows(pages, order, stats), window, order)
     groups = [("", rows)] if moving else itertools.groupby(rows, key=lambda row: row.get(order))
     for _, group in groups:
-        for summary in filter(match, _latest_versions(group)):
+        hits = _latest_versions(group)
+        if not moving:
+            hits.sort(key=lambda hit: str(hit["imageSetId"]))
+        for summary in filter(match, hits):
             stats.image_sets += 1
             yield summary
 
@@ -83,7 +86,7 @@ def _in_window(rows: Iterable[Summary], window: TimeWindow | None, order: str) -
         yield from rows
         return
     _, upper = window.server_bounds()
-    beyond = upper - timedelta(seconds=1)
+    beyond = max(upper - timedelta(seconds=1), window.end)
     for row in rows:
         if order not in row:
             raise HealthImagingError(
@@ -97,9 +100,11 @@ def _in_window(rows: Iterable[Summary], window: TimeWindow | None, order: str) -
 
 
 def _latest_versions(rows: Iterable[Summary]) -> list[Summary]:
+    """Return each image set once, at its highest version, and where that one stood."""
     latest: dict[str, Any] = {}
     for row in rows:
         known = latest.get(row["imageSetId"])
         if known is None or (row.get("version") or 0) > (known.get("version") or 0):
+            latest.pop(row["imageSetId"], None)
             latest[row["imageSetId"]] = row
-    return [latest[image_set_id] for image_set_id in sorted(latest)]
+    return list(latest.values())

@@ -7,49 +7,48 @@ these are asked, time zones and daylight saving included.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import pendulum
-
-if TYPE_CHECKING:
-    from airflow.timetables.base import Timetable
+from airflow.timetables.base import DataInterval, TimeRestriction
+from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
+from airflow.timetables.trigger import CronTriggerTimetable
+from pendulum import DateTime
 
 Period = tuple[datetime, datetime]
+Cron = tuple[str, Any]
+"""A cron expression, and the time zone that it is in."""
 
 
 def last_complete_period(dag: Any, moment: datetime) -> Period | None:
     """Return start and end of the last period of the DAG's schedule that was over at ``moment``.
 
+    Near a change of clocks, Airflow's timetables step back differently than forward. Runs are made stepping forward, so
+    there the periods are those between its steps, and still touch.
+
     :param dag: the run's DAG.
     :param moment: at a tick, the period that ends there.
     :return: ``None`` where the schedule has no periods (none, ``@once``, assets, listed events).
     """
-    timetables = _interval_timetables(dag)
-    if not timetables:
-        return None
     at = pendulum.instance(moment)
-    if len(timetables) == 1:
-        interval = timetables[0].infer_manual_data_interval(run_after=at)
+    timetable = _time_based(dag)
+    if (delta := _attribute(timetable, "delta")) is not None:
+        interval = DeltaDataIntervalTimetable(delta).infer_manual_data_interval(run_after=at)
         return interval.start, interval.end
-    end = _last_tick(timetables, at)
-    return _last_tick(timetables, end - timedelta(microseconds=1)), end
+    crons = _crons(timetable)
+    if not crons:
+        return None
+    intervals = [CronDataIntervalTimetable(*cron).infer_manual_data_interval(run_after=at) for cron in crons]
+    if len(crons) == 1 and _steady_clock(crons[0], *intervals[0]):
+        return intervals[0].start, intervals[0].end
+    return _walk(crons, at)
 
 
 def next_tick(dag: Any, moment: datetime) -> datetime | None:
-    """Return the first tick of the DAG's schedule after ``moment``, or ``None`` where it has none."""
-    from airflow.timetables.base import DataInterval, TimeRestriction
-
-    at = pendulum.instance(moment)
-    long_ago = at.subtract(years=100)
-    upcoming = (
-        timetable.next_dagrun_info(
-            last_automated_data_interval=DataInterval(long_ago, at),
-            restriction=TimeRestriction(earliest=None, latest=None, catchup=True),
-        )
-        for timetable in _interval_timetables(dag)
-    )
-    return min((info.data_interval.end for info in upcoming if info and info.data_interval), default=None)
+    """Return the first tick of the DAG's cron schedule after ``moment``, or ``None`` where it has none."""
+    crons = _crons(_time_based(dag))
+    return _next(crons, pendulum.instance(moment)) if crons else None
 
 
 def partition_start(dag: Any, partition_key: str) -> datetime | None:
@@ -65,22 +64,46 @@ def partition_start(dag: Any, partition_key: str) -> datetime | None:
     return pendulum.instance(local, tz=_attribute(timetable, "timezone"))
 
 
-def _last_tick(timetables: list[Timetable], at: pendulum.DateTime) -> pendulum.DateTime:
-    return max(timetable.infer_manual_data_interval(run_after=at).end for timetable in timetables)
+def _walk(crons: list[Cron], at: DateTime) -> Period:
+    """Step forward from some days before ``at``, and return the last two ticks up to it."""
+    early = at.subtract(days=3)
+    start = end = min(
+        CronDataIntervalTimetable(*cron).infer_manual_data_interval(run_after=early).start for cron in crons
+    )
+    while (tick := _next(crons, end)) <= at:
+        start, end = end, tick
+    return start, end
 
 
-def _interval_timetables(dag: Any) -> list[Timetable]:
-    """Return data-interval timetables for the cron expressions or the timedelta that the DAG runs by."""
-    from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
+def _next(crons: list[Cron], after: DateTime) -> DateTime:
+    """Return the first tick after ``after``, as the scheduler steps from run to run."""
+    forward = TimeRestriction(earliest=None, latest=None, catchup=True)
+    asked = after
+    while True:
+        infos = (
+            CronTriggerTimetable(expression, timezone=zone).next_dagrun_info(
+                last_automated_data_interval=DataInterval(asked, asked), restriction=forward
+            )
+            for expression, zone in crons
+        )
+        if (tick := min(info.run_after for info in infos if info)) > after:
+            return tick
+        asked = asked.add(minutes=1)
 
-    timetable = _time_based(dag)
-    if (delta := _attribute(timetable, "delta")) is not None:
-        return [DeltaDataIntervalTimetable(delta)]
-    crons = [
+
+def _steady_clock(cron: Cron, *moments: DateTime) -> bool:
+    """Whether clocks change within a day of none of ``moments``."""
+    local = [moment.in_timezone(cron[1]) for moment in moments]
+    return all(moment.subtract(days=1).offset == moment.add(days=1).offset for moment in local)
+
+
+def _crons(timetable: Any) -> list[Cron]:
+    """Return the cron expressions that the DAG runs by, each with its time zone."""
+    return [
         (_attribute(each, "expression"), _attribute(each, "timezone"))
         for each in _attribute(timetable, "timetables") or [timetable]
+        if _attribute(each, "expression")
     ]
-    return [CronDataIntervalTimetable(expression, zone) for expression, zone in crons if expression]
 
 
 def _time_based(dag: Any) -> Any:

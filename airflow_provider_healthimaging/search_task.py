@@ -176,4 +176,4 @@ class ImageSetSearchTask(BaseOperator):
                 known |= inspect.signature(ancestor.__init__).parameters.keys()  # type: ignore[misc]
         for name in kwargs:
             if name not in known and not name.startswith("_"):
-                raise unknown_name(f"argument of {cls.__name__}:", name, known - {"self", "args", "kwargs"})
+                raise unknown_name(f"argument of {cls.__name__}", name, known - {"self", "args", "kwargs"})

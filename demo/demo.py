@@ -47,10 +47,11 @@ def load_samples(hour: datetime) -> str:
     store = backend()
     store.create_datastore("demo", datastore_id=DATASTORE_ID)
     files = pydicom_sample_files()
+    read = 0
     for number, file in enumerate(files):
         arrival = hour - timedelta(hours=1) + timedelta(hours=1) * number / len(files)
-        load_dicom([file], DATASTORE_ID, backend=store, created_at=arrival)
-    return f"{len(files)} DICOM files made {len(store.image_sets(DATASTORE_ID))} image sets, one a series"
+        read += load_dicom([file], DATASTORE_ID, backend=store, created_at=arrival).files_read
+    return f"{read} DICOM files made {len(store.image_sets(DATASTORE_ID))} image sets, one a series"
 
 
 def airflow(*arguments: str) -> None:

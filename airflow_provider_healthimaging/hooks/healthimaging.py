@@ -107,14 +107,15 @@ class HealthImagingHook(AwsBaseHook):
             raise InvalidArgumentError("A window needs a time_field: 'createdAt' or 'updatedAt'.")
         criteria = combine(parse_criteria(search_criteria), window, time_field)
         config = {"PageSize": MAX_PAGE_SIZE, **check_pagination_config(pagination_config)}
+        order = criteria["sort"]["sortField"]
         stats = stats or ScanStats()
         pages = self._pages(datastore_id, self._page_iterator(datastore_id, criteria, config), stats)
         return scan(
             self._with_progress(pages, window, stats),
-            order=criteria["sort"]["sortField"],
+            order=order,
             window=window,
             match=compile_match(match),
-            moving=time_field != "createdAt" and (window is None or window.end > datetime.now(UTC) - CLOCK_SKEW),
+            moving=not _stays_in_place(order, window),
             stats=stats,
         )
 
@@ -207,3 +208,14 @@ class HealthImagingHook(AwsBaseHook):
                     part,
                     stats.read / (now - started),
                 )
+
+
+def _stays_in_place(order: str, window: TimeWindow | None) -> bool:
+    """Whether no image set can change its place in ``order`` while it is read.
+
+    An update gives an ``updatedAt`` of now, and so moves an image set out of a window that is over, but to a later
+    place in one that is not. What a change of the study's date does is anyone's guess.
+    """
+    if order == "createdAt":
+        return True
+    return order == "updatedAt" and window is not None and window.end <= datetime.now(UTC) - CLOCK_SKEW

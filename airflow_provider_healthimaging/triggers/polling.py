@@ -14,13 +14,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.image_set import Summary
+from airflow_provider_healthimaging.triggers.sealed import unseal
 from airflow_provider_healthimaging.window import TimeWindow
+
+if TYPE_CHECKING:
+    from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 
 T = TypeVar("T")
 
@@ -45,6 +48,9 @@ def shared_hook(**hook_parameters: Any) -> HealthImagingHook:
 
 @lru_cache(maxsize=32)
 def _hook(parameters: str, age: int) -> HealthImagingHook:  # noqa: ARG001 - a new age is a new client
+    # Two seconds of imports, which the triggerer's event loop would wait for were they at the top.
+    from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
+
     hook = HealthImagingHook(**json.loads(parameters))
     hook.get_conn()
     return hook
@@ -77,8 +83,8 @@ def search(given: dict[str, Any], window: TimeWindow | None) -> Iterator[Summary
         given["datastore_id"],
         window=window,
         time_field=given["time_field"],
-        search_criteria=given["search_criteria"],
-        match=given["match"],
+        search_criteria=unseal(given["search_criteria"]),
+        match=unseal(given["match"]),
     )
 
 

@@ -20,6 +20,7 @@ from airflow_provider_healthimaging.triggers.polling import (
     shown,
     somewhen,
 )
+from airflow_provider_healthimaging.triggers.sealed import with_hidden_sealed
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant, window_until
 
 
@@ -33,8 +34,8 @@ class HealthImagingImageSetTrigger(BaseTrigger):
     :param window_start: start of the window, ISO 8601; ``None`` with ``window_end`` for no window.
     :param window_end: end of the window, ISO 8601; ``None`` with a start for one that follows the clock.
     :param time_field: the timestamp that the window is about, or ``None``.
-    :param search_criteria: AWS's ``searchCriteria`` as JSON text.
-    :param match: as the sensor's, as JSON text.
+    :param search_criteria: AWS's ``searchCriteria`` as JSON text, or sealed as :meth:`serialize` returns it.
+    :param match: as the sensor's, as JSON text, or sealed.
     :param min_image_sets: how many are enough.
     :param quiet_period: seconds for which none of them may have changed; ``None`` for any.
     :param poke_interval: seconds between two searches, more or less a fifth.
@@ -81,8 +82,8 @@ class HealthImagingImageSetTrigger(BaseTrigger):
         }
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments."""
-        return class_path(self), dict(self._given)
+        """Return the class path and the arguments, encrypted where they may be patient data."""
+        return class_path(self), with_hidden_sealed(self._given)
 
     def __repr__(self) -> str:
         """Show what is no patient data."""

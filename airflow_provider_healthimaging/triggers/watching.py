@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from airflow_provider_healthimaging.criteria import check_room_for_window, check
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.match import parse_match
 from airflow_provider_healthimaging.triggers.polling import class_path, fired, in_thread, jittered, search, shown
+from airflow_provider_healthimaging.triggers.sealed import is_sealed, with_hidden_sealed
 from airflow_provider_healthimaging.triggers.watermark import BaseEventTrigger, Watermark, check_supported
 from airflow_provider_healthimaging.window import TimeWindow, isoformat, parse_instant
 
@@ -30,9 +31,9 @@ class HealthImagingNewImageSetsTrigger(BaseEventTrigger):
 
     :param datastore_id: the data store's id.
     :param time_field: ``"createdAt"`` for new image sets, ``"updatedAt"`` for new and changed ones.
-    :param search_criteria: AWS's ``searchCriteria``, one filter at most. It is kept in the trigger's row, encrypted
-        with Airflow's Fernet key.
-    :param match: what each hit must have.
+    :param search_criteria: AWS's ``searchCriteria``, one filter at most. It is kept encrypted with a key derived from
+        Airflow's Fernet key; but a value written into the DAG's file is in that file, and so in Airflow's database.
+    :param match: what each hit must have; kept as ``search_criteria`` is.
     :param start: where the first window starts: aware datetime or ISO 8601 string; default the first look.
     :param delay: ``timedelta``, or seconds, for which the index is not yet trusted to show what has arrived.
     :param poke_interval: seconds between two searches, more or less a fifth.
@@ -60,13 +61,11 @@ class HealthImagingNewImageSetsTrigger(BaseEventTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         if check_time_field(time_field) is None:
             raise InvalidArgumentError("time_field must be 'createdAt' or 'updatedAt': without it nothing is new.")
-        criteria = parse_criteria(search_criteria)
-        check_room_for_window(criteria, time_field)
         self._given: dict[str, Any] = {
             "datastore_id": check_datastore_id(datastore_id),
             "time_field": time_field,
-            "search_criteria": to_json(criteria),
-            "match": to_json(parse_match(match)),
+            "search_criteria": _as_json(search_criteria, partial(_checked_criteria, time_field=time_field)),
+            "match": _as_json(match, parse_match),
             "start": None if start is None else isoformat(parse_instant(start, "start")),
             "delay": check_seconds("delay", delay),
             "poke_interval": check_seconds("poke_interval", poke_interval),
@@ -77,8 +76,8 @@ class HealthImagingNewImageSetsTrigger(BaseEventTrigger):
         }
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments: the same on every parse."""
-        return class_path(self), dict(self._given)
+        """Return class path and arguments: the same on every parse, encrypted where they may be patient data."""
+        return class_path(self), with_hidden_sealed(self._given)
 
     def __repr__(self) -> str:
         """Show what is no patient data."""
@@ -89,20 +88,14 @@ class HealthImagingNewImageSetsTrigger(BaseEventTrigger):
         watermark = Watermark(self.asset_state_store)
         if unconfirmed := await watermark.unconfirmed():
             yield fired(unconfirmed)
-            await self._pause()
-            await watermark.advance(unconfirmed["window"]["end"])
+            await watermark.confirm(unconfirmed)
         while True:
             start = await watermark.get(self._given["start"] or isoformat(self._trusted_until()))
             if batch := await in_thread(partial(self._arrivals, start)):
                 await watermark.announce(start, batch)
                 yield fired(batch)
-            await self._pause()
-            if batch:
-                await watermark.advance(batch["window"]["end"])
-
-    async def _pause(self) -> None:
-        """Wait for the next look, which is also long enough for the triggerer to store the event."""
-        await asyncio.sleep(jittered(self._given["poke_interval"]))
+                await watermark.confirm(batch)
+            await asyncio.sleep(jittered(self._given["poke_interval"]))
 
     def _trusted_until(self) -> datetime:
         delay: float = self._given["delay"]
@@ -124,3 +117,14 @@ class HealthImagingNewImageSetsTrigger(BaseEventTrigger):
         if not count:
             return None
         return {"datastore_id": given["datastore_id"], "window": window.to_dict(), "count": count}
+
+
+def _as_json(value: Any, check: Callable[[Any], Any]) -> str:
+    """Return an argument as JSON text; one that is sealed was checked before, and stays as it is."""
+    return value if is_sealed(value) else to_json(check(value))
+
+
+def _checked_criteria(value: Any, time_field: str) -> Any:
+    criteria = parse_criteria(value)
+    check_room_for_window(criteria, time_field)
+    return criteria

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Any
 
 import airflow
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_healthimaging.exceptions import ConfigurationError
+from airflow_provider_healthimaging.triggers.polling import in_thread
 
 try:
     from airflow.triggers.base import BaseEventTrigger
@@ -18,6 +21,9 @@ except ImportError:
 __all__ = ["BaseEventTrigger", "Watermark", "check_supported"]
 
 KEY = "healthimaging_watermark"
+
+HANDOVER = 3.0
+"""Seconds in which an event is sure to be handed over by the triggerer's runner, which does so every second."""
 
 
 def check_supported() -> None:
@@ -39,7 +45,7 @@ class Watermark:
 
     async def get(self, initial: str) -> str:
         """Return the watermark, an ISO 8601 time; at the first look set it to ``initial``."""
-        kept = await self._store.aget(KEY)
+        kept = await self._read()
         if kept is None:
             await self.advance(initial)
             return initial
@@ -47,13 +53,36 @@ class Watermark:
 
     async def announce(self, start: str, event: dict[str, Any]) -> None:
         """Keep the event that is about to be fired."""
-        await self._store.aset(KEY, {"start": start, "event": event})
+        await self._write({"start": start, "event": event})
 
     async def unconfirmed(self) -> dict[str, Any] | None:
         """Return the event that was about to be fired when the triggerer ended, if any."""
-        kept = await self._store.aget(KEY) or {}
+        kept = await self._read() or {}
         return kept.get("event")
+
+    async def confirm(self, event: dict[str, Any]) -> None:
+        """Let the next window start where that of ``event`` ends, once the event is in the database.
+
+        The triggerer answers its runner's requests in order, and stores the events handed over by one before it takes
+        the next. The first request here ends when no earlier handover is waiting any more, the pause takes in the
+        next one, which carries the event, and so the last request is answered after the event was stored.
+        """
+        await self._read()
+        await asyncio.sleep(HANDOVER)
+        await self.advance(event["window"]["end"])
 
     async def advance(self, start: str) -> None:
         """Let the next window start at ``start``."""
-        await self._store.aset(KEY, {"start": start})
+        await self._write({"start": start})
+
+    async def _read(self) -> Any:
+        # Airflow has the asynchronous calls since 3.3.2.
+        if hasattr(self._store, "aget"):
+            return await self._store.aget(KEY)
+        return await in_thread(partial(self._store.get, KEY))
+
+    async def _write(self, value: dict[str, Any]) -> None:
+        if hasattr(self._store, "aset"):
+            await self._store.aset(KEY, value)
+        else:
+            await in_thread(partial(self._store.set, KEY, value))

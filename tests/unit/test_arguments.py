@@ -60,5 +60,5 @@ def test_text_that_no_parser_takes_is_refused_like_any_other(text):
 def test_a_time_span_is_a_timedelta_of_zero_or_more():
     assert check_timedelta("delay", timedelta(0)) == timedelta(0)
     for wrong in (-timedelta(microseconds=1), 60, "60", None):
-        with pytest.raises(InvalidArgumentError, match="delay=.* must be a datetime.timedelta of zero or more"):
+        with pytest.raises(InvalidArgumentError, match=r"delay=.* must be a datetime.timedelta of zero or more"):
             check_timedelta("delay", wrong)

@@ -94,7 +94,10 @@ RENDERED = {
     "no items at most": ({"pagination_config": {"MaxItems": 0}}, ["MaxItems=0", "of 1 or more"]),
     "a malformed data store id": ({"datastore_id": "D" * 32}, ["'" + "D" * 32 + "'", "32 characters of 0-9 and a-z"]),
     "an empty data store id": ({"datastore_id": ""}, ["datastore_id=''", "32 characters of 0-9 and a-z"]),
-    "an S3 address without a bucket": ({"s3_uri": "s3:///prefix/"}, ["s3_uri='s3:///prefix/'", "'s3://bucket/prefix/'"]),
+    "an S3 address without a bucket": (
+        {"s3_uri": "s3:///prefix/"},
+        ["s3_uri='s3:///prefix/'", "'s3://bucket/prefix/'"],
+    ),
     "an S3 address that is a path": ({"s3_uri": "bucket/prefix"}, ["s3_uri='bucket/prefix'", "'s3://bucket/prefix/'"]),
     "an unknown tag": ({"dicom_tags": ["DICOMPatientNme"]}, ["'DICOMPatientNme'", "Did you mean 'DICOMPatientName'"]),
     "tags in one string": ({"dicom_tags": "DICOMStudyId"}, ["list of tag names or 'all'", "'DICOMStudyId'"]),
@@ -107,7 +110,10 @@ LITERAL = {
         ["window_start='2026-01-31 00:00:00'", "no time zone", "Add an offset"],
     ),
     "a number for a time": ({"window_end": 1769860800}, ["window_end is a int", "Give an aware datetime"]),
-    "a reversed window of datetimes": ({"window_start": NOON, "window_end": NOON - HOUR}, ["is reversed", "before its end"]),
+    "a reversed window of datetimes": (
+        {"window_start": NOON, "window_end": NOON - HOUR},
+        ["is reversed", "before its end"],
+    ),
     "edges without a time field": (
         {"time_field": None, "window_start": NOON},
         ["need a time_field", "'createdAt' or 'updatedAt'"],
@@ -217,4 +223,6 @@ def test_an_argument_that_resembles_nothing_is_named_without_its_value(no_call, 
 
 def test_a_template_is_not_taken_for_its_value_when_the_dag_is_parsed(no_call):
     fields = ("datastore_id", "window_start", "window_end", "search_criteria", "match", "s3_uri", "dicom_tags")
-    operator(**dict.fromkeys(fields, "{{ ti.xcom_pull('before') }}"), pagination_config={"PageSize": "{{ var.value.size }}"})
+    operator(
+        **dict.fromkeys(fields, "{{ ti.xcom_pull('before') }}"), pagination_config={"PageSize": "{{ var.value.size }}"}
+    )

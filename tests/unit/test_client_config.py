@@ -36,9 +36,7 @@ def test_retries_are_merged_key_by_key_and_the_number_of_attempts_has_one_name(c
 
 
 def test_the_caller_wins_over_the_connection_and_both_are_heard():
-    config = merged_config(
-        {"read_timeout": 5, "connect_timeout": 6, "user_agent_extra": "c"}, Config(read_timeout=7)
-    )
+    config = merged_config({"read_timeout": 5, "connect_timeout": 6, "user_agent_extra": "c"}, Config(read_timeout=7))
     assert (config.read_timeout, config.connect_timeout, config.user_agent_extra) == (7, 6, "c")
 
 

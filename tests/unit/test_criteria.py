@@ -211,7 +211,9 @@ def test_the_order_is_never_left_to_the_service():
 # No value is shown
 
 canaries = st.sampled_from([CANARY, f"{CANARY}^JANE", f"2026-{CANARY}"]) | st.text(max_size=3).map(lambda t: CANARY + t)
-leaves = canaries | st.sampled_from(["1.2.3", "EQUAL", "BETWEEN", "ASC", NOON, NOON.replace(tzinfo=None), None, True, 7])
+leaves = canaries | st.sampled_from(
+    ["1.2.3", "EQUAL", "BETWEEN", "ASC", NOON, NOON.replace(tzinfo=None), None, True, 7]
+)
 names = st.sampled_from(
     ["filters", "sort", "operator", "values", "sortField", "sortOrder", "DICOMStudyDate", "createdat", *CONTENTS]
 )

@@ -92,7 +92,11 @@ def test_given_edges_win_over_everything_that_the_run_has(start, end):
     ("given_", "expected", "words"),
     [
         ({"window_start": NOON - 3 * HOUR}, (NOON - 3 * HOUR, NOON), "rule 1: window_start, and the run's own end"),
-        ({"window_end": NOON - HOUR / 2}, (NOON - HOUR, NOON - HOUR / 2), "rule 1: window_end, and the run's own start"),
+        (
+            {"window_end": NOON - HOUR / 2},
+            (NOON - HOUR, NOON - HOUR / 2),
+            "rule 1: window_end, and the run's own start",
+        ),
     ],
 )
 @pytest.mark.parametrize("other", [None, "", "  "])
@@ -177,7 +181,9 @@ def test_an_interval_of_no_length_is_widened_to_the_last_complete_period(make, c
 changes = st.sampled_from([datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)])
 zones = st.sampled_from(["Europe/Berlin", "America/New_York", "UTC"])
 through_the_night = st.sampled_from(["0 * * * *", "*/15 * * * *", "0 0 * * *", "0 4 * * 0"])
-in_the_hour_that_is_left_out_or_comes_twice = st.sampled_from(["30 2 * * *", "0 2 * * *", "0 */2 * * *", "15 1-3 * * *"])
+in_the_hour_that_is_left_out_or_comes_twice = st.sampled_from(
+    ["30 2 * * *", "0 2 * * *", "0 */2 * * *", "15 1-3 * * *"]
+)
 
 
 def ticks_after(timetable, moment, count):
@@ -193,10 +199,8 @@ def ticks_after(timetable, moment, count):
     return ticks
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    through_the_night | in_the_hour_that_is_left_out_or_comes_twice, zones, changes, st.integers(-72 * 60, 60)
-)
+@settings(max_examples=60)
+@given(through_the_night | in_the_hour_that_is_left_out_or_comes_twice, zones, changes, st.integers(-72 * 60, 60))
 def test_runs_that_follow_each_other_own_windows_that_touch_even_when_clocks_change(cron, zone, change, minutes):
     timetable = CronTriggerTimetable(cron, timezone=pendulum.timezone(zone))
     ticks = ticks_after(timetable, pendulum.instance(change).add(minutes=minutes), 6)
@@ -205,7 +209,7 @@ def test_runs_that_follow_each_other_own_windows_that_touch_even_when_clocks_cha
     assert all(one.window.end == next_.window.start for one, next_ in pairwise(owned))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(through_the_night, zones, changes, st.integers(-72 * 3600, 72 * 3600))
 def test_the_window_is_what_data_interval_timetables_give_at_any_moment(cron, zone, change, seconds):
     zone, moment = pendulum.timezone(zone), pendulum.instance(change).add(seconds=seconds)
@@ -265,9 +269,7 @@ def test_a_schedule_by_assets_or_time_owns_the_periods_of_its_time():
 
 @pytest.mark.parametrize("schedule", ["@hourly", "0 * * * *", timedelta(hours=1)])
 def test_what_airflow_makes_of_a_schedule_has_periods(schedule):
-    owned = resolve_window(
-        {"dag": scheduled(schedule), "data_interval_start": NOON, "data_interval_end": NOON}
-    )
+    owned = resolve_window({"dag": scheduled(schedule), "data_interval_start": NOON, "data_interval_end": NOON})
     assert edges(owned) == (NOON - HOUR, NOON)
 
 
@@ -321,6 +323,16 @@ def test_partitions_of_days_on_which_clocks_change_touch(make):
         keys = [f"2026-{month:02}-{day}" for day in range(23, 31)]
         owned = [resolve_window({"dag": dag(timetable), "partition_key": key}) for key in keys]
         assert all(one.window.end == next_.window.start for one, next_ in pairwise(owned))
+
+
+@settings(max_examples=60)
+@given(through_the_night | in_the_hour_that_is_left_out_or_comes_twice, zones, changes, st.integers(-72 * 60, 60))
+def test_partitions_that_follow_each_other_touch_even_when_clocks_change(cron, zone, change, minutes):
+    timetable = CronTriggerTimetable(cron, timezone=pendulum.timezone(zone))
+    ticks = ticks_after(timetable, pendulum.instance(change).add(minutes=minutes), 6)
+    owned = [resolve_window({"dag": dag(timetable), "partition_date": tick}) for tick in ticks]
+    assert [each.window.start for each in owned] == ticks
+    assert all(one.window.end == next_.window.start for one, next_ in pairwise(owned))
 
 
 @pytest.mark.parametrize("make", timetables("CronPartitionTimetable"))

@@ -1,6 +1,7 @@
 """A window is half-open, aware and exact: what touches shares nothing, and what it asks for covers it."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pendulum
@@ -123,7 +124,7 @@ def test_parts_touch_and_cover_the_whole_in_lengths_equal_to_the_microsecond(win
     split = window.split(parts)
     assert len(split) == parts
     assert (split[0].start, split[-1].end) == (window.start, window.end)
-    assert all(left.end == right.start for left, right in zip(split, split[1:], strict=False))
+    assert all(left.end == right.start for left, right in pairwise(split))
     lengths = [part.duration for part in split]
     assert max(lengths) - min(lengths) <= MICROSECOND
 
@@ -167,7 +168,7 @@ def test_windows_that_reach_the_ends_of_time_still_ask_for_all_that_lies_in_them
 
 @pytest.mark.parametrize("hours", [1, -1])
 def test_an_instant_out_of_reach_in_utc_is_refused(hours):
-    beyond = (datetime.min if hours > 0 else datetime.max).replace(tzinfo=timezone(timedelta(hours=hours)))
+    beyond = (EARLIEST if hours > 0 else LATEST).replace(tzinfo=timezone(timedelta(hours=hours)))
     with pytest.raises(InvalidArgumentError, match="out of range"):
         parse_instant(beyond, "window start")
 

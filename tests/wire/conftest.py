@@ -1,5 +1,6 @@
-"""What the wire tests share: real HTTP, real botocore, a service that can be made to fail, and retries without waits."""
+"""What the wire tests share: a service that can be made to fail, and retries that cost no time."""
 
+import logging
 from contextlib import ExitStack
 
 import botocore
@@ -38,6 +39,14 @@ def behind(store, monkeypatch):
             return server, HealthImagingHook(**hook_arguments)
 
         yield start
+
+
+@pytest.fixture
+def logged(caplog, capfd, monkeypatch):
+    """Return a function that gives all that was logged at INFO: Airflow 3 writes, Airflow 2 uses Python's logging."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(logging.getLogger("airflow.task"), "propagate", True)
+    return lambda: caplog.text + "".join(capfd.readouterr())
 
 
 @pytest.fixture(scope="session")

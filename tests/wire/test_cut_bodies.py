@@ -184,7 +184,7 @@ def test_the_message_says_how_often_and_where_to_look(behind, store):
 def test_the_page_iterator_is_protected_too(way, behind, store):
     ids = fill(store, 120)
     cutter = Cutter(at=900, way=way, times=2, page=2)
-    server, hook = behind(cutter)
+    _, hook = behind(cutter)
     pages = list(hook.paginate_image_sets(DATASTORE_ID, pagination_config={"PageSize": 50}))
     assert {hit["imageSetId"] for page in pages for hit in page["imageSetsMetadataSummaries"]} == ids
     assert [len(page["imageSetsMetadataSummaries"]) for page in pages] == [50, 50, 20]
@@ -217,9 +217,7 @@ def test_a_whole_answer_without_image_sets_is_an_empty_page(body, behind, store)
     assert server.calls.count("SearchImageSets") == 2
 
 
-def test_without_the_protection_the_newest_botocore_loses_the_page_or_an_older_one_retries(
-    behind, store, monkeypatch
-):
+def test_without_the_protection_the_newest_botocore_loses_the_page_or_an_older_one_retries(behind, store, monkeypatch):
     """What this file is about does happen: the same client without our handler gives less, or notices by itself."""
     ids = fill(store, 3)
     server, hook = behind(Cutter(at=700))

@@ -11,6 +11,7 @@ import botocore
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from airflow_provider_healthimaging.local import backend
 from airflow_provider_healthimaging.window import TimeWindow
@@ -135,7 +136,7 @@ def test_the_local_service_does_differ_in_what_is_undocumented(store, hook, edge
         return {hit["imageSetId"] for page in pages for hit in page["imageSetsMetadataSummaries"]}
 
     assert (on_second in between(MIDNIGHT, MIDNIGHT + DAY)) is edges
-    botocore_cuts = tuple(map(int, botocore.__version__.split("."))) < (1, 43, 93)
+    botocore_cuts = Version(botocore.__version__) < Version("1.43.93")
     assert (within in between(MIDNIGHT - DAY, MIDNIGHT + 2 * MICROSECOND)) is (not (cut or botocore_cuts))
 
 
