@@ -4,7 +4,7 @@ UV = .venv/bin/uv
 NEWEST = .venv/bin/python
 OLDEST = .venv-2.11/bin/python
 
-.PHONY: install test lint format demo bench constraints clean
+.PHONY: install test test-live lint format demo bench constraints clean
 
 install: .venv/ready .venv-2.11/ready
 
@@ -25,6 +25,9 @@ test: install
 	$(NEWEST) -m pytest
 	$(OLDEST) -m pytest
 
+test-live: .venv/ready
+	$(NEWEST) -m pytest --override-ini addopts= --import-mode=importlib tests/live
+
 lint: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -39,6 +42,7 @@ demo: .venv/ready
 
 bench: .venv/ready
 	$(NEWEST) benchmarks/memory.py
+	$(NEWEST) benchmarks/triggers.py
 
 constraints: .venv/bin/uv
 	sh constraints.sh $(UV)
