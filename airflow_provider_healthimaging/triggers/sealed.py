@@ -9,8 +9,7 @@ same result on every parse, as an asset's trigger is recognised by its arguments
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from airflow.providers.common.compat.sdk import conf
 from cryptography.exceptions import InvalidTag
@@ -22,12 +21,6 @@ from airflow_provider_healthimaging.exceptions import ConfigurationError
 
 PREFIX = "sealed:"
 EMPTY = "{}"
-HIDDEN = ("search_criteria", "match")
-
-
-def with_hidden_sealed(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a trigger's arguments fit to be kept."""
-    return {**given, **{name: seal(given[name]) for name in HIDDEN}}
 
 
 def is_sealed(value: object) -> bool:

@@ -20,7 +20,7 @@ from airflow_provider_healthimaging.triggers.polling import (
     shown,
     somewhen,
 )
-from airflow_provider_healthimaging.triggers.sealed import with_hidden_sealed
+from airflow_provider_healthimaging.triggers.sealed import seal
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant, window_until
 
 
@@ -69,8 +69,8 @@ class HealthImagingImageSetTrigger(BaseTrigger):
             "window_start": window_start,
             "window_end": window_end,
             "time_field": time_field,
-            "search_criteria": search_criteria,
-            "match": match,
+            "search_criteria": seal(search_criteria),
+            "match": seal(match),
             "min_image_sets": min_image_sets,
             "quiet_period": quiet_period,
             "poke_interval": poke_interval,
@@ -83,7 +83,7 @@ class HealthImagingImageSetTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, encrypted where they may be patient data."""
-        return class_path(self), with_hidden_sealed(self._given)
+        return class_path(self), dict(self._given)
 
     def __repr__(self) -> str:
         """Show what is no patient data."""

@@ -16,7 +16,7 @@ from airflow_provider_healthimaging.criteria import check_room_for_window, check
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.match import parse_match
 from airflow_provider_healthimaging.triggers.polling import class_path, fired, in_thread, jittered, search, shown
-from airflow_provider_healthimaging.triggers.sealed import is_sealed, with_hidden_sealed
+from airflow_provider_healthimaging.triggers.sealed import is_sealed, seal
 from airflow_provider_healthimaging.triggers.watermark import BaseEventTrigger, Watermark, check_supported
 from airflow_provider_healthimaging.window import TimeWindow, isoformat, parse_instant
 
@@ -64,8 +64,8 @@ class HealthImagingNewImageSetsTrigger(BaseEventTrigger):
         self._given: dict[str, Any] = {
             "datastore_id": check_datastore_id(datastore_id),
             "time_field": time_field,
-            "search_criteria": _as_json(search_criteria, partial(_checked_criteria, time_field=time_field)),
-            "match": _as_json(match, parse_match),
+            "search_criteria": _sealed(search_criteria, partial(_checked_criteria, time_field=time_field)),
+            "match": _sealed(match, parse_match),
             "start": None if start is None else isoformat(parse_instant(start, "start")),
             "delay": check_seconds("delay", delay),
             "poke_interval": check_seconds("poke_interval", poke_interval),
@@ -77,7 +77,7 @@ class HealthImagingNewImageSetsTrigger(BaseEventTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments: the same on every parse, encrypted where they may be patient data."""
-        return class_path(self), with_hidden_sealed(self._given)
+        return class_path(self), dict(self._given)
 
     def __repr__(self) -> str:
         """Show what is no patient data."""
@@ -119,9 +119,9 @@ class HealthImagingNewImageSetsTrigger(BaseEventTrigger):
         return {"datastore_id": given["datastore_id"], "window": window.to_dict(), "count": count}
 
 
-def _as_json(value: Any, check: Callable[[Any], Any]) -> str:
-    """Return an argument as JSON text; one that is sealed was checked before, and stays as it is."""
-    return value if is_sealed(value) else to_json(check(value))
+def _sealed(value: Any, check: Callable[[Any], Any]) -> str:
+    """Return an argument as encrypted JSON text; one that is sealed was checked before, and stays as it is."""
+    return str(value) if is_sealed(value) else seal(to_json(check(value)))
 
 
 def _checked_criteria(value: Any, time_field: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -162,6 +163,9 @@ def _test(dag: Any, when: datetime | None, conf: Any, make: Callable[..., Any], 
         session.commit()
         return dag_run
 
+    # Airflow 2 adds a handler once, for what standard output was then.
+    log = logging.getLogger("airflow.task")
+    log.handlers = [handler for handler in log.handlers if type(handler) is not logging.StreamHandler]
     _register(dag)
     date = "logical_date" if Version("3") <= AIRFLOW else "execution_date"
     with monkeypatch.context() as patch:
@@ -194,7 +198,10 @@ def _read(dag_id: str, run_id: str, when: datetime | None, state: str) -> Run:
 def _register(dag: Any) -> None:
     """Write a DAG to the metadata database, as the DAG processor does with what it finds in files."""
     if Version("3") > AIRFLOW:
+        from airflow.models.serialized_dag import SerializedDagModel
+
         dag.sync_to_db()
+        SerializedDagModel.write_dag(dag)
         return
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
@@ -243,15 +250,9 @@ def _attributes(info: Any) -> dict[str, Any]:
     """Return what the scheduler writes into a run, beside its dates."""
     if info.data_interval:
         return {"data_interval_start": info.data_interval.start, "data_interval_end": info.data_interval.end}
-    # Airflow 3.2 has the key only.
-    names = ("partition_key", "partition_date")
-    return {name: getattr(info, name) for name in names if hasattr(_dag_run_model(), name)}
-
-
-def _dag_run_model() -> Any:
-    from airflow.models.dagrun import DagRun
-
-    return DagRun
+    partition = {"partition_key": info.partition_key}
+    # Airflow 3.2 tells a run the key only.
+    return partition if Version("3.3") > AIRFLOW else {**partition, "partition_date": info.partition_date}
 
 
 def _rows(model: Any, **where: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import airflow
 import pendulum
@@ -144,7 +145,7 @@ def test_runs_around_a_change_of_the_clocks_share_nothing_and_leave_nothing_out(
 
     assert [run.state for run in runs] == ["success"] * len(runs)
     windows = [window(run) for run in runs]
-    assert all(end == start for (_, end), (start, _) in zip(windows[:-1], windows[1:], strict=True))
+    assert all(end == start for (_, end), (start, _) in pairwise(windows))
     assert ids_found(runs) == ids_in(store, windows[0][0], windows[-1][1])
 
 
@@ -192,9 +193,7 @@ def test_with_one_edge_given_the_other_is_the_runs_own(day, run_dag):
     "schedule",
     [
         lambda: "@hourly",
-        pytest.param(
-            partitions, marks=pytest.mark.skipif(not PARTITIONS, reason="Airflow has partitions from 3.2 on")
-        ),
+        pytest.param(partitions, marks=pytest.mark.skipif(not PARTITIONS, reason="Airflow has partitions from 3.2 on")),
     ],
     ids=["cron", "partition"],
 )

@@ -1,0 +1,134 @@
+"""The wheel: what is in it, and that Airflow knows the provider once it is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import distributions
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from airflow_provider_healthimaging import __version__
+from airflow_provider_healthimaging.get_provider_info import get_provider_info
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGE = "airflow_provider_healthimaging"
+NAME = "airflow-provider-healthimaging"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built from this tree."""
+    pytest.importorskip("hatchling", reason="building the wheel needs hatchling in this environment")
+    folder = tmp_path_factory.mktemp("dist")
+    run("-m", "hatchling", "build", "--target", "wheel", "--directory", folder, cwd=REPOSITORY)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """A folder with the wheel unpacked in it, which is all that an installer does for pure Python."""
+    folder = tmp_path_factory.mktemp("installed")
+    zipfile.ZipFile(wheel).extractall(folder)
+    return folder
+
+
+def run(*command, **options):
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def airflow(installed, metadata_db):
+    """``airflow(...)`` runs Airflow's command line with the wheel, and returns its output, read as JSON."""
+    # Before the editable installation, which the tests themselves run from.
+    options = {"env": os.environ | {"PYTHONPATH": str(installed)}, "cwd": installed}
+    found = run("-c", f"import {PACKAGE}; print({PACKAGE}.__file__)", **options).stdout
+    assert Path(found).is_relative_to(installed)
+
+    def command(*arguments):
+        done = run("-m", "airflow", *arguments, "--output", "json", **options)
+        assert PACKAGE not in done.stderr
+        return json.loads(done.stdout[done.stdout.index("[") :])
+
+    return command
+
+
+def test_the_wheel_holds_the_package_its_licence_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+
+    metadata = f"{PACKAGE}-{__version__}.dist-info"
+    assert {name.partition("/")[0] for name in names} == {PACKAGE, metadata}
+    assert {f"{PACKAGE}/py.typed", f"{metadata}/licenses/LICENSE", f"{metadata}/entry_points.txt"} <= set(names)
+    assert {f"{PACKAGE}/{path.relative_to(REPOSITORY / PACKAGE)}" for path in sources()} == {
+        name for name in names if name.endswith(".py")
+    }
+    assert not [name for name in names if "test" in Path(name).name or "benchmark" in name]
+
+
+def sources():
+    return (REPOSITORY / PACKAGE).rglob("*.py")
+
+
+def test_the_wheels_metadata_say_what_it_is(installed):
+    (distribution,) = distributions(path=[str(installed)])
+
+    assert distribution.metadata["Name"] == NAME
+    assert distribution.version == __version__
+    assert distribution.metadata["License-Expression"] == "Apache-2.0"
+    assert distribution.metadata["Description"].startswith(f"# {NAME}")
+    (entry_point,) = distribution.entry_points
+    assert entry_point.group == "apache_airflow_provider"
+    assert entry_point.value == f"{PACKAGE}.get_provider_info:get_provider_info"
+
+
+def test_the_changelog_begins_with_this_version_or_what_comes_after_it():
+    headings = [line for line in (REPOSITORY / "CHANGELOG.md").read_text().splitlines() if line.startswith("## ")]
+
+    assert headings[0].split()[1].strip("[]") in {"Unreleased", __version__}
+
+
+def test_the_provider_info_is_valid_by_airflows_schema():
+    schema = json.loads(files("airflow").joinpath("provider_info.schema.json").read_text())
+
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_what_the_provider_info_names_can_be_imported():
+    info = get_provider_info()
+    modules = [
+        module
+        for kind in ("hooks", "operators", "sensors", "triggers")
+        for integration in info[kind]
+        for module in integration["python-modules"]
+    ]
+    paths = [*modules, *(link.rpartition(".")[0] for link in info["extra-links"])]
+
+    assert len(paths) == 5
+    for path in paths:
+        __import__(path)
+
+
+def test_airflow_providers_get_shows_all_of_the_provider(airflow):
+    (shown,) = airflow("providers", "get", NAME, "--full")
+
+    text = json.dumps(shown)
+    assert __version__ in text
+    for kind in ("hooks", "operators", "sensors", "triggers", "links"):
+        assert f"{PACKAGE}.{kind}.healthimaging" in text
+
+
+def test_airflow_providers_links_lists_the_providers_link(airflow):
+    assert "HealthImagingDatastoreLink" in json.dumps(airflow("providers", "links"))
+
+
+def test_airflow_providers_hooks_still_lists_the_hook_of_the_connections_type(airflow):
+    assert "aws" in {hook["connection_type"] for hook in airflow("providers", "hooks")}
