@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeGuard
 
@@ -14,6 +15,7 @@ from airflow_provider_healthimaging.window import isoformat
 
 MAX_PAGE_SIZE = 50
 
+_NOT_JSON = object()
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _DATASTORE_ID = re.compile(r"[0-9a-z]{32}")
 
@@ -44,6 +46,13 @@ def check_pagination_config(config: object) -> dict[str, Any]:
     return checked
 
 
+def _parsed(text: str) -> Any:
+    """Return what JSON text says, or a mark: an error raised in here would carry the text with it."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    return _NOT_JSON
+
+
 def is_whole_number(text: object) -> TypeGuard[str]:
     """Whether ``text`` spells a whole number that can be one of the service's."""
     return isinstance(text, str) and _WHOLE_NUMBER.fullmatch(text.strip()) is not None
@@ -63,13 +72,12 @@ def from_json(name: str, value: object) -> dict[str, Any]:
     if value is None or (isinstance(value, str) and not value.strip()):
         return {}
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+        value = _parsed(value)
+        if value is _NOT_JSON:
             raise InvalidArgumentError(
                 f"{name} is a string that is not JSON. Give AWS's structure, or a template that renders to its "
                 "JSON (use the tojson filter). The text is not shown, since it may hold patient data."
-            ) from None
+            )
     if not isinstance(value, Mapping):
         raise InvalidArgumentError(f"{name} must be a JSON object, not a {type(value).__name__}.")
     return dict(value)

@@ -8,6 +8,7 @@ these are asked, time zones and daylight saving included.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pendulum
@@ -15,6 +16,8 @@ from airflow.timetables.base import DataInterval, TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
 from airflow.timetables.trigger import CronTriggerTimetable
 from pendulum import DateTime
+
+from airflow_provider_healthimaging.exceptions import UndeterminedWindowError
 
 Period = tuple[datetime, datetime]
 Cron = tuple[str, Any]
@@ -39,16 +42,14 @@ def last_complete_period(dag: Any, moment: datetime) -> Period | None:
     crons = _crons(timetable)
     if not crons:
         return None
-    intervals = [CronDataIntervalTimetable(*cron).infer_manual_data_interval(run_after=at) for cron in crons]
-    if len(crons) == 1 and _steady_clock(crons[0], *intervals[0]):
-        return intervals[0].start, intervals[0].end
-    return _walk(crons, at)
+    period = _step_back(crons, at)
+    return period if _steady_clock(crons, *period) else _step_forward(crons, at)
 
 
 def next_tick(dag: Any, moment: datetime) -> datetime | None:
     """Return the first tick of the DAG's cron schedule after ``moment``, or ``None`` where it has none."""
     crons = _crons(_time_based(dag))
-    return _next(crons, pendulum.instance(moment)) if crons else None
+    return _Ticks(crons).after(pendulum.instance(moment)) if crons else None
 
 
 def partition_start(dag: Any, partition_key: str) -> datetime | None:
@@ -64,36 +65,52 @@ def partition_start(dag: Any, partition_key: str) -> datetime | None:
     return pendulum.instance(local, tz=_attribute(timetable, "timezone"))
 
 
-def _walk(crons: list[Cron], at: DateTime) -> Period:
+def _step_back(crons: list[Cron], at: DateTime) -> tuple[DateTime, DateTime]:
+    """Return the last period up to ``at``: of one schedule, or between the ticks of several."""
+    timetables = [CronDataIntervalTimetable(*cron) for cron in crons]
+    last = max((each.infer_manual_data_interval(run_after=at) for each in timetables), key=lambda each: each.end)
+    if len(timetables) == 1:
+        return last.start, last.end
+    before = last.end.subtract(microseconds=1)
+    return max(each.infer_manual_data_interval(run_after=before).end for each in timetables), last.end
+
+
+def _step_forward(crons: list[Cron], at: DateTime) -> Period:
     """Step forward from some days before ``at``, and return the last two ticks up to it."""
-    early = at.subtract(days=3)
-    start = end = min(
-        CronDataIntervalTimetable(*cron).infer_manual_data_interval(run_after=early).start for cron in crons
-    )
-    while (tick := _next(crons, end)) <= at:
+    ticks = _Ticks(crons)
+    start = end = _step_back(crons, at.subtract(days=3))[0]
+    while (tick := ticks.after(end)) <= at:
         start, end = end, tick
     return start, end
 
 
-def _next(crons: list[Cron], after: DateTime) -> DateTime:
-    """Return the first tick after ``after``, as the scheduler steps from run to run."""
-    forward = TimeRestriction(earliest=None, latest=None, catchup=True)
-    asked = after
-    while True:
-        infos = (
-            CronTriggerTimetable(expression, timezone=zone).next_dagrun_info(
-                last_automated_data_interval=DataInterval(asked, asked), restriction=forward
-            )
-            for expression, zone in crons
-        )
-        if (tick := min(info.run_after for info in infos if info)) > after:
-            return tick
-        asked = asked.add(minutes=1)
+class _Ticks:
+    """The ticks of cron schedules, as the scheduler steps from run to run."""
+
+    def __init__(self, crons: list[Cron]) -> None:
+        self._timetables = [CronTriggerTimetable(expression, timezone=zone) for expression, zone in crons]
+
+    def after(self, moment: DateTime) -> DateTime:
+        """Return the first tick after ``moment``."""
+        asked = moment
+        while (tick := min(map(partial(_next, asked), self._timetables))) <= moment:
+            asked = asked.add(minutes=1)
+        return tick
 
 
-def _steady_clock(cron: Cron, *moments: DateTime) -> bool:
+def _next(asked: DateTime, timetable: CronTriggerTimetable) -> DateTime:
+    info = timetable.next_dagrun_info(
+        last_automated_data_interval=DataInterval(asked, asked),
+        restriction=TimeRestriction(earliest=None, latest=None, catchup=True),
+    )
+    if info is None:
+        raise UndeterminedWindowError("The DAG's schedule has no further tick.")
+    return info.run_after
+
+
+def _steady_clock(crons: list[Cron], *moments: DateTime) -> bool:
     """Whether clocks change within a day of none of ``moments``."""
-    local = [moment.in_timezone(cron[1]) for moment in moments]
+    local = (moment.in_timezone(zone) for _, zone in crons for moment in moments)
     return all(moment.subtract(days=1).offset == moment.add(days=1).offset for moment in local)
 
 

@@ -48,7 +48,13 @@ _BY_CODE: dict[str, tuple[type[ServiceError], str]] = {
     "InternalServerException": (ServiceError, "Retry later."),
 }
 
-_NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
+_NO_CREDENTIALS = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.ProfileNotFound,
+    boto.SSOError,
+)
 
 
 def explained(error: boto.BotoCoreError | boto.ClientError, where: str) -> HealthImagingError:

@@ -38,8 +38,8 @@ class Run:
         return [str(ti.state) for (name, _), ti in sorted(self.task_instances.items()) if name == task_id]
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """Return what a task pushed; a ``KeyError`` where there is nothing."""
-        return self.xcoms[task_id, map_index, key]
+        """Return what a task pushed; ``None`` where there is nothing."""
+        return self.xcoms.get((task_id, map_index, key))
 
 
 class Failures(list[BaseException]):

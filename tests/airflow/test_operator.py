@@ -33,6 +33,7 @@ OTHER_DATASTORE_ID = "e" * 32
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ELEVEN = NOON - timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
+RETRIED = {"retries": 3, "retry_delay": timedelta(0)}
 FOLDER = "arrivals/window=20260301T110000Z_20260301T120000Z/"
 
 
@@ -149,7 +150,7 @@ def test_one_more_than_max_xcom_items_is_an_error_that_names_s3_uri_and_pushes_n
 ):
     put(store, 5)
     with hourly() as dag:
-        find(max_xcom_items=4, retries=3, **failures.callbacks)
+        find(max_xcom_items=4, **RETRIED, **failures.callbacks)
 
     run = run_dag(dag, NOON)
 
@@ -275,8 +276,7 @@ def test_max_items_cuts_off_and_next_token_goes_on_from_there(store, hourly, run
 
     assert ids(first.xcom("find")) == expected[:4]
     assert ids(second.xcom("find")) == expected[4:]
-    # XCom holds no nulls in Airflow 3.
-    assert second.xcoms.get(("find", -1, "next_token")) is None
+    assert second.xcom("find", "next_token") is None
 
 
 # When it is searched.
@@ -395,8 +395,9 @@ def test_the_same_window_again_leaves_the_same_keys_and_bytes(store, bucket, hou
     run_dag(dag, NOON)
     first = contents(bucket)
 
-    run_dag(dag, NOON)
+    run = run_dag(dag, NOON)
 
+    assert run.xcom("find")["parts"] == 3
     assert contents(bucket) == first
 
 
@@ -454,7 +455,7 @@ def test_a_run_killed_halfway_leaves_no_manifest_and_the_next_one_is_complete(st
 
 def test_what_no_retry_will_cure_fails_at_once(store, hourly, run_dag, failures):
     with hourly() as dag:
-        find(datastore_id="0" * 32, retries=3, retry_delay=timedelta(0), **failures.callbacks)
+        find(datastore_id="0" * 32, **RETRIED, **failures.callbacks)
 
     run = run_dag(dag, NOON)
 
@@ -482,8 +483,7 @@ def test_what_a_retry_may_cure_is_retried(store, monkeypatch, hourly, run_dag, f
     with hourly() as dag:
         find(
             botocore_config={"retries": {"total_max_attempts": 1}},
-            retries=1,
-            retry_delay=timedelta(0),
+            **RETRIED,
             **failures.callbacks,
         )
     with LocalServer(middleware=down_once) as server:
@@ -518,7 +518,7 @@ def test_an_argument_that_cannot_work_is_an_error_when_the_dag_is_parsed(hourly,
 
 def test_an_argument_that_a_template_made_unusable_fails_at_once(store, server, hourly, run_dag, failures):
     with hourly(params={"store": "too-short"}) as dag:
-        find(datastore_id="{{ params.store }}", retries=3, **failures.callbacks)
+        find(datastore_id="{{ params.store }}", **RETRIED, **failures.callbacks)
 
     run = run_dag(dag, NOON)
 

@@ -225,7 +225,7 @@ def test_a_run_triggered_by_asset_events_owns_what_their_producers_searched(day,
 
 
 def test_a_run_that_owns_no_window_fails_at_once_and_names_the_ways_out(store, run_dag, failures):
-    dag = search_dag("no_window", None, retries=3, **failures.callbacks)
+    dag = search_dag("no_window", None, retries=3, retry_delay=timedelta(0), **failures.callbacks)
 
     run = run_dag(dag, DAY)
 

@@ -3,6 +3,7 @@
 Each message says what is wrong, with which value (unless it may be patient data), and what to do instead.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -143,6 +144,15 @@ def no_call(store, server):
     assert list(server.calls) == []
 
 
+def render_to(task, values):
+    """Do to a task what rendering does, for values that no template needs to be written for."""
+    for name, value in values.items():
+        if name in {"search_criteria", "match"}:
+            getattr(task, name).value = value
+        else:
+            setattr(task, name, value)
+
+
 def assert_told(error, says, all_text):
     message = str(error)
     assert [words for words in says if words not in message] == []
@@ -161,16 +171,21 @@ def test_a_literal_that_cannot_work_is_refused_when_the_dag_is_parsed(case, no_c
 def test_a_template_that_renders_to_what_cannot_work_fails_the_task_at_once(case, no_call, all_text):
     arguments, says = RENDERED[case]
     task = operator(**{name: "{{ params." + name + " }}" for name in arguments})
-    for name, value in arguments.items():
-        held = getattr(task, name)
-        if name in ("search_criteria", "match"):
-            held.value = value
-        else:
-            setattr(task, name, value)
+    render_to(task, arguments)
     with pytest.raises(AirflowFailException) as caught:
         task.execute(CONTEXT)
     assert isinstance(caught.value, HealthImagingError)
     assert_told(caught.value, says, all_text)
+
+
+@pytest.mark.parametrize("case", [case for case, (arguments, _) in RENDERED.items() if "window_end" not in arguments])
+def test_what_cannot_work_fails_before_the_window_is_waited_for(case, no_call):
+    arguments, says = RENDERED[case]
+    task = operator(deferrable=True, **dict.fromkeys(arguments, "{{ template }}"))
+    render_to(task, arguments)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    with pytest.raises(AirflowFailException, match=re.escape(says[0])):
+        task.execute({"data_interval_start": tomorrow - HOUR, "data_interval_end": tomorrow})
 
 
 @pytest.mark.parametrize(

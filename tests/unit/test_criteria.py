@@ -237,6 +237,40 @@ def nearly_criteria(draw):
     return draw(maybe(st.fixed_dictionaries({}, optional={"filters": filters, "sort": sort})))
 
 
+VALID = [
+    *({"filters": [equal(attribute)]} for attribute in CONTENTS),
+    *({"filters": [between(attribute)]} for attribute in RANGES),
+    {"filters": [equal("DICOMPatientId"), equal("isPrimary")]},
+    {"sort": {"sortField": "createdAt", "sortOrder": "ASC"}},
+]
+PLANTS = [CANARY, CANARY * 99, [CANARY], {"DICOMPatientId": CANARY}, {"DICOMStudyDate": CANARY, "other": CANARY}]
+
+
+def planted(value, plant):
+    """Return copies of ``value``, each with ``plant`` in place of one of the values in it."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    copies = [plant]
+    for key, content in inner:
+        for changed in planted(content, plant):
+            copy = value.copy()
+            copy[key] = changed
+            copies.append(copy)
+    return copies
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=["text", "long text", "list", "attribute", "structure"])
+@pytest.mark.parametrize("valid", VALID, ids=str)
+def test_a_value_that_stands_where_it_should_not_is_never_shown(valid, plant, all_text):
+    refused = 0
+    for criteria in planted(valid, plant):
+        try:
+            combine(parse_criteria(criteria), None, None)
+        except InvalidArgumentError as error:
+            refused += 1
+            assert CANARY not in all_text(error), criteria  # noqa: PT017 - where text may stand, it is taken
+    assert refused >= 3
+
+
 @settings(max_examples=500)
 @given(nearly_criteria() | junk, st.sampled_from(["as it is", "as it is", "as JSON", "as cut JSON"]))
 def test_whatever_is_wrong_no_value_is_ever_shown(all_text, criteria, how):

@@ -1,0 +1,209 @@
+"""Triggers: what they keep is the same on every parse and readable to nobody; what they announce is lost to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import airflow
+import pytest
+from cryptography.fernet import Fernet
+from packaging.version import Version
+
+from airflow_provider_healthimaging.exceptions import ConfigurationError, InvalidArgumentError
+from airflow_provider_healthimaging.triggers import watching, watermark
+from airflow_provider_healthimaging.triggers.healthimaging import (
+    HealthImagingImageSetTrigger,
+    HealthImagingNewImageSetsTrigger,
+)
+from airflow_provider_healthimaging.window import TimeWindow, isoformat
+
+DATASTORE_ID = "d" * 32
+CANARY = "CANARY-4711"
+CRITERIA = {"filters": [{"values": [{"DICOMPatientId": CANARY}], "operator": "EQUAL"}]}
+ASSET_STATE = Version(airflow.__version__) >= Version("3.3.0.dev0")
+needs_asset_state = pytest.mark.skipif(not ASSET_STATE, reason="Airflow has the asset state store from 3.3 on")
+
+
+@pytest.fixture(autouse=True)
+def fernet_key(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
+
+
+def waiting(**arguments):
+    given = {
+        "datastore_id": DATASTORE_ID,
+        "window_start": None,
+        "window_end": None,
+        "time_field": None,
+        "search_criteria": json.dumps(CRITERIA),
+        "match": "{}",
+        "min_image_sets": 1,
+        "quiet_period": None,
+        "poke_interval": 0.01,
+        "deadline": isoformat(datetime.now(UTC) + timedelta(minutes=5)),
+    }
+    return HealthImagingImageSetTrigger(**{**given, **arguments})
+
+
+def revived(trigger):
+    """The trigger as another process makes it from what Airflow kept."""
+    _, arguments = trigger.serialize()
+    return type(trigger)(**json.loads(json.dumps(arguments)))
+
+
+def test_a_deferred_sensors_trigger_keeps_and_shows_no_criterion(store):
+    trigger = waiting()
+    assert CANARY not in json.dumps(trigger.serialize())
+    assert CANARY not in repr(trigger)
+    assert revived(trigger).serialize() == trigger.serialize()
+
+
+def test_a_trigger_that_was_revived_searches_by_the_same_criteria(store):
+    trigger = revived(waiting())
+    store.put_image_set(DATASTORE_ID, dicom_tags={"DICOMPatientId": "another"})
+    assert asyncio.run(anext(waiting(deadline=isoformat(datetime.now(UTC))).run())).payload["status"] == "timeout"
+    store.put_image_set(DATASTORE_ID, dicom_tags={"DICOMPatientId": CANARY})
+    assert asyncio.run(anext(trigger.run())).payload["status"] == "ready"
+
+
+def test_what_can_never_succeed_ends_the_wait_at_once(store):
+    event = asyncio.run(anext(waiting(datastore_id="e" * 32).run()))
+    assert event.payload["status"] == "failed"
+    assert "ResourceNotFoundException" in event.payload["error"]
+
+
+def test_without_a_fernet_key_criteria_are_not_kept_in_clear(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "")
+    with pytest.raises(ConfigurationError, match="fernet_key is empty"):
+        waiting()
+    assert waiting(search_criteria="{}").serialize()[1]["search_criteria"] == "{}"
+
+
+@pytest.mark.skipif(ASSET_STATE, reason="for Airflow before 3.3")
+def test_on_an_older_airflow_watching_is_an_error_when_the_dag_is_parsed():
+    with pytest.raises(ConfigurationError, match=r"since 3\.3; this is"):
+        HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID)
+
+
+@needs_asset_state
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"datastore_id": "short"}, "malformed"),
+        ({"time_field": None}, "time_field must be"),
+        ({"start": "2026-01-01T00:00:00"}, "no time zone"),
+        ({"delay": -1}, "delay=-1"),
+        ({"search_criteria": {"filters": CRITERIA["filters"] * 3}}, "1 or 2 filters, not 3"),
+    ],
+)
+def test_bad_arguments_are_found_when_the_dag_is_parsed(arguments, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        HealthImagingNewImageSetsTrigger(**{"datastore_id": DATASTORE_ID, **arguments})
+
+
+@needs_asset_state
+def test_a_watching_trigger_is_the_same_on_every_parse_and_shows_no_criterion():
+    first, second = (
+        HealthImagingNewImageSetsTrigger(
+            datastore_id=DATASTORE_ID, search_criteria=CRITERIA, delay=timedelta(minutes=1)
+        )
+        for _ in range(2)
+    )
+    assert json.dumps(first.serialize()) == json.dumps(second.serialize()) == json.dumps(revived(first).serialize())
+    assert CANARY not in json.dumps(first.serialize())
+    assert CANARY not in repr(first)
+
+
+class Died(Exception):  # noqa: N818
+    """The triggerer's end."""
+
+
+class StateStore:
+    """An asset's state, which outlives triggerers; each write may be the last thing that one does."""
+
+    def __init__(self):
+        self.kept = {}
+        self._by_name = {"arrivals": self}
+        self.writes_left = None
+
+    async def aget(self, key, default=None):
+        return self.kept.get(key, default)
+
+    async def aset(self, key, value):
+        if self.writes_left == 0:
+            raise Died
+        if self.writes_left is not None:
+            self.writes_left -= 1
+        self.kept[key] = value
+
+
+async def fired(state, start, count):
+    """Let a new triggerer run the trigger until it dies or ``count`` events were fired."""
+    trigger = HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID, start=start, delay=0, poke_interval=0.01)
+    trigger.asset_state_store = state
+    events = []
+    try:
+        async for event in trigger.run():
+            events.append(event.payload)
+            if len(events) == count:
+                break
+    except Died:
+        pass
+    return events
+
+
+@needs_asset_state
+@pytest.mark.parametrize("dies_after_writes", range(6))
+def test_nothing_is_lost_and_only_whole_windows_repeat_whenever_the_triggerer_dies(
+    dies_after_writes, store, monkeypatch
+):
+    monkeypatch.setattr(watermark, "HANDOVER", 0)
+    start = datetime.now(UTC) - timedelta(hours=1)
+    arrivals = iter(range(60))
+
+    def arrive():
+        return store.put_image_set(DATASTORE_ID, created_at=datetime.now(UTC)).image_set_id
+
+    look = HealthImagingNewImageSetsTrigger._arrivals
+    arrived = [arrive()]
+
+    def look_and_let_more_come(trigger, since):
+        batch = look(trigger, since)
+        if next(arrivals, None) is not None:
+            arrived.append(arrive())
+        return batch
+
+    monkeypatch.setattr(watching.HealthImagingNewImageSetsTrigger, "_arrivals", look_and_let_more_come)
+    state = StateStore()
+    state.writes_left = dies_after_writes
+    events = asyncio.run(fired(state, start, 4))
+    state.writes_left = None
+    events += asyncio.run(fired(state, start, 4))
+
+    windows = [TimeWindow(**event["window"]) for event in events]
+    once = sorted(set(windows), key=lambda window: window.start)
+    assert windows[0].start == start
+    assert all(one.end == following.start for one, following in pairwise(once))
+    announced = {
+        row.image_set_id: sum(row.created_at in window for window in once) for row in store.image_sets(DATASTORE_ID)
+    }
+    assert all(times <= 1 for times in announced.values())
+    in_reach = [row for row in store.image_sets(DATASTORE_ID) if row.created_at < once[-1].end]
+    assert all(announced[row.image_set_id] == 1 for row in in_reach)
+    counts = {window: event["count"] for window, event in zip(windows, events, strict=True)}
+    assert sum(counts.values()) == len(in_reach)
+
+
+@needs_asset_state
+def test_while_nothing_can_be_seen_the_watermark_stays_and_the_log_says_why(store, caplog):
+    state = StateStore()
+    state.kept[watermark.KEY] = {"start": "2026-01-01T00:00:00Z"}
+    trigger = HealthImagingNewImageSetsTrigger(datastore_id="e" * 32, delay=0, poke_interval=60)
+    trigger.asset_state_store = state
+    with caplog.at_level(logging.INFO):
+        assert trigger._arrivals("2026-01-01T00:00:00Z") is None
+    assert state.kept[watermark.KEY] == {"start": "2026-01-01T00:00:00Z"}
