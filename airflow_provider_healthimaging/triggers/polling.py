@@ -12,7 +12,6 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +32,7 @@ CLIENT_LIFETIME = 900
 
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="healthimaging-poll")
 _making = Lock()
+_hooks: dict[str, tuple[float, HealthImagingHook]] = {}
 
 
 async def in_thread(call: Callable[[], T]) -> T:
@@ -42,16 +42,21 @@ async def in_thread(call: Callable[[], T]) -> T:
 
 def shared_hook(**hook_parameters: Any) -> HealthImagingHook:
     """Return the hook, its client made, that all triggers of this process with the same parameters use."""
+    key = json.dumps(hook_parameters, sort_keys=True)
     with _making:
-        return _hook(json.dumps(hook_parameters, sort_keys=True), int(time.monotonic() // CLIENT_LIFETIME))
+        made, hook = _hooks.get(key, (0.0, None))
+        if hook is None or time.monotonic() - made > CLIENT_LIFETIME:
+            # In place of the old one: a client is seven megabytes, and 26,000 objects to collect garbage among.
+            hook = _ready_hook(hook_parameters)
+            _hooks[key] = time.monotonic(), hook
+        return hook
 
 
-@lru_cache(maxsize=32)
-def _hook(parameters: str, age: int) -> HealthImagingHook:  # noqa: ARG001 - a new age is a new client
+def _ready_hook(parameters: dict[str, Any]) -> HealthImagingHook:
     # Two seconds of imports, which the triggerer's event loop would wait for were they at the top.
     from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 
-    hook = HealthImagingHook(**json.loads(parameters))
+    hook = HealthImagingHook(**parameters)
     hook.get_conn()
     return hook
 

@@ -206,6 +206,8 @@ def _register(dag: Any) -> None:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
     DagBundlesManager().sync_bundles_to_db()
+    # Airflow 3.0 asks for what the DAG processor knows of a file in a bundle.
+    dag.relative_fileloc = dag.relative_fileloc or Path(dag.fileloc).name
     module = _dagbag_module()
     bag = module.DagBag(os.devnull)
     bag.bag_dag(dag)
