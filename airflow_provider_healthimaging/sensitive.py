@@ -41,8 +41,8 @@ class Sensitive:
         self.value: Any = value.value if isinstance(value, Sensitive) else value
 
     def serialize(self) -> Any:
-        """Return what Airflow may keep and show."""
-        return masked(self.value)
+        """Return what Airflow may keep and show; Airflow 3.0 and 3.1 ask for its length, which ``None`` has not."""
+        return {} if self.value is None else masked(self.value)
 
     def __str__(self) -> str:
         shown = self.serialize()
