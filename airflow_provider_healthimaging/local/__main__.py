@@ -4,9 +4,10 @@ It knows what a person may ask for and what to tell them; serving and loading ar
 """
 
 import argparse
+import math
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -96,7 +97,8 @@ def _datastore(options: argparse.Namespace) -> "MedicalImagingBackend":
         raise ValueError(f"there is no HealthImaging in region {options.region}") from None
     except JsonRESTError as error:
         raise ValueError(error.message) from None
-    state.settings.unknown_datastore = options.unknown_datastore
+    for name in ("unknown_datastore", "calls_per_second", "burst", "latency"):
+        setattr(state.settings, name, getattr(options, name))
     return state
 
 
@@ -153,7 +155,25 @@ def _parser() -> argparse.ArgumentParser:
         default="not-found",
         help="the answer for a data store that does not exist",
     )
+    option(
+        "--calls-per-second",
+        type=_at_least(0, float),
+        metavar="RATE",
+        help="calls of SearchImageSets answered in a second; an account of AWS begins with 25",
+    )
+    option("--burst", type=_at_least(1, int), default=50, help="calls answered at once before that, after a pause")
+    option("--latency", type=_at_least(0, float), default=0.0, metavar="SECONDS", help="how long an answer takes")
     return parser
+
+
+def _at_least(least: float, kind: type[float]) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        value = kind(text)
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {least}")
+        return value
+
+    return number
 
 
 if __name__ == "__main__":

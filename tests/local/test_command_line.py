@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,12 +45,12 @@ def serving(*options, ends_by=signal.SIGTERM, complaints=""):
     assert re.fullmatch(complaints, errors), errors
 
 
-def client_of(printed, region="us-east-1"):
+def client_of(printed, region="us-east-1", **config):
     return boto3.client(
         "medical-imaging",
         endpoint_url=re.search(r"http://[\d.]+:\d+", printed).group(),
         region_name=region,
-        config=Config(inject_host_prefix=False),
+        config=Config(inject_host_prefix=False, **config),
         **KEYS,
     )
 
@@ -181,6 +182,26 @@ def test_an_unknown_data_store_can_be_made_to_look_denied_and_ctrl_c_ends_it_cle
         client = client_of(text)
         with pytest.raises(client.exceptions.AccessDeniedException):
             client.search_image_sets(datastoreId="e" * 32)
+
+
+def test_quota_and_latency_are_set():
+    with serving("--calls-per-second", 0.001, "--burst", 1, "--latency", 0.2) as text:
+        client = client_of(text, retries={"total_max_attempts": 1})
+        started = time.monotonic()
+        client.search_image_sets(datastoreId=LOCAL_ID)
+        assert time.monotonic() - started >= 0.2
+        with pytest.raises(client.exceptions.ThrottlingException):
+            client.search_image_sets(datastoreId=LOCAL_ID)
+
+
+@pytest.mark.parametrize(
+    "option", ["--calls-per-second=-1", "--burst=0", "--burst=1.5", "--latency=nan", "--latency=x"]
+)
+def test_a_quota_or_latency_that_cannot_be_is_told_with_exit_code_2(capsys, option):
+    with pytest.raises(SystemExit) as caught:
+        main(["serve", "--port", "0", option])
+    assert caught.value.code == 2
+    assert f"argument {option.partition('=')[0]}: " in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -18,10 +18,12 @@ from .exceptions import (
     AccessDeniedError,
     ConflictError,
     ResourceNotFoundError,
+    ThrottlingError,
     ValidationError,
 )
 from .image_sets import ImageSet, TagValue
 from .paging import PageTokens, cut
+from .quota import TokenBucket
 from .search import Query
 from .settings import Settings
 
@@ -40,6 +42,7 @@ class MedicalImagingBackend(BaseBackend):
         super().__init__(region_name, account_id)
         self.settings = Settings()
         self.datastores: dict[str, Datastore] = {}
+        self._quota = TokenBucket()
         self._tokens = PageTokens()
         self._lock = RLock()
 
@@ -107,6 +110,11 @@ class MedicalImagingBackend(BaseBackend):
                 raise ConflictError("The data store is not empty")
             datastore.status, datastore.updated_at = "DELETED", datetime.now(UTC)
             return datastore
+
+    def admit_search(self) -> None:
+        """Take a call of SearchImageSets out of the quota; ``ThrottlingError`` where none is left."""
+        if not self._quota.take(self.settings.calls_per_second, self.settings.burst):
+            raise ThrottlingError("Rate exceeded")
 
     def search_image_sets(
         self, datastore_id: str, query: Query, *, limit: int, next_token: str | None

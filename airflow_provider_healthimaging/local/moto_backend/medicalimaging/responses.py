@@ -5,6 +5,7 @@ tags as ``null``) and cuts times to milliseconds.
 """
 
 import json
+import time
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -12,7 +13,7 @@ from moto.core.common_types import TYPE_RESPONSE
 from moto.core.responses import BaseResponse
 
 from .datastore import Datastore
-from .exceptions import ValidationError
+from .exceptions import ThrottlingError, ValidationError
 from .image_sets import TAG_TYPES, ImageSet
 from .models import MedicalImagingBackend, medicalimaging_backends
 from .paging import parse_limit
@@ -30,6 +31,15 @@ class MedicalImagingResponse(BaseResponse):
     def backend(self) -> MedicalImagingBackend:
         """The backend of the request's account and region."""
         return medicalimaging_backends[self.current_account][self.region]
+
+    def call_action(self) -> TYPE_RESPONSE:
+        """Answer, after as long as the backend is set to take; one that is throttled is told so at once."""
+        started = time.monotonic()
+        response = super().call_action()
+        latency = self.backend.settings.latency
+        if latency and response[0] != ThrottlingError.code:
+            time.sleep(max(0.0, started + latency - time.monotonic()))
+        return response
 
     def create_datastore(self) -> TYPE_RESPONSE:
         """POST /datastore."""
@@ -56,6 +66,7 @@ class MedicalImagingResponse(BaseResponse):
     def search_image_sets(self) -> TYPE_RESPONSE:
         """POST /datastore/{datastoreId}/searchImageSets; the body is the search criteria."""
         backend = self.backend
+        backend.admit_search()
         query = parse_criteria(self.body, backend.settings)
         page, token = backend.search_image_sets(self._part(1), query, **self._paging())
         return _json(

@@ -1,0 +1,217 @@
+"""The quota of calls and the time that an answer takes, over HTTP, in moto's mock, and set while running."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from types import SimpleNamespace
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from moto.medicalimaging.quota import TokenBucket
+
+from airflow_provider_healthimaging.local import backend, mock_aws
+
+NEVER = 1e-9
+"""Calls a second: none comes back while a test runs."""
+
+
+class Clock:
+    """Stands still unless moved."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def taken(bucket, per_second, size, tries):
+    return sum(bucket.take(per_second, size) for _ in range(tries))
+
+
+def test_a_bucket_begins_full_and_refills_at_its_rate(clock):
+    bucket = TokenBucket(clock)
+    assert taken(bucket, 25, 50, tries=80) == 50
+    clock.now += 1
+    assert taken(bucket, 25, 50, tries=80) == 25
+    clock.now += 0.5
+    assert taken(bucket, 25, 50, tries=80) == 12
+    clock.now += 0.25
+    assert taken(bucket, 25, 50, tries=80) == 6
+
+
+def test_a_bucket_never_holds_more_than_its_size(clock):
+    bucket = TokenBucket(clock)
+    assert taken(bucket, 25, 50, tries=50) == 50
+    clock.now += 3600
+    assert taken(bucket, 25, 50, tries=80) == 50
+
+
+def test_a_refused_call_takes_no_token(clock):
+    bucket = TokenBucket(clock)
+    assert taken(bucket, 1, 1, tries=1000) == 1
+    clock.now += 1
+    assert bucket.take(1, 1)
+
+
+def test_rate_and_size_may_change_in_between(clock):
+    bucket = TokenBucket(clock)
+    assert taken(bucket, 1, 10, tries=5) == 5
+    assert taken(bucket, 1, 2, tries=10) == 2
+    clock.now += 1
+    assert taken(bucket, 7, 10, tries=10) == 7
+    assert taken(bucket, None, 10, tries=100) == 100
+    assert taken(bucket, 1, 10, tries=100) == 10
+
+
+def test_there_is_neither_quota_nor_latency_unless_asked_for(server, local, search):
+    settings = local.settings
+    assert (settings.calls_per_second, settings.burst, settings.latency) == (None, 50, 0.0)
+    for _ in range(60):
+        search()
+    assert server.calls.count(status=200) == 60
+
+
+def test_calls_beyond_the_burst_are_throttled_as_the_service_does(server, local, post):
+    local.settings.calls_per_second, local.settings.burst = NEVER, 3
+    replies = [post() for _ in range(5)]
+    assert [reply.status for reply in replies] == [200, 200, 200, 429, 429]
+    assert replies[-1].error == "ThrottlingException"
+    assert replies[-1].body == {"__type": "ThrottlingException", "message": "Rate exceeded"}
+    assert server.calls.count("SearchImageSets", status=429) == 2
+
+
+def test_botocore_knows_the_error_and_retries_it(server, local, connect):
+    local.settings.calls_per_second, local.settings.burst = 5, 1
+    client = connect(retries={"mode": "standard", "total_max_attempts": 10})
+    for _ in range(2):
+        client.search_image_sets(datastoreId="d" * 32)
+    assert server.calls.count(status=200) == 2
+    local.settings.calls_per_second = NEVER
+    with pytest.raises(ClientError) as caught:
+        connect().search_image_sets(datastoreId="d" * 32)
+    assert isinstance(caught.value, client.exceptions.ThrottlingException)
+
+
+def test_a_call_that_will_be_found_invalid_counts_too(local, post):
+    local.settings.calls_per_second, local.settings.burst = NEVER, 1
+    assert [post(b"[]").status, post().status] == [400, 429]
+
+
+def test_only_searches_are_counted(local, client, datastore_id):
+    local.settings.calls_per_second, local.settings.burst = NEVER, 1
+    for _ in range(3):
+        client.get_datastore(datastoreId=datastore_id)
+    client.search_image_sets(datastoreId=datastore_id)
+
+
+def test_switching_the_quota_off_while_running_takes_effect(local, post):
+    local.settings.calls_per_second, local.settings.burst = NEVER, 1
+    assert [post().status, post().status] == [200, 429]
+    local.settings.calls_per_second = None
+    assert [post().status, post().status] == [200, 200]
+
+
+def test_callers_at_the_same_time_share_one_burst(server, local, connect):
+    local.settings.calls_per_second, local.settings.burst = NEVER, 20
+    client = connect(max_pool_connections=8)
+
+    def call(_):
+        try:
+            client.search_image_sets(datastoreId="d" * 32)
+        except client.exceptions.ThrottlingException:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(call, range(60))) == 20
+    assert server.calls.count(status=429) == 40
+
+
+def test_each_region_has_a_quota_of_its_own(local, connect):
+    local.settings.calls_per_second, local.settings.burst = NEVER, 1
+    backend(region="eu-west-1").create_datastore("tests", datastore_id="e" * 32)
+    client = connect()
+    client.search_image_sets(datastoreId="d" * 32)
+    assert backend(region="eu-west-1").settings.calls_per_second is None
+    with pytest.raises(client.exceptions.ThrottlingException):
+        client.search_image_sets(datastoreId="d" * 32)
+
+
+def elapsed(call):
+    started = time.monotonic()
+    call()
+    return time.monotonic() - started
+
+
+def test_an_answer_takes_at_least_the_latency_and_an_error_does_too(local, client, post, datastore_id):
+    local.settings.latency = 0.2
+    assert elapsed(lambda: client.search_image_sets(datastoreId=datastore_id)) >= 0.2
+    assert elapsed(lambda: client.get_datastore(datastoreId=datastore_id)) >= 0.2
+    assert elapsed(lambda: post(b"[]")) >= 0.2
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    """What the service does instead of sleeping."""
+
+    def replace(sleep):
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
+        monkeypatch.setattr("moto.medicalimaging.responses.time", clock)
+
+    return replace
+
+
+def test_answers_are_awaited_side_by_side(local, connect, slept, datastore_id):
+    local.settings.latency = 1.0
+    # Passed only by all eight at once.
+    together = Barrier(8, timeout=30)
+    slept(lambda _: together.wait())
+    client = connect(max_pool_connections=8)
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: client.search_image_sets(datastoreId=datastore_id), range(8)))
+    assert len(replies) == 8
+
+
+@pytest.fixture
+def never_slept(slept):
+    """Whoever wants to sleep in the service fails."""
+
+    def sleep(seconds):
+        raise AssertionError(seconds)
+
+    slept(sleep)
+
+
+@pytest.mark.usefixtures("never_slept")
+def test_a_call_that_is_throttled_is_told_so_at_once(local, post):
+    local.settings.calls_per_second, local.settings.burst, local.settings.latency = NEVER, 0, 3600
+    assert post().status == 429
+
+
+@pytest.mark.usefixtures("never_slept")
+def test_s3_is_not_slowed(local, connect):
+    local.settings.latency = 3600
+    s3 = connect("s3")
+    s3.create_bucket(Bucket="fast")
+    s3.put_object(Bucket="fast", Key="object", Body=b"")
+    assert s3.list_objects_v2(Bucket="fast")["KeyCount"] == 1
+
+
+@mock_aws
+def test_the_mock_has_them_too():
+    client = boto3.client("medical-imaging", "us-east-1", config=Config(retries={"total_max_attempts": 1}))
+    datastore_id = client.create_datastore(datastoreName="a")["datastoreId"]
+    settings = backend().settings
+    settings.calls_per_second, settings.burst, settings.latency = NEVER, 1, 0.2
+    assert elapsed(lambda: client.search_image_sets(datastoreId=datastore_id)) >= 0.2
+    with pytest.raises(client.exceptions.ThrottlingException):
+        client.search_image_sets(datastoreId=datastore_id)
