@@ -19,6 +19,9 @@ from .models import MedicalImagingBackend, medicalimaging_backends
 from .paging import parse_limit
 from .search import parse_criteria
 
+# Under the tags of every row; to look each of them up would cost a search an eighth of its time.
+_NO_TAGS = dict.fromkeys(TAG_TYPES)
+
 
 class MedicalImagingResponse(BaseResponse):
     """Handler for HealthImaging requests."""
@@ -136,7 +139,7 @@ def _summary(row: ImageSet) -> dict[str, Any]:
         "updatedAt": row.updated_at.timestamp(),
         **_access(row),
         "isPrimary": row.is_primary,
-        "DICOMTags": {name: row.dicom_tags.get(name) for name in TAG_TYPES},
+        "DICOMTags": {**_NO_TAGS, **row.dicom_tags},
     }
 
 
