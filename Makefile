@@ -4,7 +4,7 @@ UV = .venv/bin/uv
 NEWEST = .venv/bin/python
 OLDEST = .venv-2.11/bin/python
 
-.PHONY: install test test-live lint format demo bench constraints clean
+.PHONY: install test test-live lint format demo bench bench-triggers constraints clean
 
 install: .venv/ready .venv-2.11/ready
 
@@ -40,8 +40,15 @@ format: .venv/ready
 demo: .venv/ready
 	$(NEWEST) demo/demo.py
 
-bench: .venv/ready
-	$(NEWEST) benchmarks/memory.py
+.venv/bench: .venv/ready
+	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group bench
+	touch $@
+
+bench: .venv/bench
+	$(NEWEST) -m benchmarks
+
+# Apart: it takes ten minutes, and is beside amazon's trigger and not boto3.
+bench-triggers: .venv/ready
 	$(NEWEST) benchmarks/triggers.py
 
 constraints: .venv/bin/uv

@@ -1,108 +1,60 @@
-"""Peak memory of a search to S3: 200,000 image sets beside 2,000, and beside plain boto3 that keeps what it reads.
-
-Each measurement is a process of its own, searching one local service over HTTP. Run by ``make bench``.
-"""
+"""Peak memory of a search to S3: a million image sets beside ten thousand, and beside boto3."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import multiprocessing
-import os
-import re
-import tempfile
-import time
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator
 from typing import Any
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-END = START + timedelta(days=1)
-BUCKET = "benchmark"
+from benchmarks import clients
+from benchmarks.process import Usage, measured
+from benchmarks.report import Bar, Table, cells
+from benchmarks.service import Service
+
+FEW, MORE, MANY = 10_000, 200_000, 1_000_000
+FORMATS = ("jsonl", "parquet")
 
 
-def peak_mib() -> float:
-    """Return the process's own peak; ``ru_maxrss`` would count what its parent had when it started it."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
-
-
-def with_operator(url: str, datastore_id: str, results: Any) -> None:
-    """Run the operator as a task would, and report memory before and after."""
-    from airflow_provider_healthimaging.local import airflow_connection
-    from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
-
-    os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = airflow_connection(url)
-    operator = HealthImagingSearchImageSetsOperator(
-        task_id="search",
-        datastore_id=datastore_id,
-        window_start=START,
-        window_end=END,
-        s3_uri=f"s3://{BUCKET}/{datastore_id}/",
-        do_xcom_push=False,
+def tables(service: Service, _: int) -> Iterator[Table]:
+    """Measure each once: a million image sets take minutes."""
+    service.limit()
+    sizes = Table(
+        "Memory",
+        "Search to S3 with all DICOM tags, by the operator with its defaults: peak of a process of its own (VmHWM), "
+        "with its imports. One run each. boto3 keeps the records, as it has to for one object; a million is not tried "
+        "with it.",
+        ("image sets", "by", "MB before", "MB peak", "MB more", "seconds"),
     )
-    operator.hook.get_conn()
-    report(results, lambda: operator.execute({"ti": SimpleNamespace()})["image_sets"])
-
-
-def with_boto3(url: str, datastore_id: str, results: Any) -> None:
-    """Do what is usually written by hand: read all pages, keep the result, write one object."""
-    import boto3
-    from botocore.config import Config
-
-    s3 = boto3.client("s3", endpoint_url=url)
-    client = boto3.client("medical-imaging", endpoint_url=url, config=Config(inject_host_prefix=False))
-    paginator = client.get_paginator("search_image_sets")
-
-    def search() -> int:
-        found = paginator.paginate(datastoreId=datastore_id).build_full_result()["imageSetsMetadataSummaries"]
-        lines = "\n".join(json.dumps(each, default=str) for each in found)
-        s3.put_object(Bucket=BUCKET, Key=f"{datastore_id}.jsonl", Body=lines.encode())
-        return len(found)
-
-    report(results, search)
-
-
-def report(results: Any, search: Any) -> None:
-    before, started = peak_mib(), time.perf_counter()
-    count = search()
-    results.put((count, before, peak_mib(), time.perf_counter() - started))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sizes", type=int, nargs="*", default=[2_000, 200_000], help="numbers of image sets")
-    sizes = parser.parse_args().sizes
-    os.environ.update(
-        AIRFLOW_HOME=tempfile.mkdtemp(),
-        AWS_ACCESS_KEY_ID="testing",
-        AWS_SECRET_ACCESS_KEY="testing",
-        AWS_DEFAULT_REGION="us-east-1",
+    peaks: dict[tuple[str, int], float] = {}
+    for image_sets in (FEW, MORE, MANY):
+        for file_format in FORMATS:
+            usage = _run(service, image_sets, clients.operator_to_s3, file_format)
+            peaks[file_format, image_sets] = usage.peak
+            sizes.rows.append(_row(image_sets, f"operator, {file_format}", usage))
+        if image_sets < MANY:
+            usage = _run(service, image_sets, clients.boto3_to_s3)
+            peaks["boto3", image_sets] = usage.peak
+            sizes.rows.append(_row(image_sets, "boto3, jsonl", usage))
+    promise = Table(
+        f"Memory: growth from {FEW:,} image sets",
+        f"MB of peak memory with {MANY:,} image sets beyond that with {FEW:,}. boto3's is its growth to {MORE:,}, and "
+        f"ours to {MORE:,} is beside it for the ratio.",
     )
-    import boto3
-
-    from airflow_provider_healthimaging.local import LocalServer, backend
-
-    spawn = multiprocessing.get_context("spawn")
-    print(f"{'image sets':>10}  {'by':<8}  {'MiB before':>10}  {'MiB peak':>8}  {'MiB more':>8}  {'seconds':>7}")
-    with LocalServer(port=0) as server:
-        boto3.client("s3", endpoint_url=server.url).create_bucket(Bucket=BUCKET)
-        for size in sizes:
-            store = backend()
-            datastore_id = store.create_datastore(f"store-{size}").datastore_id
-            for number in range(size):
-                store.put_image_set(datastore_id, created_at=START + (END - START) * number / size)
-            for name, search in (("operator", with_operator), ("boto3", with_boto3)):
-                results = spawn.Queue()
-                process = spawn.Process(target=search, args=(server.url, datastore_id, results))
-                process.start()
-                process.join()
-                count, before, peak, seconds = results.get(timeout=1)
-                if count != size:
-                    raise SystemExit(f"{name} found {count} of {size} image sets")
-                print(f"{count:>10,}  {name:<8}  {before:>10.1f}  {peak:>8.1f}  {peak - before:>8.1f}  {seconds:>7.1f}")
+    theirs = peaks["boto3", MORE] - peaks["boto3", FEW]
+    for file_format in FORMATS:
+        more, many = (peaks[file_format, image_sets] - peaks[file_format, FEW] for image_sets in (MORE, MANY))
+        promise.promise(f"{file_format}, to {MANY:,}", many, None, Bar(at_most=60, unit=" MB"), judged=many, unit=" MB")
+        promise.promise(f"{file_format}, to {MORE:,}", more, theirs, unit=" MB")
+    yield sizes
+    yield promise
 
 
-if __name__ == "__main__":
-    main()
+def _run(service: Service, image_sets: int, side: Callable[..., Callable[[], int]], *arguments: Any) -> Usage:
+    usage = measured(side, service.url, service.store(image_sets), *arguments)
+    if usage.count != image_sets:
+        raise RuntimeError(f"found {usage.count} of {image_sets} image sets")
+    return usage
+
+
+def _row(image_sets: int, side: str, usage: Usage) -> tuple[str, ...]:
+    figures = (usage.before, usage.peak, usage.peak - usage.before, usage.seconds)
+    return cells(f"{image_sets:,}", side, *(f"{figure:,.1f}" for figure in figures))

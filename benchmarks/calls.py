@@ -1,0 +1,67 @@
+"""How many calls a search costs beyond the fewest possible, when the window is read by several workers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from benchmarks import clients, data
+from benchmarks.report import Bar, Table
+from benchmarks.service import Service
+
+IMAGE_SETS = 20_000
+PAGE = 50
+FEW = (1, 17, 50)
+LATENCY = 0.02
+"""Seconds, so that workers wait for answers as they do for AWS's, and split the window meanwhile."""
+
+WORKERS = (4, 8)
+
+
+def tables(service: Service, repeat: int) -> Iterator[Table]:
+    """Count at the server; the most calls seen are what is held against the bar."""
+    table = Table(
+        "Calls",
+        f"SearchImageSets calls counted at the server, {LATENCY * 1000:g} ms each, by the hook with "
+        f"{' and '.join(map(str, WORKERS))} workers: the most that were seen, in {repeat} x {len(WORKERS)} runs a row, "
+        f"the bursty ones with another seed each time. Up to {PAGE} image sets fit into one answer. "
+        + " ".join(f'"{name}": {data.what(name)}' for name in data.LAYOUTS),
+    )
+    for count in FEW:
+        most, paginator = _most(service, [(count, "uniform", 0)] * repeat)
+        table.promise(
+            f"{count} image set{'s' * (count > 1)}", most, paginator, Bar(at_least=1, at_most=1), judged=most, digits=0
+        )
+    fewest = math.ceil(IMAGE_SETS / PAGE)
+    for layout in data.LAYOUTS:
+        uniform = layout == "uniform"
+        stores = [(IMAGE_SETS, layout, 0 if uniform else seed) for seed in range(repeat)]
+        most, paginator = _most(service, stores)
+        table.promise(
+            f"{IMAGE_SETS:,} image sets, {layout}",
+            most,
+            paginator,
+            Bar(at_most=1.03 if uniform else 1.1, of=f"to {fewest}"),
+            judged=most / fewest,
+            digits=0,
+        )
+    yield table
+
+
+def _most(service: Service, stores: list[tuple[int, str, int]]) -> tuple[int, int]:
+    """Return the most calls of ours, and of the paginator, to which latency makes no difference."""
+    hook, client = clients.hook(service.url), clients.boto3_client(service.url)
+    most = 0
+    for store in stores:
+        for workers in WORKERS:
+            service.limit(latency=LATENCY)
+            found = clients.written(clients.searched(hook, service.store(*store), workers))
+            if found != store[0]:
+                raise RuntimeError(f"found {found} of {store[0]} image sets")
+            most = max(most, service.calls().all)
+    paginator = 0
+    for store in sorted(set(stores)):
+        service.limit()
+        clients.written(clients.paginated(client, service.store(*store)))
+        paginator = max(paginator, service.calls().all)
+    return most, paginator

@@ -1,0 +1,152 @@
+"""The two sides: this package's hook and operator, and what is usually written with boto3 instead.
+
+Both search the same window in the same order, and both write each record with ``json.dumps``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from benchmarks.data import END, START
+from benchmarks.service import BUCKET
+
+CRITERIA = {
+    "filters": [{"operator": "BETWEEN", "values": [{"createdAt": START}, {"createdAt": END}]}],
+    "sort": {"sortField": "createdAt", "sortOrder": "ASC"},
+}
+
+
+def boto3_client(url: str, service: str = "medical-imaging") -> Any:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(service, endpoint_url=url, config=Config(inject_host_prefix=False))
+
+
+def paginated(client: Any, datastore_id: str) -> Iterator[dict[str, Any]]:
+    """Yield what plain boto3 finds."""
+    pages = client.get_paginator("search_image_sets").paginate(datastoreId=datastore_id, searchCriteria=CRITERIA)
+    for page in pages:
+        yield from page["imageSetsMetadataSummaries"]
+
+
+@cache
+def hook(url: str, mode: str | None = None, connections: int | None = None) -> Any:
+    """Return a hook with its client made.
+
+    :param mode: botocore's retry mode, in place of the hook's own.
+    :param connections: the most that are open at a time; botocore's default is 10.
+    """
+    from botocore.config import Config
+
+    from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
+
+    _connect_airflow(url)
+    config = Config(retries={"mode": mode}) if mode else Config()
+    made = HealthImagingHook(
+        config=config.merge(Config(max_pool_connections=connections)) if connections else config,
+    )
+    made.get_conn()
+    return made
+
+
+def searched(client: Any, datastore_id: str, max_workers: int) -> Iterator[dict[str, Any]]:
+    """Yield what a hook finds."""
+    from airflow_provider_healthimaging.window import TimeWindow
+
+    found: Iterator[dict[str, Any]] = client.search_image_sets(
+        datastore_id, window=TimeWindow(START, END), max_workers=max_workers
+    )
+    return found
+
+
+def written(records: Iterable[dict[str, Any]]) -> int:
+    """Write each record as JSON, keep none, and return how many there were."""
+    count = 0
+    with Path(os.devnull).open("w") as nowhere:
+        for record in records:
+            nowhere.write(json.dumps(record, default=str))
+            count += 1
+    return count
+
+
+def operator(url: str, datastore_id: str, **arguments: Any) -> Any:
+    """Return the operator as a DAG has it, with its client made."""
+    from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
+
+    _connect_airflow(url)
+    made = HealthImagingSearchImageSetsOperator(
+        task_id="search",
+        datastore_id=datastore_id,
+        window_start=START,
+        window_end=END,
+        do_xcom_push=False,
+        **arguments,
+    )
+    made.hook.get_conn()
+    return made
+
+
+def executed(task: Any) -> Any:
+    """Run an operator as a worker does, and return its result."""
+    return task.execute({"ti": SimpleNamespace()})
+
+
+def operator_to_xcom(url: str, datastore_id: str) -> Callable[[], int]:
+    """Make records with all tags, and their JSON, as Airflow does for XCom."""
+    task = operator(url, datastore_id, dicom_tags="all", max_xcom_items=10_000_000)
+
+    def run() -> int:
+        records = executed(task)
+        json.dumps(records)
+        return len(records)
+
+    return run
+
+
+def boto3_to_xcom(url: str, datastore_id: str) -> Callable[[], int]:
+    """Keep what the paginator gives, and make JSON of it."""
+    client = boto3_client(url)
+
+    def run() -> int:
+        records = list(paginated(client, datastore_id))
+        json.dumps(records, default=str)
+        return len(records)
+
+    return run
+
+
+def operator_to_s3(url: str, datastore_id: str, file_format: str = "jsonl") -> Callable[[], int]:
+    """Write a dataset with all tags in it."""
+    arguments = {"file_format": file_format} if file_format != "jsonl" else {}
+    task = operator(url, datastore_id, dicom_tags="all", s3_uri=f"s3://{BUCKET}/{datastore_id}/", **arguments)
+    return lambda: executed(task)["image_sets"]
+
+
+def boto3_to_s3(url: str, datastore_id: str) -> Callable[[], int]:
+    """Write one object of gzipped JSON Lines, at the level of compression that the operator has."""
+    client, s3 = boto3_client(url), boto3_client(url, "s3")
+
+    def run() -> int:
+        records = list(paginated(client, datastore_id))
+        body = io.BytesIO()
+        with gzip.open(body, "wt", compresslevel=6) as lines:
+            lines.writelines(json.dumps(record, default=str) + "\n" for record in records)
+        s3.put_object(Bucket=BUCKET, Key=f"{datastore_id}.jsonl.gz", Body=body.getvalue())
+        return len(records)
+
+    return run
+
+
+def _connect_airflow(url: str) -> None:
+    from airflow_provider_healthimaging.local import airflow_connection
+
+    os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = airflow_connection(url)

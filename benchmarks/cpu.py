@@ -1,0 +1,54 @@
+"""CPU that a search takes in the client's process, an image set: to XCom, and to gzipped JSON Lines in S3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import Any
+
+from benchmarks import clients
+from benchmarks.process import measured
+from benchmarks.report import Bar, Table
+from benchmarks.service import Service
+
+SAMPLE = 20_000
+MANY = 200_000
+WARM_UP = 50
+
+OUTPUTS: dict[str, tuple[Callable[..., Callable[[], int]], Callable[..., Callable[[], int]]]] = {
+    "to XCom": (clients.operator_to_xcom, clients.boto3_to_xcom),
+    "to S3": (clients.operator_to_s3, clients.boto3_to_s3),
+}
+
+
+def tables(service: Service, repeat: int) -> Iterator[Table]:
+    """Measure the two sides in turn."""
+    table = Table(
+        "CPU",
+        f"Microseconds of CPU an image set, all threads of a process of its own, after a run on {WARM_UP} image sets "
+        f"that bears imports and connections; the server's CPU is not in it. By the operator with its defaults and all "
+        f"DICOM tags; boto3 keeps the records, and writes one object (gzip level 6 on both sides). Medians of {repeat} "
+        f"with {SAMPLE:,} image sets, one run with {MANY:,}.",
+    )
+    service.limit()
+    for image_sets, times in ((SAMPLE, repeat), (MANY, 1)):
+        for output, sides in OUTPUTS.items():
+            ours, theirs = _alternately(service, sides, image_sets, times)
+            table.promise(f"{output}, {image_sets:,} image sets", ours, theirs, Bar(at_most=1, of="ratio"), unit=" µs")
+    yield table
+
+
+def _alternately(
+    service: Service, sides: tuple[Callable[..., Any], Callable[..., Any]], image_sets: int, times: int
+) -> list[float]:
+    """Return the median of each side."""
+    found: list[list[float]] = [[] for _ in sides]
+    for _ in range(times):
+        for side, seen in zip(sides, found, strict=True):
+            usage = measured(
+                side, service.url, service.store(image_sets), warm_up=(service.url, service.store(WARM_UP))
+            )
+            if usage.count != image_sets:
+                raise RuntimeError(f"found {usage.count} of {image_sets} image sets")
+            seen.append(1e6 * usage.cpu / usage.count)
+    return [median(seen) for seen in found]

@@ -1,0 +1,149 @@
+"""Real metadata: one image set for each series of the NCI Imaging Data Commons, from the package ``idc-index-data``.
+
+What that package has, it has as it was published: modalities, body parts, dates, UIDs, and the many that are missing.
+It has no times of arrival, so ``createdAt`` is laid out here: evenly, or in one of the ways in which image sets come in
+bursts. Everything is drawn from a seed, so that two runs search the same.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import groupby
+from typing import Any, NamedTuple
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+END = START + DAY
+"""Whatever the layout, all of a data store arrives in this one day."""
+
+_TEXT = {
+    "PatientID": "DICOMPatientId",
+    "PatientSex": "DICOMPatientSex",
+    "StudyInstanceUID": "DICOMStudyInstanceUID",
+    "SeriesInstanceUID": "DICOMSeriesInstanceUID",
+    "StudyDescription": "DICOMStudyDescription",
+    "Modality": "DICOMSeriesModality",
+    "BodyPartExamined": "DICOMSeriesBodyPart",
+}
+_OTHERS = ("StudyDate", "SeriesNumber", "instanceCount")
+
+
+class Study(NamedTuple):
+    """A study's place in the table of all series."""
+
+    first: int
+    series: int
+
+
+def image_sets(count: int, layout: str, seed: int) -> Iterator[tuple[datetime, dict[str, Any]]]:
+    """Yield ``createdAt`` and DICOM tags of ``count`` image sets: whole studies, in a random order.
+
+    :param layout: a name in ``LAYOUTS``.
+    :param seed: of the layout; the studies are always the same ones.
+    """
+    columns = _columns()
+    studies = list(_studies(count))
+    moments = LAYOUTS[layout]([study.series for study in studies], random.Random(seed))
+    for study in studies:
+        places = range(study.first, study.first + study.series)
+        counts = {
+            "DICOMNumberOfStudyRelatedSeries": study.series,
+            "DICOMNumberOfStudyRelatedInstances": sum(columns["instanceCount"][place] for place in places),
+        }
+        for place in places:
+            tags = {tag: columns[column][place] for column, tag in _TEXT.items()}
+            date, number = columns["StudyDate"][place], columns["SeriesNumber"][place]
+            tags["DICOMStudyDate"] = date and date.replace("-", "")
+            tags["DICOMSeriesNumber"] = int(number) if number and number.isdecimal() else None
+            yield START + timedelta(milliseconds=round(next(moments) * DAY.total_seconds() * 1000)), {**tags, **counts}
+
+
+def _studies(count: int) -> Iterator[Study]:
+    """Yield studies until they have ``count`` series; the last one may lack some."""
+    left = count
+    for study in _all_studies():
+        yield Study(study.first, min(study.series, left))
+        left -= study.series
+        if left <= 0:
+            return
+    raise ValueError(f"idc-index-data has {count - left} series, not {count}")
+
+
+@cache
+def _all_studies() -> list[Study]:
+    found, first = [], 0
+    for _, members in groupby(_columns()["StudyInstanceUID"]):
+        size = len(list(members))
+        found.append(Study(first, size))
+        first += size
+    random.Random(0).shuffle(found)
+    return found
+
+
+@cache
+def _columns() -> dict[str, list[Any]]:
+    import idc_index_data
+    from pyarrow import parquet
+
+    table = parquet.read_table(idc_index_data.IDC_INDEX_PARQUET_FILEPATH, columns=[*_TEXT, *_OTHERS])
+    table = table.sort_by("StudyInstanceUID")
+    return {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def _uniform(sizes: Sequence[int], _: random.Random) -> Iterator[float]:
+    """One after the other, evenly."""
+    total = sum(sizes)
+    return ((number + 0.5) / total for number in range(total))
+
+
+def _studies_at_once(sizes: Sequence[int], draw: random.Random) -> Iterator[float]:
+    """Each study at a moment of its own, its series within a second of each other."""
+    return (moment for size in sizes for moment in _burst(draw.random(), size, 1.0, draw))
+
+
+def _working_hours(sizes: Sequence[int], draw: random.Random) -> Iterator[float]:
+    """As studies, nine of ten between eight and eighteen o'clock."""
+    for size in sizes:
+        moment = draw.uniform(8 / 24, 18 / 24) if draw.randrange(10) else draw.random()
+        yield from _burst(moment, size, 1.0, draw)
+
+
+def _import_jobs(sizes: Sequence[int], draw: random.Random) -> Iterator[float]:
+    """Import jobs of very different sizes, at random moments; a job brings a study a second."""
+    rest = list(sizes)
+    while rest:
+        job, moment = rest[: round(draw.lognormvariate(3, 1.5)) + 1], draw.random()
+        rest = rest[len(job) :]
+        for second, size in enumerate(job):
+            yield from _burst(moment + second / DAY.total_seconds(), size, 1.0, draw)
+
+
+def _migration(sizes: Sequence[int], draw: random.Random) -> Iterator[float]:
+    """Half of it in one migration of ten minutes, the rest as studies throughout the day."""
+    began = draw.random()
+    for size in sizes:
+        moment = began + draw.random() / 144 if draw.getrandbits(1) else draw.random()
+        yield from _burst(moment, size, 1.0, draw)
+
+
+def _burst(moment: float, size: int, seconds: float, draw: random.Random) -> list[float]:
+    ends = moment + seconds / DAY.total_seconds()
+    # What would come after midnight comes just before.
+    return [min(draw.uniform(moment, ends), 1 - 1e-6) for _ in range(size)]
+
+
+LAYOUTS: dict[str, Callable[[Sequence[int], random.Random], Iterator[float]]] = {
+    "uniform": _uniform,
+    "studies": _studies_at_once,
+    "working hours": _working_hours,
+    "import jobs": _import_jobs,
+    "migration": _migration,
+}
+
+
+def what(layout: str) -> str:
+    """Return what a layout is, in a sentence."""
+    return str(LAYOUTS[layout].__doc__)

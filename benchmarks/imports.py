@@ -1,0 +1,62 @@
+"""What importing the operator costs beside a module of amazon's provider, and what it drags in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+from benchmarks.report import Bar, Table
+from benchmarks.service import Service
+
+OURS = "airflow_provider_healthimaging.operators.healthimaging"
+THEIRS = "airflow.providers.amazon.aws.sensors.s3"
+HEAVY = ("pyarrow", "moto", "pydicom")
+
+_IMPORT = """
+import importlib, json, sys, time
+seconds = []
+for name in sys.argv[1].split():
+    started = time.perf_counter()
+    importlib.import_module(name)
+    seconds.append(time.perf_counter() - started)
+print(json.dumps({"seconds": seconds, "modules": list(sys.modules)}))
+"""
+
+
+def tables(_: Service, repeat: int) -> Iterator[Table]:
+    """Import in fresh interpreters, in turn."""
+    times = 2 * repeat + 1
+    alone, theirs, after, modules = [], [], [], set()
+    _imported(OURS)
+    for _ in range(times):
+        result = _imported(OURS)
+        alone += result["seconds"]
+        modules.update(result["modules"])
+        theirs += _imported(THEIRS)["seconds"]
+        before, added = _imported(f"{THEIRS} {OURS}")["seconds"]
+        after.append(100 * added / before)
+    dragged = [name for name in HEAVY if name in modules]
+    table = Table(
+        "Imports",
+        f"Seconds to import the operator's module, and to import the module of amazon's `S3KeySensor` in boto3's "
+        f"place: medians of {times} fresh interpreters each, one after the other in turn. Then the operator's after "
+        f"the sensor's in one interpreter. Of {', '.join(HEAVY)}, the operator's import brings "
+        f"{', '.join(dragged) or 'none'}.",
+        ("figure", "bar", "ours", "S3KeySensor", "ratio", "met"),
+    )
+    table.promise(
+        "in a fresh interpreter", median(alone), median(theirs), Bar(at_most=1.05, of="ratio"), unit=" s", digits=2
+    )
+    added = median(after)
+    table.promise("added after S3KeySensor", added, None, Bar(at_most=5, unit=" %"), judged=added, unit=" %")
+    table.promise("heavy modules imported", len(dragged), None, Bar(at_most=0), judged=len(dragged), digits=0)
+    yield table
+
+
+def _imported(names: str) -> Any:
+    done = subprocess.run([sys.executable, "-c", _IMPORT, names], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])

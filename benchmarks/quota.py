@@ -1,0 +1,149 @@
+"""How fast a search is at the quota that an AWS account begins with, and how fast where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from statistics import median
+from typing import Any, NamedTuple
+
+from benchmarks import clients, raw
+from benchmarks.report import Bar, Table, percent
+from benchmarks.service import Service
+
+IMAGE_SETS = 20_000
+PAGE = 50
+CALLS_PER_SECOND = 25
+BURST = 50
+LATENCY = 0.1
+WORKERS = 4
+"""What the operator reads with by default."""
+
+MORE_WORKERS = 8
+RAW_READERS = 64
+
+
+class Run(NamedTuple):
+    """A search, as seen from the client and from the server."""
+
+    seconds: float
+    calls: int
+    throttled: int
+    server_cpu: float
+
+    @property
+    def throttled_share(self) -> float:
+        """Of all calls, those that the server refused."""
+        return self.throttled / self.calls
+
+    @property
+    def image_sets_per_second(self) -> float:
+        """Of a search through the store of this module."""
+        return IMAGE_SETS / self.seconds
+
+    @property
+    def share(self) -> float:
+        """Of the image sets a second that the quota allows, those found."""
+        return least_seconds() / self.seconds
+
+
+def least_seconds() -> float:
+    """Return the least time in which the quota lets so many calls through, whoever makes them."""
+    return (IMAGE_SETS / PAGE - BURST) / CALLS_PER_SECOND
+
+
+def run(service: Service, found: Iterable[dict[str, Any]], **limits: Any) -> Run:
+    """Read a search to its end under quota and latency."""
+    service.limit(**limits)
+    cpu, started = service.cpu(), time.perf_counter()
+    count = clients.written(found)
+    seconds = time.perf_counter() - started
+    if count != IMAGE_SETS:
+        raise RuntimeError(f"found {count} of {IMAGE_SETS} image sets")
+    calls = service.calls()
+    return Run(seconds, calls.all, calls.throttled, service.cpu() - cpu)
+
+
+def tables(service: Service, repeat: int) -> Iterator[Table]:
+    """Measure each side in turn, ``repeat`` times."""
+    store = service.store(IMAGE_SETS)
+    client, hook = clients.boto3_client(service.url), clients.hook(service.url)
+    quota = {"calls_per_second": CALLS_PER_SECOND, "burst": BURST, "latency": LATENCY}
+    ours, theirs, unlimited = [], [], []
+    for _ in range(repeat):
+        theirs.append(run(service, clients.paginated(client, store), **quota))
+        ours.append(run(service, clients.searched(hook, store, WORKERS), **quota))
+        unlimited.append(run(service, clients.searched(hook, store, MORE_WORKERS), latency=LATENCY))
+    yield _with_quota(ours, theirs)
+    service.limit(latency=LATENCY)
+    yield _without_quota(unlimited, theirs, raw.calls_per_second(service.url, store, RAW_READERS))
+
+
+def _with_quota(ours: list[Run], theirs: list[Run]) -> Table:
+    table = Table(
+        f"At the quota: {CALLS_PER_SECOND} calls a second, burst {BURST}, {LATENCY * 1000:g} ms a call",
+        f"{IMAGE_SETS:,} image sets, evenly over a day, by the hook with {WORKERS} workers, which is the operator's "
+        f"default. The quota alone makes it take {least_seconds():.1f} s at least; ours took "
+        f"{_each(ours)} s, boto3 {_each(theirs)} s. Throttled calls are counted at the server.",
+    )
+    table.promise(
+        "image sets a second",
+        _median(ours, "image_sets_per_second"),
+        _median(theirs, "image_sets_per_second"),
+        Bar(at_least=2.8, of="ratio"),
+        digits=0,
+    )
+    share = percent(_median(ours, "share"))
+    table.promise(
+        "share of the quota",
+        share,
+        percent(_median(theirs, "share")),
+        Bar(at_least=95, unit=" %"),
+        judged=share,
+        unit=" %",
+    )
+    throttled = percent(_median(ours, "throttled_share"))
+    table.promise(
+        "calls throttled",
+        throttled,
+        percent(_median(theirs, "throttled_share")),
+        Bar(at_most=5, unit=" %"),
+        judged=throttled,
+        unit=" %",
+    )
+    return table
+
+
+def _without_quota(ours: list[Run], theirs: list[Run], ceiling: float) -> Table:
+    throttled = sum(each.throttled for each in theirs)
+    table = Table(
+        f"Without a quota: {LATENCY * 1000:g} ms a call, {MORE_WORKERS} workers",
+        f"{IMAGE_SETS:,} image sets as above; ours took {_each(ours)} s, while the server took "
+        f"{percent(median(each.server_cpu / each.seconds for each in ours)):.0f} % of one core. boto3's runs are those "
+        f"of the table above, in which the quota refused {throttled} of its calls. The server is shown not to be the "
+        f"limit by {RAW_READERS} readers of raw HTTP, for the same pages with the same latency.",
+    )
+    table.promise(
+        "image sets a second",
+        _median(ours, "image_sets_per_second"),
+        _median(theirs, "image_sets_per_second"),
+        Bar(at_least=6, of="ratio"),
+        digits=0,
+    )
+    calls = median(each.calls / each.seconds for each in ours)
+    table.promise(
+        f"calls a second; raw HTTP got {ceiling:,.0f}",
+        calls,
+        median(each.calls / each.seconds for each in theirs),
+        Bar(at_least=2, of="raw HTTP to ours"),
+        judged=ceiling / calls,
+    )
+    return table
+
+
+def _median(runs: list[Run], name: str) -> float:
+    return median(getattr(each, name) for each in runs)
+
+
+def _each(runs: list[Run]) -> str:
+    return ", ".join(f"{seconds:.1f}" for seconds in sorted(each.seconds for each in runs))

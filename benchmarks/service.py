@@ -1,0 +1,137 @@
+"""The local HealthImaging and S3 in a process of its own, which the benchmarks fill, set, count and drive.
+
+Its data stay in that process: what is measured talks to it over HTTP and nothing else.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import multiprocessing
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from benchmarks import data
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+BUCKET = "benchmark"
+KEY = "testing"
+REGION = "us-east-1"
+ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": KEY, "AWS_DEFAULT_REGION": REGION}
+
+
+class Calls(NamedTuple):
+    """SearchImageSets calls seen by the server, and how many of them it refused."""
+
+    all: int
+    throttled: int
+
+    @property
+    def answered(self) -> int:
+        """Those that were not refused."""
+        return self.all - self.throttled
+
+
+class Service:
+    """The process, from entering the context to leaving it."""
+
+    url: str
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.url = self._pipe.recv()
+        self._stores: dict[tuple[int, str, int], str] = {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self._pipe.close()
+        self._process.join()
+
+    def store(self, image_sets: int, layout: str = "uniform", seed: int = 0) -> str:
+        """Return the id of a data store with so many image sets, filled when first asked for; see ``data``."""
+        wanted = image_sets, layout, seed
+        if wanted not in self._stores:
+            self._stores[wanted] = self._ask("fill", *wanted)
+        return self._stores[wanted]
+
+    def limit(self, *, calls_per_second: float | None = None, burst: int = 50, latency: float = 0.0) -> None:
+        """Set quota and latency, the quota not yet used, and count calls from here on."""
+        self._ask("limit", calls_per_second, burst, latency)
+
+    def calls(self) -> Calls:
+        """Return the calls since ``limit``."""
+        return Calls(*self._ask("calls"))
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that the process has taken so far."""
+        return float(self._ask("cpu"))
+
+    def _ask(self, *question: Any) -> Any:
+        self._pipe.send(question)
+        return self._pipe.recv()
+
+
+class _Answers:
+    """What the process does when asked, a method a question."""
+
+    def __init__(self, server: Any, state: Any) -> None:
+        self._server, self._state = server, state
+        self._numbers = itertools.count()
+
+    def fill(self, image_sets: int, layout: str, seed: int) -> str:
+        from moto.medicalimaging.search import Query
+
+        # All that is made here is kept, and the collector would look through it again and again.
+        gc.disable()
+        datastore_id = f"{next(self._numbers):032d}"
+        self._state.create_datastore("benchmark", datastore_id=datastore_id)
+        for created_at, tags in data.image_sets(image_sets, layout, seed):
+            self._state.put_image_set(datastore_id, created_at=created_at, dicom_tags=tags)
+        # Sorted here and not in the first search.
+        self._state.search_image_sets(datastore_id, Query((), "createdAt", "ASC"), limit=1, next_token=None)
+        gc.freeze()
+        gc.enable()
+        return datastore_id
+
+    def limit(self, calls_per_second: float | None, burst: int, latency: float) -> None:
+        settings = self._state.settings
+        settings.calls_per_second = None
+        # A call without a quota leaves the bucket full.
+        self._state.admit_search()
+        settings.calls_per_second, settings.burst, settings.latency = calls_per_second, burst, latency
+        self._server.calls.reset()
+
+    def calls(self) -> tuple[int, int]:
+        count = self._server.calls.count
+        return count("SearchImageSets"), count("SearchImageSets", status=429)
+
+    def cpu(self) -> float:
+        return time.process_time()
+
+
+def _serve(pipe: Connection) -> None:
+    import boto3
+
+    from airflow_provider_healthimaging.local import LocalServer, backend
+
+    with LocalServer() as server:
+        s3 = boto3.client(
+            "s3", endpoint_url=server.url, region_name=REGION, aws_access_key_id=KEY, aws_secret_access_key=KEY
+        )
+        s3.create_bucket(Bucket=BUCKET)
+        pipe.send(server.url)
+        answers = _Answers(server, backend(region=REGION))
+        while True:
+            try:
+                name, *arguments = pipe.recv()
+            except EOFError:
+                return
+            pipe.send(getattr(answers, name)(*arguments))
