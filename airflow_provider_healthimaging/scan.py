@@ -35,10 +35,11 @@ class ScanStats:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of the service: its rows, and how many requests it took to get it."""
+    """One answer of the service: its rows, how many requests it took to get it, and the token for the next."""
 
     rows: list[Summary]
     calls: int = 1
+    next_token: str | None = None
 
 
 def scan(
@@ -88,15 +89,22 @@ def _in_window(rows: Iterable[Summary], window: TimeWindow | None, order: str) -
     _, upper = window.server_bounds()
     beyond = max(upper - timedelta(seconds=1), window.end)
     for row in rows:
-        if order not in row:
-            raise HealthImagingError(
-                f"The service gave image set {row['imageSetId']} without {order}, so no one can say whether it lies "
-                f"in the window {window}. Report this to AWS; search without a window (time_field=None) until then."
-            )
-        if row[order] >= beyond:
+        moment = timestamp(row, order, window)
+        if moment >= beyond:
             return
-        if row[order] in window:
+        if moment in window:
             yield row
+
+
+def timestamp(row: Summary, order: str, window: TimeWindow) -> datetime:
+    """Return when ``row`` was created or updated, which a window cannot do without."""
+    moment: datetime | None = row.get(order)
+    if moment is None:
+        raise HealthImagingError(
+            f"The service gave image set {row['imageSetId']} without {order}, so no one can say whether it lies "
+            f"in the window {window}. Report this to AWS; search without a window (time_field=None) until then."
+        )
+    return moment
 
 
 def _latest_versions(rows: Iterable[Summary]) -> list[Summary]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,18 +20,18 @@ from airflow_provider_healthimaging.client_config import (
 from airflow_provider_healthimaging.criteria import Criteria, check_time_field, combine, parse_criteria
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.match import compile_match
+from airflow_provider_healthimaging.progress import with_progress
+from airflow_provider_healthimaging.readers import read_window
 from airflow_provider_healthimaging.scan import Page, ScanStats, scan
 from airflow_provider_healthimaging.service_errors import explained
 
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.image_set import Summary
+    from airflow_provider_healthimaging.segment import Fetch
     from airflow_provider_healthimaging.window import TimeWindow
 
 CLOCK_SKEW = timedelta(minutes=1)
 """How far this machine's clock may be off the service's."""
-
-PROGRESS_EVERY = 10.0
-"""Seconds between two lines of progress in the log."""
 
 
 class HealthImagingHook(AwsBaseHook):
@@ -87,12 +86,16 @@ class HealthImagingHook(AwsBaseHook):
     ) -> Iterator[Summary]:
         """Iterate over the image sets in a window: exactly those, each once, oldest first.
 
+        Several workers read parts of the window at a time, in threads over one client; they end when the iterator
+        does, or is closed. What is read without a window, with ``pagination_config``, or by an ``updatedAt`` that may
+        still change, is read by one.
+
         :param window: ``[start, end)``; ``None`` searches by the criteria alone.
         :param time_field: the timestamp that the window is about: ``"createdAt"``, ``"updatedAt"``, or ``None``
             for no window.
         :param search_criteria: AWS's ``searchCriteria``; beside a window it may have one filter, not on time.
         :param match: what each hit must have, as ``{"DICOMSeriesModality": ["CT", "MR"]}``.
-        :param max_workers: the most readers at a time; this version reads with one.
+        :param max_workers: the most calls at a time. The default reads nothing before it is asked for.
         :param pagination_config: as boto3's; counts rows as the service gives them, before ``match``.
         :param stats: kept up to date while reading; ``next_token`` in it is where ``MaxItems`` cut the result off.
         :return: an iterator of summaries shaped as boto3 gives them, timestamps in UTC.
@@ -105,17 +108,23 @@ class HealthImagingHook(AwsBaseHook):
             raise InvalidArgumentError(f"max_workers={max_workers!r} must be 1 or more.")
         if window is not None and time_field is None:
             raise InvalidArgumentError("A window needs a time_field: 'createdAt' or 'updatedAt'.")
-        criteria = combine(parse_criteria(search_criteria), window, time_field)
-        config = {"PageSize": MAX_PAGE_SIZE, **check_pagination_config(pagination_config)}
-        order = criteria["sort"]["sortField"]
+        criteria = parse_criteria(search_criteria)
+        combined = combine(criteria, window, time_field)
+        config = check_pagination_config(pagination_config)
+        order = combined["sort"]["sortField"]
+        moving = not _stays_in_place(order, window)
         stats = stats or ScanStats()
-        pages = self._pages(datastore_id, self._page_iterator(datastore_id, criteria, config), stats)
+        if window is None or time_field is None or config:
+            pages = self._pages(datastore_id, combined, config, stats)
+        else:
+            fetch = self._fetcher(datastore_id, criteria, time_field)
+            pages = read_window(fetch, window, time_field, workers=1 if moving else max_workers)
         return scan(
-            self._with_progress(pages, window, stats),
+            with_progress(pages, window, stats, self.log),
             order=order,
             window=window,
             match=compile_match(match),
-            moving=not _stays_in_place(order, window),
+            moving=moving,
             stats=stats,
         )
 
@@ -168,46 +177,60 @@ class HealthImagingHook(AwsBaseHook):
         return wrapper
 
     def _page_iterator(self, datastore_id: str, criteria: Criteria, config: dict[str, Any]) -> Any:
-        problem = None
-        try:
-            paginator = self.conn.get_paginator("search_image_sets")
-        except BotoCoreError as error:
-            problem = explained(error, self._where(datastore_id))
-        if problem:
-            raise problem
+        paginator = self._client(datastore_id).get_paginator("search_image_sets")
         return paginator.paginate(datastoreId=datastore_id, searchCriteria=criteria, PaginationConfig=config)
 
-    def _pages(self, datastore_id: str, pages: Any, stats: ScanStats) -> Iterator[Page]:
+    def _pages(self, datastore_id: str, criteria: Criteria, config: dict[str, Any], stats: ScanStats) -> Iterator[Page]:
+        pages = self._page_iterator(datastore_id, criteria, {"PageSize": MAX_PAGE_SIZE, **config})
+        return self._read(datastore_id, pages, stats)
+
+    def _read(self, datastore_id: str, pages: Any, stats: ScanStats) -> Iterator[Page]:
         problem = None
         try:
             for page in pages:
-                retries = page["ResponseMetadata"].get("RetryAttempts", 0)
-                yield Page(page.get("imageSetsMetadataSummaries") or [], calls=1 + retries)
+                yield _page(page)
             stats.next_token = pages.resume_token
         except (BotoCoreError, ClientError) as error:
             problem = explained(error, self._where(datastore_id))
         if problem:
             raise problem
 
+    def _fetcher(self, datastore_id: str, criteria: Criteria, time_field: str) -> Fetch:
+        client, where = self._client(datastore_id), self._where(datastore_id)
+
+        def fetch(window: TimeWindow, token: str | None) -> Page:
+            try:
+                return _page(
+                    client.search_image_sets(
+                        datastoreId=datastore_id,
+                        searchCriteria=combine(criteria, window, time_field),
+                        maxResults=MAX_PAGE_SIZE,
+                        **({"nextToken": token} if token else {}),
+                    )
+                )
+            except (BotoCoreError, ClientError) as error:
+                problem = explained(error, where)
+            raise problem
+
+        return fetch
+
+    def _client(self, datastore_id: str) -> Any:
+        try:
+            return self.conn
+        except BotoCoreError as error:
+            problem = explained(error, self._where(datastore_id))
+        raise problem
+
     def _where(self, datastore_id: str) -> str:
         return f"data store {datastore_id}, region {self.region_name}, connection {self.aws_conn_id!r}"
 
-    def _with_progress(self, pages: Iterable[Page], window: TimeWindow | None, stats: ScanStats) -> Iterator[Page]:
-        """Pass pages on, and say every ten seconds how far the reading is."""
-        started = said = time.monotonic()
-        for page in pages:
-            yield page
-            now = time.monotonic()
-            if now - said >= PROGRESS_EVERY:
-                said = now
-                part = f", {window.part_before(stats.reached):.0%} of the window" if window and stats.reached else ""
-                self.log.info(
-                    "Read %s image sets in %s pages%s; %.0f image sets/s.",
-                    stats.read,
-                    stats.pages,
-                    part,
-                    stats.read / (now - started),
-                )
+
+def _page(answer: Mapping[str, Any]) -> Page:
+    return Page(
+        rows=answer.get("imageSetsMetadataSummaries") or [],
+        calls=1 + answer["ResponseMetadata"].get("RetryAttempts", 0),
+        next_token=answer.get("nextToken") or None,
+    )
 
 
 def _stays_in_place(order: str, window: TimeWindow | None) -> bool:

@@ -8,6 +8,7 @@ from itertools import chain
 import pytest
 from botocore.config import Config
 
+from airflow_provider_healthimaging import progress
 from airflow_provider_healthimaging.exceptions import (
     AccessDeniedError,
     ConfigurationError,
@@ -17,7 +18,6 @@ from airflow_provider_healthimaging.exceptions import (
     RejectedRequestError,
     ServiceError,
 )
-from airflow_provider_healthimaging.hooks import healthimaging as hook_module
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
 from airflow_provider_healthimaging.scan import ScanStats
@@ -522,7 +522,7 @@ def test_bad_arguments_are_refused_when_the_hook_is_called_and_not_while_it_is_r
 
 
 def test_progress_is_logged_and_no_search_value(hook, store, logged, monkeypatch):
-    monkeypatch.setattr(hook_module, "PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(progress, "PROGRESS_EVERY", 0.0)
     ids = fill(store, 60, dicom_tags={"DICOMPatientId": CANARY, "DICOMPatientName": CANARY})
     criteria = equal("DICOMPatientId", CANARY)
     assert found(hook, window=WINDOW, search_criteria=criteria, match={"DICOMPatientName": CANARY}) == ids

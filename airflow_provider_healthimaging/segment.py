@@ -1,0 +1,121 @@
+"""One span of a window, read page by page by one reader; told how to fetch, it knows no boto3 and no threads.
+
+A segment ends on a whole second, as what the service sorts and compares by may be no finer (see
+:meth:`~airflow_provider_healthimaging.window.TimeWindow.server_bounds`). So a row at or after the end means that
+nothing of the segment can follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from airflow_provider_healthimaging.exceptions import HealthImagingError, RejectedRequestError
+from airflow_provider_healthimaging.image_set import Summary
+from airflow_provider_healthimaging.scan import Page, timestamp
+from airflow_provider_healthimaging.window import TimeWindow
+
+Fetch = Callable[[TimeWindow, str | None], Page]
+"""Asks the service for a page of a window, oldest first; with a token, for the page that follows."""
+
+SECOND = timedelta(seconds=1)
+
+MEMORY = 0.9
+"""What a page counts for, in judging how dense rows lie, by the time the next one has come."""
+
+
+class Segment:
+    """Reads ``window``, or the part of it that :meth:`cut_at` leaves.
+
+    :param order: the timestamp that rows are sorted by.
+    """
+
+    def __init__(self, window: TimeWindow, order: str, *, is_rest: bool = False) -> None:
+        """Begin at the window's start.
+
+        :param is_rest: whether it begins where another was cut, and not where rows may begin late.
+        """
+        _, upper = window.server_bounds()
+        self.end = max(upper - SECOND, window.end)
+        self.reached = window.start
+        self.done = False
+        self.rows_per_second = 0.0
+        self._rows = self._seconds = 0.0
+        self._asked = window
+        self._first = window.start
+        self._order = order
+        self._is_rest = is_rest
+        self._token: str | None = None
+        self._last_second: list[str] = []
+        self._given_before: frozenset[str] = frozenset()
+        self._gained = True
+
+    @property
+    def rows_left(self) -> float:
+        """How many rows are still to come, by the latest page's measure."""
+        return self.rows_per_second * (self.end - self.reached).total_seconds()
+
+    def fetch(self, fetch: Fetch) -> Page:
+        """Ask for the next page.
+
+        A token that the service takes no more is given up for a new search from the last second read, unless that
+        was done before and nothing gained.
+        """
+        try:
+            return self._checked(fetch(self._asked, self._token))
+        except RejectedRequestError:
+            if self._token is None or not self._gained:
+                raise
+        self._begin_again()
+        page = self._checked(fetch(self._asked, None))
+        return replace(page, calls=page.calls + 1)
+
+    def take(self, page: Page) -> Page:
+        """Go on behind ``page``, and return it without the rows that are not this segment's to give."""
+        moments = [timestamp(row, self._order, self._asked) for row in page.rows]
+        self._token = page.next_token
+        self.done = page.next_token is None or any(moment >= self.end for moment in moments[-1:])
+        rows = [
+            row
+            for row, moment in zip(page.rows, moments, strict=True)
+            if self._first <= moment < self.end and row["imageSetId"] not in self._given_before
+        ]
+        if rows:
+            self._advance(rows)
+        return replace(page, rows=rows)
+
+    def cut_at(self, moment: datetime) -> Segment:
+        """Leave what lies at or after ``moment``, a whole second, to the segment returned."""
+        rest = Segment(TimeWindow(moment, self.end), self._order, is_rest=True)
+        rest.rows_per_second = self.rows_per_second
+        self.end = moment
+        return rest
+
+    def _advance(self, rows: list[Summary]) -> None:
+        last: datetime = rows[-1][self._order]
+        second = last.replace(microsecond=0)
+        kept = self._last_second if self.reached >= second else []
+        self._last_second = kept + [row["imageSetId"] for row in rows if row[self._order] >= second]
+        self._judge(len(rows), last - (self.reached if self._rows or self._is_rest else rows[0][self._order]))
+        self.reached = max(self.reached, last)
+        self._gained = True
+
+    def _judge(self, rows: int, span: timedelta) -> None:
+        self._rows = self._rows * MEMORY + rows
+        self._seconds = self._seconds * MEMORY + max(span, timedelta(0)).total_seconds()
+        self.rows_per_second = self._rows / max(self._seconds, 1.0)
+
+    def _begin_again(self) -> None:
+        second = self.reached.replace(microsecond=0)
+        self._asked = TimeWindow(second, self.end)
+        self._first = max(self._first, second)
+        self._given_before = frozenset(self._last_second)
+        self._token, self._gained = None, False
+
+    def _checked(self, page: Page) -> Page:
+        if page.next_token is not None and page.next_token == self._token:
+            raise HealthImagingError(
+                "The service gave the same page token twice, so the result would have no end. Report this to AWS."
+            )
+        return page
