@@ -32,7 +32,7 @@ def main() -> int:
     options = parser.parse_args()
     console, tables, failed, started = Console(), [], [], time.perf_counter()
     with tempfile.TemporaryDirectory() as home, Service() as service:
-        os.environ |= {**ENVIRONMENT, "AIRFLOW_HOME": home, "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"}
+        os.environ |= {**ENVIRONMENT, "AIRFLOW_HOME": home, "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
         for section in options.only or SECTIONS:
             console.print(f"{section} ...", style="bold")
             try:

@@ -10,7 +10,6 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,9 +37,8 @@ def paginated(client: Any, datastore_id: str) -> Iterator[dict[str, Any]]:
         yield from page["imageSetsMetadataSummaries"]
 
 
-@cache
 def hook(url: str, mode: str | None = None, connections: int | None = None) -> Any:
-    """Return a hook with its client made.
+    """Return a new hook with its client made.
 
     :param mode: botocore's retry mode, in place of the hook's own.
     :param connections: the most that are open at a time; botocore's default is 10.

@@ -48,7 +48,7 @@ def _alternately(
             usage = measured(
                 side, service.url, service.store(image_sets), warm_up=(service.url, service.store(WARM_UP))
             )
-            if usage.count != image_sets:
-                raise RuntimeError(f"found {usage.count} of {image_sets} image sets")
-            seen.append(1e6 * usage.cpu / usage.count)
+            if usage.image_sets != image_sets:
+                raise RuntimeError(f"found {usage.image_sets} of {image_sets} image sets")
+            seen.append(1e6 * usage.cpu / usage.image_sets)
     return [median(seen) for seen in found]

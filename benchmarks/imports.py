@@ -27,7 +27,7 @@ print(json.dumps({"seconds": seconds, "modules": list(sys.modules)}))
 """
 
 
-def tables(_: Service, repeat: int) -> Iterator[Table]:
+def tables(_service: Service, repeat: int) -> Iterator[Table]:
     """Import in fresh interpreters, in turn."""
     times = 2 * repeat + 1
     alone, theirs, after, modules = [], [], [], set()

@@ -14,7 +14,7 @@ FEW, MORE, MANY = 10_000, 200_000, 1_000_000
 FORMATS = ("jsonl", "parquet")
 
 
-def tables(service: Service, _: int) -> Iterator[Table]:
+def tables(service: Service, _repeat: int) -> Iterator[Table]:
     """Measure each once: a million image sets take minutes."""
     service.limit()
     sizes = Table(
@@ -50,8 +50,8 @@ def tables(service: Service, _: int) -> Iterator[Table]:
 
 def _run(service: Service, image_sets: int, side: Callable[..., Callable[[], int]], *arguments: Any) -> Usage:
     usage = measured(side, service.url, service.store(image_sets), *arguments)
-    if usage.count != image_sets:
-        raise RuntimeError(f"found {usage.count} of {image_sets} image sets")
+    if usage.image_sets != image_sets:
+        raise RuntimeError(f"found {usage.image_sets} of {image_sets} image sets")
     return usage
 
 

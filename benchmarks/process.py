@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 class Usage(NamedTuple):
     """What a run took.
 
-    :param count: what the run returned.
+    :param image_sets: what the run returned.
     :param cpu: seconds of CPU of the whole process, its threads included.
     :param before: the process's peak of memory before the run, MB.
     :param peak: and after it.
     """
 
-    count: int
+    image_sets: int
     seconds: float
     cpu: float
     before: float
@@ -60,8 +60,8 @@ def _measure(
         prepare(*warm_up)()
     run = prepare(*arguments)
     before, started, cpu = _peak(), time.perf_counter(), time.process_time()
-    count = run()
-    pipe.send(Usage(count, time.perf_counter() - started, time.process_time() - cpu, before, _peak()))
+    image_sets = run()
+    pipe.send(Usage(image_sets, time.perf_counter() - started, time.process_time() - cpu, before, _peak()))
 
 
 def _peak() -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -52,11 +53,11 @@ def least_seconds() -> float:
     return (IMAGE_SETS / PAGE - BURST) / CALLS_PER_SECOND
 
 
-def run(service: Service, found: Iterable[dict[str, Any]], **limits: Any) -> Run:
-    """Read a search to its end under quota and latency."""
+def run(service: Service, search: Callable[[], Iterable[dict[str, Any]]], **limits: Any) -> Run:
+    """Begin a search under quota and latency, and read it to its end."""
     service.limit(**limits)
     cpu, started = service.cpu(), time.perf_counter()
-    count = clients.written(found)
+    count = clients.written(search())
     seconds = time.perf_counter() - started
     if count != IMAGE_SETS:
         raise RuntimeError(f"found {count} of {IMAGE_SETS} image sets")
@@ -67,13 +68,18 @@ def run(service: Service, found: Iterable[dict[str, Any]], **limits: Any) -> Run
 def tables(service: Service, repeat: int) -> Iterator[Table]:
     """Measure each side in turn, ``repeat`` times."""
     store = service.store(IMAGE_SETS)
-    client, hook = clients.boto3_client(service.url), clients.hook(service.url)
+    client = clients.boto3_client(service.url)
+
+    def searched(workers: int) -> Callable[[], Iterable[dict[str, Any]]]:
+        # A new hook for each run, as each task has: none begins with what another one learnt of the service.
+        return partial(clients.searched, clients.hook(service.url), store, workers)
+
     quota = {"calls_per_second": CALLS_PER_SECOND, "burst": BURST, "latency": LATENCY}
     ours, theirs, unlimited = [], [], []
     for _ in range(repeat):
-        theirs.append(run(service, clients.paginated(client, store), **quota))
-        ours.append(run(service, clients.searched(hook, store, WORKERS), **quota))
-        unlimited.append(run(service, clients.searched(hook, store, MORE_WORKERS), latency=LATENCY))
+        theirs.append(run(service, partial(clients.paginated, client, store), **quota))
+        ours.append(run(service, searched(WORKERS), **quota))
+        unlimited.append(run(service, searched(MORE_WORKERS), latency=LATENCY))
     yield _with_quota(ours, theirs)
     service.limit(latency=LATENCY)
     yield _without_quota(unlimited, theirs, raw.calls_per_second(service.url, store, RAW_READERS))
@@ -135,14 +141,14 @@ def _without_quota(ours: list[Run], theirs: list[Run], ceiling: float) -> Table:
         f"calls a second; raw HTTP got {ceiling:,.0f}",
         calls,
         median(each.calls / each.seconds for each in theirs),
-        Bar(at_least=2, of="raw HTTP to ours"),
+        Bar(at_least=2, of="raw HTTP / ours"),
         judged=ceiling / calls,
     )
     return table
 
 
 def _median(runs: list[Run], name: str) -> float:
-    return median(getattr(each, name) for each in runs)
+    return float(median(getattr(each, name) for each in runs))
 
 
 def _each(runs: list[Run]) -> str:

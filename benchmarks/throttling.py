@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from benchmarks import clients
 from benchmarks.quota import BURST, CALLS_PER_SECOND, IMAGE_SETS, LATENCY, WORKERS, least_seconds, run
@@ -13,7 +14,7 @@ MODES = ("standard", "adaptive")
 WORKER_COUNTS = (4, 8, 16)
 
 
-def tables(service: Service, _: int) -> Iterator[Table]:
+def tables(service: Service, _repeat: int) -> Iterator[Table]:
     """Measure each way once: five times would be ten minutes."""
     table = Table(
         "Retry modes and workers at the quota",
@@ -27,7 +28,7 @@ def tables(service: Service, _: int) -> Iterator[Table]:
         hook = clients.hook(service.url, mode, connections=max(WORKER_COUNTS))
         result = run(
             service,
-            clients.searched(hook, store, workers),
+            partial(clients.searched, hook, store, workers),
             calls_per_second=CALLS_PER_SECOND,
             burst=BURST,
             latency=LATENCY,
