@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 RETRIES = {"mode": "standard", "total_max_attempts": 10}
 """Botocore's own default differs by version (legacy 5, standard 3 attempts), so it is always set."""
 
+CONNECTIONS = 32
+"""Open connections that a client keeps; botocore's ten would be fewer than a search may have workers."""
+
 LONGEST_WAIT = 5.0
 """Seconds between two readings of a page that arrives cut short."""
 
@@ -35,7 +38,7 @@ def merged_config(connection: Mapping[str, Any], caller: Config | None) -> Confi
     :param connection: ``config_kwargs`` of the Airflow connection.
     :param caller: what was given to the hook or the operator.
     """
-    given = dict(connection)
+    given = {"max_pool_connections": CONNECTIONS, **connection}
     if given.get("signature_version") == "unsigned":
         given["signature_version"] = UNSIGNED
     merged = Config(**given).merge(caller or Config())

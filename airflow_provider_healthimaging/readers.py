@@ -22,10 +22,10 @@ from airflow_provider_healthimaging.window import TimeWindow
 A_CUT = 25
 """Rows that a cut costs: half a page, as the pages of neither side end at it."""
 
-SEGMENT = 64
+SEGMENT = 96
 """How many cuts' cost of rows a reader is left with when the rest is cut off."""
 
-WORTH_A_CUT = 16
+WORTH_A_CUT = 10
 """How many cuts' cost of rows a segment must have left for another reader to help with."""
 
 READ_AHEAD_ROWS = 3000

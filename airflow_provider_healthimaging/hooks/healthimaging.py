@@ -20,6 +20,7 @@ from airflow_provider_healthimaging.client_config import (
 from airflow_provider_healthimaging.criteria import Criteria, check_time_field, combine, parse_criteria
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.match import compile_match
+from airflow_provider_healthimaging.pacing import keep_pace
 from airflow_provider_healthimaging.progress import with_progress
 from airflow_provider_healthimaging.readers import read_window
 from airflow_provider_healthimaging.scan import Page, ScanStats, scan
@@ -163,10 +164,11 @@ class HealthImagingHook(AwsBaseHook):
         return session
 
     def get_client_type(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a boto3 client that reads a page again when it was cut short."""
+        """Return a boto3 client that reads a page again when it was cut short, and keeps to the account's quota."""
         client = super().get_client_type(*args, **kwargs)
         use_endpoint_as_given(client, self.config)
         read_cut_pages_again(client)
+        keep_pace(client)
         return client
 
     @cached_property

@@ -7,7 +7,7 @@ import botocore
 import pytest
 from airflow import __version__ as airflow_version
 
-from airflow_provider_healthimaging import client_config
+from airflow_provider_healthimaging import client_config, pacing
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
 
@@ -24,6 +24,7 @@ def no_waiting(monkeypatch):
     from botocore.retries import standard
 
     monkeypatch.setattr(client_config, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(pacing, "LONGEST_WAIT", 0.0)
     monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.0)
     monkeypatch.setattr(retryhandler, "delay_exponential", lambda *_, **__: 0.0)
 
