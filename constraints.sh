@@ -6,7 +6,8 @@ pin() {
     target=$1
     shift
     printf '%s\n' "$@" | "$UV" pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-        --python-version 3.11 --universal --extra local --group dev --group bench --constraint - --output-file "$target" pyproject.toml
+        --python-version 3.11 --universal --extra local --group dev --group bench --group distributed \
+        --constraint - --output-file "$target" pyproject.toml
 }
 UV=$1
 pin constraints.txt 'apache-airflow>=3.3,<3.4'
