@@ -9,7 +9,7 @@ from http import HTTPStatus
 from http.client import HTTPConnection
 from urllib.parse import quote, urlsplit
 
-from benchmarks.clients import CRITERIA
+from benchmarks.clients import criteria
 from benchmarks.service import KEY, REGION
 
 _SCOPE = f"{KEY}/20260101/{REGION}/medical-imaging/aws4_request"
@@ -22,7 +22,7 @@ _TOKEN = b'"nextToken": "'
 
 def calls_per_second(url: str, datastore_id: str, readers: int, seconds: float = 5) -> float:
     """Return how many pages a second so many readers got, each reading the data store from its beginning on."""
-    body = json.dumps(CRITERIA, default=lambda moment: moment.timestamp())
+    body = json.dumps(criteria(), default=lambda moment: moment.timestamp())
     path = f"/datastore/{datastore_id}/searchImageSets?maxResults=50"
 
     def read(until: float) -> int:
