@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
+from airflow_provider_healthimaging.checkpoint import digest
 from airflow_provider_healthimaging.criteria import filter_attributes, parse_criteria
 from airflow_provider_healthimaging.exceptions import TooManyImageSetsError
+from airflow_provider_healthimaging.file_formats import file_format
+from airflow_provider_healthimaging.hooks.healthimaging import stays_in_place
 from airflow_provider_healthimaging.image_set import chosen_tags, to_record
 from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
 from airflow_provider_healthimaging.match import parse_match
@@ -18,8 +22,9 @@ from airflow_provider_healthimaging.s3_dataset import S3Dataset
 from airflow_provider_healthimaging.scan import ScanStats
 
 if TYPE_CHECKING:
-    from airflow_provider_healthimaging.image_set import Record
+    from airflow_provider_healthimaging.image_set import Record, Summary
     from airflow_provider_healthimaging.run_window import OwnedWindow
+    from airflow_provider_healthimaging.window import TimeWindow
 
 
 def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, int]:
@@ -32,40 +37,25 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
     window = owned.window if owned else None
     stats = ScanStats()
     started = time.monotonic()
-    found = task.hook.search_image_sets(
-        task.datastore_id,
-        window=window,
-        time_field=task.time_field,
-        search_criteria=task.search_criteria.value,
-        match=task.match.value,
-        pagination_config=task.pagination_config,
-        stats=stats,
-    )
-    HealthImagingDatastoreLink.persist(
-        context,
-        task,
-        region_name=task.hook.conn_region_name,
-        aws_partition=task.hook.conn_partition,
-        datastore_id=task.datastore_id,
-    )
-    tags = chosen_tags(task.dicom_tags)
-    _tell_search(task, owned, tags)
-    records = (to_record(each, task.datastore_id, tags) for each in found)
     about = {
         "datastore_id": task.datastore_id,
         "time_field": task.time_field,
         "window": window.to_dict() if window else None,
     }
+    tags = chosen_tags(task.dicom_tags)
+    _keep_link(task, context)
+    _tell_search(task, owned, tags)
     if task.s3_uri:
-        result: Any = _to_s3(task, records, owned, about)
-        output = result["s3_uri"]
+        result: Any = _to_s3(task, window, about, stats)
+        found, output = result["image_sets"], result["s3_uri"]
     else:
-        result = _to_xcom(task, records)
-        output = "XCom"
+        with closing(_search(task, window, stats)) as hits:
+            result = _to_xcom(task, (to_record(each, task.datastore_id, tags) for each in hits))
+        found, output = stats.image_sets, "XCom"
     summary = {
         **about,
         "rule": owned.rule if owned else None,
-        "image_sets": stats.image_sets,
+        "image_sets": found,
         "pages": stats.pages,
         "calls": stats.calls,
         "seconds": round(time.monotonic() - started, 3),
@@ -76,7 +66,32 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
         "Found %s image sets in %s pages (%s calls, %s s); handed on through %s.",
         *(summary[key] for key in ("image_sets", "pages", "calls", "seconds", "output")),
     )
-    return result, stats.image_sets
+    return result, found
+
+
+def _search(task: Any, window: TimeWindow | None, stats: ScanStats) -> Generator[Summary]:
+    found: Generator[Summary] = task.hook.search_image_sets(
+        task.datastore_id,
+        window=window,
+        time_field=task.time_field,
+        search_criteria=task.search_criteria.value,
+        match=task.match.value,
+        max_workers=task.max_workers,
+        pagination_config=task.pagination_config,
+        stats=stats,
+    )
+    return found
+
+
+def _keep_link(task: Any, context: Any) -> None:
+    task.hook.client_for(task.datastore_id)
+    HealthImagingDatastoreLink.persist(
+        context,
+        task,
+        region_name=task.hook.conn_region_name,
+        aws_partition=task.hook.conn_partition,
+        datastore_id=task.datastore_id,
+    )
 
 
 def _tell_search(task: Any, owned: OwnedWindow | None, tags: tuple[str, ...]) -> None:
@@ -112,14 +127,39 @@ def _to_xcom(task: Any, records: Iterator[Record]) -> list[Any]:
     return kept if size is None else [kept[i : i + size] for i in range(0, len(kept), size)]
 
 
-def _to_s3(task: Any, records: Iterator[Record], owned: OwnedWindow | None, about: Mapping[str, Any]) -> dict[str, Any]:
+def _to_s3(task: Any, window: TimeWindow | None, about: Mapping[str, Any], stats: ScanStats) -> dict[str, Any]:
     hook = S3Hook(
         aws_conn_id=task.s3_conn_id or task.aws_conn_id,
         extra_args=task.s3_extra_args,
         verify=task.verify,
     )
-    dataset = S3Dataset(hook, task.s3_uri, owned.window if owned else None, task.rows_per_file)
-    return dataset.write(records, about)
+    tags = chosen_tags(task.dicom_tags)
+    dataset = S3Dataset(hook, task.s3_uri, window, task.rows_per_file, file_format(task.file_format, tags))
+    checkpoint = dataset.checkpoint(_search_digest(task, window), task.time_field)
+    if checkpoint.parts:
+        task.log.info("Going on behind %s parts that an earlier attempt finished.", checkpoint.parts)
+    rest = checkpoint.rest_of(window) if window else None
+    with closing(_search(task, rest, stats)) as hits:
+        records = (to_record(each, task.datastore_id, tags) for each in checkpoint.follow(hits))
+        return dataset.write(records, about, checkpoint)
+
+
+def _search_digest(task: Any, window: TimeWindow | None) -> str | None:
+    """Return what a retry knows the same search by, or ``None`` where it could not go on from a place in time."""
+    if window is None or task.pagination_config or not stays_in_place(task.time_field, window):
+        return None
+    search = {
+        "region": task.hook.conn_region_name,
+        "datastore_id": task.datastore_id,
+        "time_field": task.time_field,
+        "window": window.to_dict(),
+        "search_criteria": parse_criteria(task.search_criteria.value),
+        "match": parse_match(task.match.value),
+        "dicom_tags": chosen_tags(task.dicom_tags),
+        "file_format": task.file_format,
+        "rows_per_file": task.rows_per_file,
+    }
+    return digest(search)
 
 
 def _push(task: Any, context: Any, summary: dict[str, Any], stats: ScanStats) -> None:

@@ -10,6 +10,7 @@ the others wait, within bounds, for their turn.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -31,8 +32,11 @@ WORTH_A_CUT = 10
 READ_AHEAD_ROWS = 3000
 """Rows for each reader that may wait for their turn: what memory the readers take."""
 
-PAGES_A_CUT = 12
-"""A cut's cost for so many pages, and for each reader, is the most: rows may lie where nobody expects them."""
+PAGES_TO_JUDGE, ROWS_TO_RISK = 3, 10_000
+"""No cut is made before so many pages, unless there seem to be so many rows: one page is little to judge by."""
+
+PAGES_A_CUT = 8
+"""Pages that pay for a cut's cost. A cut that finds rows pays for two more, until all readers are busy."""
 
 
 def read_window(fetch: Fetch, window: TimeWindow, order: str, *, workers: int) -> Iterator[Page]:
@@ -46,10 +50,14 @@ def read_window(fetch: Fetch, window: TimeWindow, order: str, *, workers: int) -
     :param workers: the most calls at a time.
     """
     segment = Segment(window, order)
-    while not segment.done:
+    for pages in itertools.count(1):
         yield segment.take(segment.fetch(fetch))
-        if workers > 1 and not segment.done and _where_to_cut(segment):
+        if segment.done:
+            return
+        judged = pages >= PAGES_TO_JUDGE or segment.rows_left >= ROWS_TO_RISK
+        if workers > 1 and judged and _where_to_cut(segment):
             yield from _Readers(fetch, segment, workers).pages()
+            return
 
 
 class _Readers:
@@ -63,8 +71,9 @@ class _Readers:
         self._segments = [segment]
         self._waiting: dict[Segment, deque[Page]] = {segment: deque()}
         self._rows_waiting = 0
-        self._pages = 1
-        self._spent = 0.0
+        self._credit = 1.0
+        self._unproven: set[Segment] = set()
+        self._helpful_cuts = 0
         self._error: BaseException | None = None
         self._closed = False
 
@@ -129,17 +138,17 @@ class _Readers:
 
     def _cut_off(self) -> Segment | None:
         """Take the later part of the segment that has most before it, if that is worth a cut."""
-        busy = [segment for segment in self._segments if not segment.done]
-        largest = max(busy, key=lambda segment: segment.rows_left)
-        moment = _where_to_cut(largest)
-        if self._spent >= self._workers + self._pages / PAGES_A_CUT:
+        if self._credit <= 0:
             return None
+        largest = max((segment for segment in self._segments if not segment.done), key=lambda each: each.rows_left)
+        moment = _where_to_cut(largest)
         if moment is None:
             return None
+        self._credit -= _cost(largest) / A_CUT
         rest = largest.cut_at(moment)
         self._segments.insert(self._segments.index(largest) + 1, rest)
         self._waiting[rest] = deque()
-        self._spent += _cost(largest) / A_CUT
+        self._unproven.add(rest)
         return rest
 
     def _wait_for_room(self, segment: Segment) -> bool:
@@ -155,8 +164,19 @@ class _Readers:
     def _put(self, segment: Segment, page: Page) -> None:
         self._waiting[segment].append(page)
         self._rows_waiting += len(page.rows)
-        self._pages += 1
+        self._credit += 1 / PAGES_A_CUT
+        if segment in self._unproven:
+            self._unproven.remove(segment)
+            self._prove(found=bool(page.rows))
         self._changed.notify_all()
+
+    def _prove(self, *, found: bool) -> None:
+        """Cut more where a cut has found rows, and less where it has not."""
+        self._helpful_cuts += found
+        if not found:
+            self._credit -= 2
+        elif self._helpful_cuts < self._workers:
+            self._credit += 2
 
 
 def _where_to_cut(segment: Segment) -> datetime | None:

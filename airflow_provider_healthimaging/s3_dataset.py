@@ -1,4 +1,4 @@
-"""A dataset under one S3 prefix: parts of JSON Lines, and a manifest that is there only if they all are.
+"""A dataset under one S3 prefix: parts, and a manifest that is there only if they all are.
 
     s3://bucket/prefix/window=20260131T130000Z_20260131T140000Z/
         part-00000.jsonl.gz
@@ -6,23 +6,24 @@
         _manifest.json
 
 The same window writes the same keys and the same bytes. The old manifest is removed before the first part is
-written, parts left over from a larger earlier attempt are deleted after the last, and the manifest comes last. Rows
-go to a part as they are read, so memory does not grow with the result.
+written, parts left over from another attempt are deleted after the last, and the manifest comes last. Rows go to a
+part as they are read, so memory does not grow with the result.
 """
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_healthimaging.checkpoint import PROGRESS, Checkpoint
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.file_formats import FileFormat, JsonLines
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -56,7 +57,7 @@ def _compact(moment: datetime) -> str:
     return f"{moment:%Y%m%dT%H%M%S}{fraction}Z"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class S3Dataset:
     """Where a window's records go.
 
@@ -64,64 +65,89 @@ class S3Dataset:
     :param s3_uri: ``s3://bucket/prefix/``.
     :param window: the window searched, or ``None``.
     :param rows_per_file: records in each part but the last.
+    :param file_format: how records are written.
     """
 
     hook: S3Hook
     s3_uri: str
     window: TimeWindow | None
     rows_per_file: int
+    file_format: FileFormat = field(default_factory=JsonLines)
 
-    def write(self, records: Iterator[Record], about: Mapping[str, Any]) -> dict[str, Any]:
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return parse_s3_uri(self.s3_uri)[0]
+
+    @property
+    def folder(self) -> str:
+        """The key under which everything lies, ending with ``/``."""
+        return parse_s3_uri(self.s3_uri)[1] + window_folder(self.window)
+
+    def checkpoint(self, search: str | None, order: str | None) -> Checkpoint:
+        """Return what an earlier attempt at this very dataset finished, if its parts are there.
+
+        :param search: from :func:`~airflow_provider_healthimaging.checkpoint.digest`, or ``None`` to begin anew.
+        :param order: the timestamp that image sets are read by.
+        """
+        checkpoint = Checkpoint(self.hook, self.bucket, self.folder, search, order)
+        if checkpoint.load() and not {self._key(i) for i in range(checkpoint.parts)} <= self._sizes().keys():
+            checkpoint.forget()
+        return checkpoint
+
+    def write(
+        self, records: Iterator[Record], about: Mapping[str, Any], checkpoint: Checkpoint | None = None
+    ) -> dict[str, Any]:
         """Write all records, and return the manifest's summary.
 
-        :param records: in the order in which they are to be kept; read to their end.
+        :param records: in the order in which they are to be kept; read to their end. Behind a checkpoint, only those
+            that are not in its parts.
         :param about: what else the manifest says; no patient data.
         :return: ``s3_uri`` of the folder, ``manifest``, and the numbers of ``image_sets`` and ``parts``.
         """
-        bucket, prefix = parse_s3_uri(self.s3_uri)
-        folder = prefix + window_folder(self.window)
+        checkpoint = checkpoint or self.checkpoint(None, None)
         first = next(records, None)
-        self.hook.delete_objects(bucket, folder + MANIFEST)
+        outdated = [MANIFEST] if checkpoint.parts else [MANIFEST, PROGRESS]
+        self.hook.delete_objects(self.bucket, [self.folder + name for name in outdated])
         rows = itertools.chain([] if first is None else [first], records)
-        parts = list(self._write_parts(rows, bucket, folder))
-        self._delete_parts_from(len(parts), bucket, folder)
-        uri = f"s3://{bucket}/{folder}"
+        parts = [*self._earlier_parts(checkpoint.parts), *self._write_parts(rows, checkpoint)]
+        self._delete_all_but(parts)
+        uri = f"s3://{self.bucket}/{self.folder}"
         summary = {"image_sets": sum(part["rows"] for part in parts), "parts": len(parts)}
-        manifest = {**about, "format": "jsonl", "compression": "gzip", **summary, "parts": parts}
-        self.hook.load_string(json.dumps(manifest, indent=2), folder + MANIFEST, bucket, replace=True)
+        manifest = {**about, **self.file_format.about, **summary, "parts": parts}
+        self.hook.load_string(json.dumps(manifest, indent=2), self.folder + MANIFEST, self.bucket, replace=True)
+        self.hook.delete_objects(self.bucket, self.folder + PROGRESS)
         return {"s3_uri": uri, "manifest": uri + MANIFEST, **summary}
 
-    def _write_parts(self, rows: Iterator[Record], bucket: str, folder: str) -> Iterator[dict[str, Any]]:
-        for number in itertools.count():
+    def _earlier_parts(self, count: int) -> list[dict[str, Any]]:
+        sizes = self._sizes() if count else {}
+        return [self._part(i, self.rows_per_file, sizes[self._key(i)]) for i in range(count)]
+
+    def _write_parts(self, rows: Iterator[Record], checkpoint: Checkpoint) -> Iterator[dict[str, Any]]:
+        for number in itertools.count(checkpoint.parts):
             with tempfile.TemporaryFile() as file:
-                written = _write_rows(itertools.islice(rows, self.rows_per_file), file)
+                written = self.file_format.write(itertools.islice(rows, self.rows_per_file), file)
                 if not written:
                     return
                 size = file.tell()
                 file.seek(0)
-                key = folder + _part_name(number)
-                self.hook.load_file_obj(file, key, bucket, replace=True)
-            yield {"uri": f"s3://{bucket}/{key}", "rows": written, "bytes": size}
+                self.hook.load_file_obj(file, self._key(number), self.bucket, replace=True)
+            if written == self.rows_per_file:
+                checkpoint.save(number + 1)
+            yield self._part(number, written, size)
 
-    def _delete_parts_from(self, number: int, bucket: str, folder: str) -> None:
-        left_over = [
-            key
-            for key in self.hook.list_keys(bucket, prefix=f"{folder}part-") or []
-            if key >= folder + _part_name(number)
-        ]
+    def _part(self, number: int, rows: int, size: int) -> dict[str, Any]:
+        return {"uri": f"s3://{self.bucket}/{self._key(number)}", "rows": rows, "bytes": size}
+
+    def _key(self, number: int) -> str:
+        return f"{self.folder}part-{number:05d}.{self.file_format.suffix}"
+
+    def _sizes(self) -> dict[str, int]:
+        """Return the size of every part that is there, by its key."""
+        objects = self.hook.get_file_metadata(f"{self.folder}part-", self.bucket)
+        return {each["Key"]: each["Size"] for each in objects}
+
+    def _delete_all_but(self, parts: list[dict[str, Any]]) -> None:
+        left_over = self._sizes().keys() - {self._key(number) for number in range(len(parts))}
         if left_over:
-            self.hook.delete_objects(bucket, left_over)
-
-
-def _part_name(number: int) -> str:
-    return f"part-{number:05d}.jsonl.gz"
-
-
-def _write_rows(rows: Iterator[Record], file: IO[bytes]) -> int:
-    """Write rows as gzip; no name and no time go into the header, so that the same rows give the same bytes."""
-    count = 0
-    with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as lines:
-        for row in rows:
-            lines.write(json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
-            count += 1
-    return count
+            self.hook.delete_objects(self.bucket, sorted(left_over))

@@ -7,7 +7,7 @@ so duplicates are found by holding one such group at a time, and memory does not
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -50,7 +50,7 @@ def scan(
     match: Callable[[Summary], bool],
     moving: bool,
     stats: ScanStats,
-) -> Iterator[Summary]:
+) -> Generator[Summary]:
     """Yield each matching image set of the window once, at its highest version.
 
     :param pages: answers in ascending order of ``order``.

@@ -25,6 +25,7 @@ from airflow_provider_healthimaging.arguments import (
 from airflow_provider_healthimaging.aws_base import aws_template_fields
 from airflow_provider_healthimaging.criteria import check_room_for_window, check_time_field, combine, parse_criteria
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.file_formats import check_can_be_written, check_file_format
 from airflow_provider_healthimaging.image_set import chosen_tags, unknown_name
 from airflow_provider_healthimaging.match import parse_match
 from airflow_provider_healthimaging.run_window import OwnedWindow, parse_edge, resolve_window
@@ -66,6 +67,7 @@ class ImageSetSearchTask(BaseOperator):
         lookback: timedelta = timedelta(0),
         search_criteria: dict[str, Any] | str | None = None,
         match: dict[str, Any] | str | None = None,
+        max_workers: int = 4,
         pagination_config: dict[str, Any] | str | None = None,
         dicom_tags: Sequence[str] | str | None = None,
         batch_size: int | None = None,
@@ -73,6 +75,7 @@ class ImageSetSearchTask(BaseOperator):
         s3_uri: str | None = None,
         s3_conn_id: str | None = None,
         s3_extra_args: dict[str, Any] | None = None,
+        file_format: str = "jsonl",
         rows_per_file: int = 50_000,
         **kwargs: Any,
     ) -> None:
@@ -86,6 +89,7 @@ class ImageSetSearchTask(BaseOperator):
         self.lookback = lookback
         self.search_criteria = Sensitive(search_criteria)
         self.match = Sensitive(match)
+        self.max_workers = max_workers
         self.pagination_config = pagination_config
         self.dicom_tags = dicom_tags
         self.batch_size = batch_size
@@ -93,6 +97,7 @@ class ImageSetSearchTask(BaseOperator):
         self.s3_uri = s3_uri
         self.s3_conn_id = s3_conn_id
         self.s3_extra_args = s3_extra_args
+        self.file_format = file_format
         self.rows_per_file = rows_per_file
         for hidden in (search_criteria, match):
             XComArg.apply_upstream_relationship(self, hidden)
@@ -115,6 +120,8 @@ class ImageSetSearchTask(BaseOperator):
         for given, check in self._checks():
             if rendered or not is_template(given):
                 check(given)
+        if rendered and self.s3_uri:
+            check_can_be_written(self.file_format)
 
     def _checks(self) -> Iterator[tuple[Any, Any]]:
         yield self.time_field, check_time_field
@@ -127,6 +134,8 @@ class ImageSetSearchTask(BaseOperator):
         yield self.s3_uri, self._check_output
         yield 1 if self.batch_size is None else self.batch_size, partial(check_whole_number, "batch_size")
         yield self.lookback, partial(check_timedelta, "lookback")
+        yield self.max_workers, partial(check_whole_number, "max_workers")
+        yield self.file_format, check_file_format
         yield self.max_xcom_items, partial(check_whole_number, "max_xcom_items")
         yield self.rows_per_file, partial(check_whole_number, "rows_per_file")
 

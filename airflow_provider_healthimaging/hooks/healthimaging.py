@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,7 @@ class HealthImagingHook(AwsBaseHook):
         max_workers: int = 1,
         pagination_config: Any = None,
         stats: ScanStats | None = None,
-    ) -> Iterator[Summary]:
+    ) -> Generator[Summary]:
         """Iterate over the image sets in a window: exactly those, each once, oldest first.
 
         Several workers read parts of the window at a time, in threads over one client; they end when the iterator
@@ -113,7 +113,7 @@ class HealthImagingHook(AwsBaseHook):
         combined = combine(criteria, window, time_field)
         config = check_pagination_config(pagination_config)
         order = combined["sort"]["sortField"]
-        moving = not _stays_in_place(order, window)
+        moving = not stays_in_place(order, window)
         stats = stats or ScanStats()
         if window is None or time_field is None or config:
             pages = self._pages(datastore_id, combined, config, stats)
@@ -155,6 +155,17 @@ class HealthImagingHook(AwsBaseHook):
         )
         return sum(1 for _ in zip(range(at_least), found, strict=False))
 
+    def client_for(self, datastore_id: str) -> Any:
+        """Return the boto3 client; what it lacks, such as a region, is an error that says so.
+
+        :param datastore_id: for the error's text.
+        """
+        try:
+            return self.conn
+        except BotoCoreError as error:
+            problem = explained(error, self._where(datastore_id))
+        raise problem
+
     def get_session(self, *args: Any, **kwargs: Any) -> Any:
         """Return a boto3 session whose responses have timestamps in UTC."""
         session = super().get_session(*args, **kwargs)
@@ -179,7 +190,7 @@ class HealthImagingHook(AwsBaseHook):
         return wrapper
 
     def _page_iterator(self, datastore_id: str, criteria: Criteria, config: dict[str, Any]) -> Any:
-        paginator = self._client(datastore_id).get_paginator("search_image_sets")
+        paginator = self.client_for(datastore_id).get_paginator("search_image_sets")
         return paginator.paginate(datastoreId=datastore_id, searchCriteria=criteria, PaginationConfig=config)
 
     def _pages(self, datastore_id: str, criteria: Criteria, config: dict[str, Any], stats: ScanStats) -> Iterator[Page]:
@@ -198,7 +209,7 @@ class HealthImagingHook(AwsBaseHook):
             raise problem
 
     def _fetcher(self, datastore_id: str, criteria: Criteria, time_field: str) -> Fetch:
-        client, where = self._client(datastore_id), self._where(datastore_id)
+        client, where = self.client_for(datastore_id), self._where(datastore_id)
 
         def fetch(window: TimeWindow, token: str | None) -> Page:
             try:
@@ -216,13 +227,6 @@ class HealthImagingHook(AwsBaseHook):
 
         return fetch
 
-    def _client(self, datastore_id: str) -> Any:
-        try:
-            return self.conn
-        except BotoCoreError as error:
-            problem = explained(error, self._where(datastore_id))
-        raise problem
-
     def _where(self, datastore_id: str) -> str:
         return f"data store {datastore_id}, region {self.region_name}, connection {self.aws_conn_id!r}"
 
@@ -235,7 +239,7 @@ def _page(answer: Mapping[str, Any]) -> Page:
     )
 
 
-def _stays_in_place(order: str, window: TimeWindow | None) -> bool:
+def stays_in_place(order: str, window: TimeWindow | None) -> bool:
     """Whether no image set can change its place in ``order`` while it is read.
 
     An update gives an ``updatedAt`` of now, and so moves an image set out of a window that is over, but to a later

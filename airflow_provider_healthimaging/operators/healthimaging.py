@@ -52,6 +52,8 @@ class HealthImagingSearchImageSetsOperator(ImageSetSearchTask, AwsBaseOperator[H
         not on time. Shown with ``***`` for its values. (templated)
     :param match: what each hit must have, decided here and not by the service, as
         ``{"DICOMSeriesModality": ["CT", "MR"]}``. Shown with ``***`` for its values. (templated)
+    :param max_workers: the most calls at a time, once the first page has shown that there is more. Several tasks share
+        the account's quota, 25 calls a second unless raised: see docs/scaling.md.
     :param pagination_config: boto3's ``MaxItems``, ``PageSize`` (1 to 50) and ``StartingToken``. The token to resume
         from is pushed to XCom as ``next_token``. (templated)
     :param dicom_tags: names of the DICOM tags to keep in each record, or ``"all"``. None by default: most are patient
@@ -62,6 +64,7 @@ class HealthImagingSearchImageSetsOperator(ImageSetSearchTask, AwsBaseOperator[H
     :param s3_conn_id: AWS connection for S3; default ``aws_conn_id``.
     :param s3_extra_args: arguments for each object, as ``{"ServerSideEncryption": "aws:kms"}``; see amazon's
         ``S3Hook``.
+    :param file_format: ``"jsonl"`` (gzipped JSON Lines), or ``"parquet"``, which needs the extra of that name.
     :param rows_per_file: records in each part of the dataset.
     :param on_empty: ``"succeed"``, ``"skip"`` or ``"fail"`` when nothing is found.
     :param aws_conn_id: the Airflow connection used for AWS credentials.
