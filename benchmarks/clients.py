@@ -144,14 +144,15 @@ def operator_to_s3(url: str, datastore_id: str, file_format: str = "jsonl") -> C
 
 def boto3_to_s3(url: str, datastore_id: str) -> Callable[[], int]:
     """Write one object of gzipped JSON Lines, at the level of compression that the operator has."""
-    client, s3 = boto3_client(url), boto3_client(url, "s3")
+    client = boto3_client(url)
 
     def run() -> int:
         records = list(paginated(client, datastore_id))
         body = io.BytesIO()
         with gzip.open(body, "wt", compresslevel=6) as lines:
             lines.writelines(json.dumps(record, default=str) + "\n" for record in records)
-        s3.put_object(Bucket=BUCKET, Key=f"{datastore_id}.jsonl.gz", Body=body.getvalue())
+        # Made here, as the operator makes its own where it first writes.
+        boto3_client(url, "s3").put_object(Bucket=BUCKET, Key=f"{datastore_id}.jsonl.gz", Body=body.getvalue())
         return len(records)
 
     return run

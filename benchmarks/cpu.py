@@ -26,7 +26,7 @@ def tables(service: Service, repeat: int) -> Iterator[Table]:
     table = Table(
         "CPU",
         f"Microseconds of CPU an image set, all threads of a process of its own, after a run on {WARM_UP} image sets "
-        f"that bears imports and connections; the server's CPU is not in it. By the operator with its defaults and all "
+        f"that bears the imports; the server's CPU is not in it. By the operator with its defaults and all "
         f"DICOM tags; boto3 keeps the records, and writes one object (gzip level 6 on both sides). Medians of {repeat} "
         f"with {SAMPLE:,} image sets, one run with {MANY:,}.",
     )
