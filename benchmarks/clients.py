@@ -32,7 +32,10 @@ def boto3_client(url: str, service: str = "medical-imaging", **config: Any) -> A
     import boto3
     from botocore.config import Config
 
-    return boto3.client(service, endpoint_url=url, config=Config(inject_host_prefix=False, **config))
+    # A session of its own, as Airflow's hooks have, and as the one client of a task's process has: none finds what an
+    # earlier run has loaded.
+    session = boto3.session.Session()
+    return session.client(service, endpoint_url=url, config=Config(inject_host_prefix=False, **config))
 
 
 def paginated(client: Any, datastore_id: str, start: datetime = START, end: datetime = END) -> Iterator[dict[str, Any]]:
