@@ -47,6 +47,7 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
     _tell_search(task, owned, tags)
     if task.s3_uri:
         result: Any = _to_s3(task, window, about, stats)
+        task.dataset = result
         found, output = result["image_sets"], result["s3_uri"]
     else:
         with closing(_search(task, window, stats)) as hits:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from airflow_provider_healthimaging.image_set import Record
 
 AT_A_TIME = 1000
-"""Records held while a part is written; a row group of a Parquet file has ten times as many."""
+"""Records held while a part is written."""
+
+ROW_GROUP = 10_000
+"""Rows in a row group of a Parquet file, which are held as columns."""
 
 _json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -59,16 +62,21 @@ class Parquet:
 
     def write(self, records: Iterator[Record], file: IO[bytes]) -> int:
         """Write row groups."""
-        from pyarrow import Table
+        from pyarrow import RecordBatch, Table
         from pyarrow.parquet import ParquetWriter
 
         count = 0
         schema = self._schema()
+        batches = (
+            RecordBatch.from_arrays(
+                [_column([record[field.name] for record in some], field.type) for field in schema], schema=schema
+            )
+            for some in iter(lambda: list(itertools.islice(records, AT_A_TIME)), [])
+        )
         with ParquetWriter(file, schema, compression=self.about["compression"]) as groups:
-            while some := list(itertools.islice(records, 10 * AT_A_TIME)):
-                columns = [_column([record[field.name] for record in some], field.type) for field in schema]
-                groups.write_table(Table.from_arrays(columns, schema=schema))
-                count += len(some)
+            while group := list(itertools.islice(batches, ROW_GROUP // AT_A_TIME)):
+                groups.write_table(Table.from_batches(group), row_group_size=ROW_GROUP)
+                count += sum(batch.num_rows for batch in group)
         return count
 
     def _schema(self) -> Any:

@@ -99,6 +99,7 @@ class ImageSetSearchTask(BaseOperator):
         self.s3_extra_args = s3_extra_args
         self.file_format = file_format
         self.rows_per_file = rows_per_file
+        self.dataset: dict[str, Any] | None = None
         for hidden in (search_criteria, match):
             XComArg.apply_upstream_relationship(self, hidden)
         self.check_arguments(rendered=False)
@@ -175,6 +176,12 @@ class ImageSetSearchTask(BaseOperator):
             datastore_id=self.datastore_id,
         )
         return OwnedWindow(owned.window.lengthened(self.lookback), owned.rule)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - Airflow gives it
+        """Tell OpenLineage what was read and written; its provider asks."""
+        from airflow_provider_healthimaging.lineage import dataset_lineage
+
+        return dataset_lineage(self, self.dataset)
 
     @classmethod
     def _check_names(cls, kwargs: dict[str, Any]) -> None:
