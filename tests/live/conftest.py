@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +13,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend
+from tests.deployment import Deployment, launched, metadata_database, pytest_runtest_makereport
 
-from .deployment import Deployment, metadata_database
 from .history import History
+
+__all__ = ["pytest_runtest_makereport"]  # pytest's hook: it shows the logs with a failure
 
 DATASTORE_ID = "e" * 32
 PATIENT = SimpleNamespace(
@@ -87,8 +88,6 @@ class Arrivals(Thread):
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory, request) -> Iterator[Deployment]:
     """Airflow, healthy, with a HealthImaging whose data store is empty yet; nothing of it is left in the end."""
-    # So that being told to end still ends what was started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     home = tmp_path_factory.mktemp("airflow")
     backend().create_datastore("live", datastore_id=DATASTORE_ID)
     with LocalServer() as service, metadata_database(home) as database:
@@ -105,15 +104,10 @@ def airflow(tmp_path_factory, request) -> Iterator[Deployment]:
                 "AIRFLOW_VAR_LEAKED": LEAKED,
                 "LIVE_DATASTORE_ID": DATASTORE_ID,
             },
+            {"triggerer": ("triggerer", "--skip-serve-logs")},
         )
-        request.config.stash[DEPLOYMENT] = deployment
-        try:
-            deployment.launch()
+        with launched(deployment, request.config):
             yield deployment
-        finally:
-            left = deployment.stop()
-        assert not left, f"still there after everything was ended: {left}"
-        assert not deployment.processes()
 
 
 @pytest.fixture(scope="session")
@@ -133,15 +127,3 @@ def arrivals(history) -> Iterator[Arrivals]:
     arrivals.start()
     yield arrivals
     arrivals.end()
-
-
-DEPLOYMENT = pytest.StashKey[Deployment]()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
-    """Show the ends of all logs with a failure."""
-    report = yield
-    if report.failed and (deployment := item.config.stash.get(DEPLOYMENT, None)):
-        report.sections += [(f"end of {name}.log", tail) for name, tail in deployment.tails()]
-    return report

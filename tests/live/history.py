@@ -6,7 +6,7 @@ import json
 from threading import Event, Thread
 from typing import Any
 
-from .deployment import Deployment
+from tests.deployment import Deployment
 
 STATE = """
     SELECT state.value, event.extra FROM asset_state_store state

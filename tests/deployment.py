@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 import psycopg2
+import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import create_engine, inspect, text
 
@@ -25,11 +26,12 @@ T = TypeVar("T")
 
 COMPONENTS = {
     "scheduler": ("scheduler", "--skip-serve-logs"),
-    "triggerer": ("triggerer", "--skip-serve-logs"),
     "dag_processor": ("dag-processor",),
     "api_server": ("api-server", "--host", "127.0.0.1"),
 }
-HEALTHY = {"metadatabase", "scheduler", "triggerer", "dag_processor"}
+"""What every deployment has: for each, the arguments of Airflow's command line."""
+
+HAVE_HEALTH = {"scheduler", "triggerer", "dag_processor"}
 USER = "admin"
 
 
@@ -46,7 +48,7 @@ def metadata_database(home: Path) -> Iterator[str]:
     except psycopg2.OperationalError:
         yield f"sqlite:///{home}/airflow.db"
         return
-    name, at = f"airflow_live_{os.getpid()}", postgres.info
+    name, at = f"airflow_test_{os.getpid()}", postgres.info
     postgres.autocommit = True
     with postgres.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name}")
@@ -63,10 +65,18 @@ def free_port() -> int:
 
 
 class Deployment:
-    """Scheduler, triggerer, DAG processor and API server, each a process in a session of its own."""
+    """Scheduler, DAG processor, API server and what else is asked for, each a process in a session of its own."""
 
-    def __init__(self, home: Path, database: str, dags: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        database: str,
+        dags: Path,
+        environment: dict[str, str],
+        components: Mapping[str, tuple[str, ...]],
+    ) -> None:
         self.home = home
+        self._components = {**COMPONENTS, **components}
         self.logs = home / "logs"
         self.engine = create_engine(database)
         port = free_port()
@@ -108,17 +118,20 @@ class Deployment:
         """Migrate the database, start everything, and return once all is healthy."""
         self.logs.mkdir(exist_ok=True)
         self._run("migration", "db", "migrate").wait(timeout=240)
-        for name in COMPONENTS:
+        for name in self._components:
             self.start(name)
         self.wait_for(self._healthy, "everything healthy", seconds=240)
 
     def start(self, name: str) -> None:
-        self._running[name] = self._run(name, *COMPONENTS[name])
+        self._running[name] = self._run(name, *self._components[name])
 
     def kill(self, name: str) -> None:
         """Kill a component and the processes it started, as losing its machine would."""
         process = self._running.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
+        # Some of them are in process groups of their own, and none may outlive the others for long.
+        for each in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
         process.wait()
 
     def stop(self) -> list[psutil.Process]:
@@ -188,9 +201,13 @@ class Deployment:
         """GET from the REST API, whatever the answer is."""
         return self._ask("GET", path, check=False, params=parameters).text
 
-    def run_dag(self, dag_id: str) -> str:
+    def post(self, path: str, **body: Any) -> Any:
+        """POST to the REST API, as JSON."""
+        return self._ask("POST", path, json=body).json()
+
+    def run_dag(self, dag_id: str, **conf: Any) -> str:
         """Start a run, and return its id."""
-        return self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None}).json()["dag_run_id"]
+        return self.post(f"/api/v2/dags/{dag_id}/dagRuns", logical_date=None, conf=conf)["dag_run_id"]
 
     def _ask(self, method: str, path: str, *, check: bool = True, **options: Any) -> httpx.Response:
         if "Authorization" not in self._http.headers:
@@ -204,7 +221,8 @@ class Deployment:
             health = self.get("/api/v2/monitor/health")
         except httpx.HTTPError:
             return False
-        return all((health.get(name) or {}).get("status") == "healthy" for name in HEALTHY)
+        expected = {"metadatabase"} | (HAVE_HEALTH & self._components.keys())
+        return all((health.get(name) or {}).get("status") == "healthy" for name in expected)
 
     def _run(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.logs / f"{name}.log").open("ab") as log:
@@ -218,3 +236,30 @@ class Deployment:
             )
         self._sessions.add(process.pid)
         return process
+
+
+DEPLOYMENT = pytest.StashKey[Deployment]()
+
+
+@contextmanager
+def launched(deployment: Deployment, config: pytest.Config) -> Iterator[Deployment]:
+    """Have it run, healthy; nothing of it is left in the end."""
+    # So that being told to end still ends what was started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config.stash[DEPLOYMENT] = deployment
+    try:
+        deployment.launch()
+        yield deployment
+    finally:
+        left = deployment.stop()
+    assert not left, f"still there after everything was ended: {left}"
+    assert not deployment.processes()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Show the ends of all logs with a failure, where a conftest imports this."""
+    report = yield
+    if report.failed and (deployment := item.config.stash.get(DEPLOYMENT, None)):
+        report.sections += [(f"end of {name}.log", tail) for name, tail in deployment.tails()]
+    return report
