@@ -4,7 +4,7 @@ UV = .venv/bin/uv
 NEWEST = .venv/bin/python
 OLDEST = .venv-2.11/bin/python
 
-.PHONY: install test test-live lint format demo bench bench-triggers constraints clean
+.PHONY: install test test-live test-distributed lint format demo bench bench-triggers constraints clean
 
 install: .venv/ready .venv-2.11/ready
 
@@ -27,6 +27,13 @@ test: install
 
 test-live: .venv/ready
 	$(NEWEST) -m pytest --override-ini addopts= --import-mode=importlib tests/live
+
+.venv/distributed: .venv/ready
+	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group distributed
+	touch $@
+
+test-distributed: .venv/distributed
+	$(NEWEST) -m pytest --override-ini addopts= --import-mode=importlib tests/distributed
 
 lint: .venv/ready
 	.venv/bin/ruff check .
