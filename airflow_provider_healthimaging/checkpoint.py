@@ -34,15 +34,17 @@ PROGRESS = "_progress.json"
 log = logging.getLogger(__name__)
 
 
-def digest(search: Mapping[str, Any]) -> str | None:
-    """Return what tells one search from another, and nothing else; ``None`` where Airflow has no Fernet key.
+def digest(search: Mapping[str, Any], private: Mapping[str, Any]) -> str | None:
+    """Return what tells one search from another, and nothing else.
 
-    Patient ids are few enough to be guessed from a plain digest.
+    :param private: what may be patient data, of which a plain digest could be guessed from; empty values count for
+        nothing. With any of it, and no Fernet key in Airflow, the digest is ``None``.
     """
     try:
-        return hashlib.sha256(seal(to_json(search)).encode()).hexdigest()
+        secret = seal(to_json({name: value for name, value in private.items() if value}))
     except ConfigurationError:
         return None
+    return hashlib.sha256(f"{to_json(search)}\n{secret}".encode()).hexdigest()
 
 
 class Checkpoint:

@@ -154,13 +154,12 @@ def _search_digest(task: Any, window: TimeWindow | None) -> str | None:
         "datastore_id": task.datastore_id,
         "time_field": task.time_field,
         "window": window.to_dict(),
-        "search_criteria": parse_criteria(task.search_criteria.value),
-        "match": parse_match(task.match.value),
         "dicom_tags": chosen_tags(task.dicom_tags),
         "file_format": task.file_format,
         "rows_per_file": task.rows_per_file,
     }
-    return digest(search)
+    private = {"search_criteria": parse_criteria(task.search_criteria.value), "match": parse_match(task.match.value)}
+    return digest(search, private)
 
 
 def _push(task: Any, context: Any, summary: dict[str, Any], stats: ScanStats) -> None:

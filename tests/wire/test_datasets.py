@@ -18,6 +18,7 @@ import pyarrow.dataset
 import pyarrow.fs
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from cryptography.fernet import Fernet
 
 from airflow_provider_healthimaging import file_formats
 from airflow_provider_healthimaging.checkpoint import Checkpoint, digest
@@ -268,7 +269,8 @@ def test_a_result_that_may_still_change_leaves_no_progress(store, bucket, monkey
     assert {key.rsplit("/")[-1] for key in saved} == {"_manifest.json"}
 
 
-def test_progress_says_where_the_reading_was_and_not_what_for(bucket, interrupted):
+def test_progress_says_where_the_reading_was_and_not_what_for(bucket, interrupted, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
     interrupted(match={"DICOMPatientId": [None, CANARY]})
     said = progress(bucket)
     assert said == {"search": said["search"], "parts": 6, "after": {"timestamp": ANY, "imageSetId": f"{59:032d}"}}
@@ -276,9 +278,10 @@ def test_progress_says_where_the_reading_was_and_not_what_for(bucket, interrupte
     assert CANARY not in str(contents(bucket))
 
 
-def test_without_a_fernet_key_nothing_is_kept_that_a_search_could_be_guessed_from(store, bucket, monkeypatch):
+def test_without_a_fernet_key_nothing_is_kept_that_a_search_could_be_guessed_from(monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "")
-    assert digest({"match": {"DICOMPatientId": ["p1"]}}) is None
+    assert digest({"window": "a"}, {"match": {"DICOMPatientId": ["p1"]}}) is None
+    assert digest({"window": "a"}, {"match": {}}) != digest({"window": "b"}, {"match": {}})
 
 
 ROWS, ROWS_PER_FILE = 2000, 200
