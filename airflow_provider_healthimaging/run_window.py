@@ -18,7 +18,6 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError, UndeterminedWindowError
-from airflow_provider_healthimaging.schedule import last_complete_period, next_tick, partition_start
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant
 
 Context = Mapping[str, Any]
@@ -92,6 +91,8 @@ def _data_interval(context: Context) -> OwnedWindow | None:
 
 
 def _last_period(context: Context) -> OwnedWindow | None:
+    from airflow_provider_healthimaging.schedule import last_complete_period
+
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     if not (start and end and start == end):
         return None
@@ -103,6 +104,8 @@ def _last_period(context: Context) -> OwnedWindow | None:
 
 
 def _partition(context: Context) -> OwnedWindow | None:
+    from airflow_provider_healthimaging.schedule import next_tick, partition_start
+
     start, key = context.get("partition_date"), context.get("partition_key")
     if not start and key:
         start = partition_start(context["dag"], key)
