@@ -4,6 +4,7 @@ import gc
 import random
 import sys
 import threading
+import time
 from bisect import bisect_left, bisect_right
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -188,7 +189,7 @@ in_every_second = st.integers(1, 4).map(lambda each: [at + part / each for at in
 distributions = st.one_of(
     anywhere, in_one_second, at_the_end, bursts, equal, near_whole_seconds, in_every_second, st.just([])
 )
-moments = distributions.map(lambda drawn: sorted(NOON + timedelta(seconds=each) for each in drawn))
+moments = distributions.flatmap(st.permutations).map(lambda drawn: [NOON + timedelta(seconds=each) for each in drawn])
 windows = st.tuples(
     st.sampled_from([0, 1e-6, 0.5, 0.999999, 7.25, 29]), st.sampled_from([30, 30.5, 59.999999, 60])
 ).map(lambda drawn: TimeWindow(*(NOON + timedelta(seconds=each) for each in drawn)))
@@ -202,10 +203,11 @@ windows = st.tuples(
 def test_each_row_of_a_window_is_given_once_and_in_order_by_any_number_of_readers(
     times, window, size, workers, unit, edges
 ):
-    service = Service(rows_at(times), size=size, unit=unit, edges=edges)
+    rows = [row(number, moment) for number, moment in enumerate(times)]
+    service = Service(rows, size=size, unit=unit, edges=edges)
     with eager_readers():
         got = found(service, window, workers=workers)
-    assert got == in_window(service.rows, window)
+    assert_once_and_in_order(got, in_window(rows, window), service)
 
 
 @with_threads
@@ -214,6 +216,7 @@ def test_duplicates_at_one_timestamp_collapse_to_the_highest_version_by_any_numb
     times, chance, size, workers
 ):
     # An image set has one createdAt whatever its version.
+    times = sorted(times)
     rows = [row(number, moment, version) for number, moment in enumerate(times) for version in (1, 2, 3)]
     rows = [each for each in rows if each["version"] == 1 or chance.random() < 0.4]
     chance.shuffle(rows)
@@ -238,10 +241,17 @@ def test_rejected_tokens_neither_repeat_nor_lose_a_row_of_any_number_of_readers(
             raise RejectedRequestError("The token is not valid.", code="ValidationException")
 
     # Larger than what one second and its neighbours have, so that every search from a second gets beyond it.
-    service = Service(rows_at(times), size=crowd(times) + more, unit=unit, edges=edges, during=during)
+    rows = [row(number, moment) for number, moment in enumerate(times)]
+    service = Service(rows, size=crowd(times) + more, unit=unit, edges=edges, during=during)
     with eager_readers():
         got = found(service, MINUTE, workers=workers)
-    assert got == in_window(service.rows, MINUTE)
+    assert_once_and_in_order(got, in_window(rows, MINUTE), service)
+
+
+def assert_once_and_in_order(got, expected, service):
+    assert sorted(each["imageSetId"] for each in got) == sorted(each["imageSetId"] for each in expected)
+    order = [service.key(each["createdAt"]) for each in got]
+    assert order == sorted(order)
 
 
 def crowd(times):
@@ -280,6 +290,11 @@ def test_all_readers_read_different_rows_at_the_same_time(workers):
 # In how many calls
 
 
+def take_time(number, token):
+    """Take as long as a service nearby: with answers at once, the machine's scheduler would decide who reads what."""
+    time.sleep(0.002)
+
+
 @pytest.mark.parametrize("workers", [1, 4, 8])
 @pytest.mark.parametrize("number", [0, 1, 50])
 def test_what_fits_on_one_page_costs_one_call_and_no_thread(workers, number):
@@ -294,7 +309,7 @@ def test_what_fits_on_one_page_costs_one_call_and_no_thread(workers, number):
 
 @pytest.mark.parametrize("workers", [4, 8])
 def test_a_window_that_is_evenly_full_costs_hardly_more_calls_by_many_readers(workers):
-    service, stats = evenly(20_000), ScanStats()
+    service, stats = evenly(20_000, during=take_time), ScanStats()
     assert found(service, workers=workers, stats=stats) == service.rows
     assert stats.calls == stats.pages == service.calls <= 1.03 * 20_000 / 50
     assert len(service.threads) > 1
@@ -308,7 +323,7 @@ def test_bursts_cost_few_calls_more(workers, seed):
     while len(times) < 20_000:
         start, length = chance.random() * 86_000, chance.choice([5, 60, 600, 3600])
         times += [start + chance.random() * length for _ in range(chance.choice([10, 200, 2000]))]
-    service = Service(rows_at(NOON + timedelta(seconds=each) for each in times))
+    service = Service(rows_at(NOON + timedelta(seconds=each) for each in times), during=take_time)
     assert found(service, workers=workers) == in_window(service.rows, DAY)
     assert service.calls <= 1.1 * len(times) / 50
 
@@ -342,18 +357,22 @@ def test_the_calls_of_rejected_tokens_are_counted(workers):
 @pytest.mark.parametrize("kind", [ValueError, AccessDeniedError, KeyboardInterrupt])
 def test_an_error_of_one_reader_ends_the_others_and_surfaces_as_itself(kind):
     problem = kind("No.")
+    raised_by = []
 
     def during(number, token):
         if number == 120:
+            raised_by.append(threading.current_thread())
             raise problem
+        if number > 120:
+            # Under way until the error is known.
+            raised_by[0].join(PATIENCE)
 
     service = evenly(20_000, during=during)
     with pytest.raises(kind) as caught:
-        found(service)
+        found(service, workers=8)
     assert caught.value is problem
     assert reading_threads() == []
-    # What was under way or about to be, and no more.
-    assert service.calls <= 120 + 2 * 4
+    assert service.calls < 120 + 8
 
 
 def test_a_rejection_that_a_new_search_does_not_help_against_surfaces_as_itself():
@@ -367,22 +386,6 @@ def test_a_rejection_that_a_new_search_does_not_help_against_surfaces_as_itself(
         found(evenly(20_000, during=during))
     assert caught.value is problem
     assert reading_threads() == []
-
-
-def test_an_error_surfaces_while_the_other_readers_wait_for_their_calls():
-    problem = ConnectionError("No.")
-    released = threading.Event()
-
-    def during(number, token):
-        if number == 120:
-            released.set()
-            raise problem
-        if number > 120:
-            assert released.wait(PATIENCE)
-
-    with pytest.raises(ConnectionError) as caught:
-        found(evenly(20_000, during=during), workers=8)
-    assert caught.value is problem
 
 
 def test_the_first_of_two_errors_surfaces():

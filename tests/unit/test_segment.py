@@ -85,7 +85,8 @@ def crowd(rows):
 
 seconds = st.integers(-2_000_000, 62_000_000).map(lambda each: each / 1e6)
 on_the_edges = st.sampled_from([-1, -1e-6, 0, 1e-6, 1, 29.999999, 30, 30.000001, 59, 59.999999, 60, 60.000001, 61])
-some_rows = st.lists(seconds | on_the_edges | st.sampled_from([7, 7.5]), max_size=30).map(
+crowded = st.integers(28, 40).map(lambda each: each / 4)
+some_rows = st.lists(seconds | on_the_edges | crowded, max_size=30).map(
     lambda drawn: [row(number, at) for number, at in enumerate(drawn)]
 )
 calls = st.sets(st.integers(1, 40)) | st.just(Everything())
