@@ -328,6 +328,15 @@ def test_bursts_cost_few_calls_more(workers, seed):
     assert service.calls <= 1.1 * len(times) / 50
 
 
+def test_three_dense_bursts_in_an_empty_day_cost_few_calls_more():
+    chance = random.Random(1)
+    starts = [1_000, 30_000, 80_000]
+    times = [chance.choice(starts) + chance.random() * 200 for _ in range(20_000)]
+    service = Service(rows_at(NOON + timedelta(seconds=each) for each in times), during=take_time)
+    assert found(service, workers=8) == service.rows
+    assert service.calls <= 1.1 * len(times) / 50
+
+
 def test_one_reader_asks_for_nothing_ahead_of_need():
     service = evenly(500)
     rows = hits(service, workers=1)
@@ -373,6 +382,38 @@ def test_an_error_of_one_reader_ends_the_others_and_surfaces_as_itself(kind):
     assert caught.value is problem
     assert reading_threads() == []
     assert service.calls < 120 + 8
+
+
+def test_an_error_ends_the_readers_while_nobody_takes_their_rows():
+    problem = ValueError("No")
+    away = threading.Event()
+    raised_by, others = [], []
+
+    def during(number, token):
+        # The first reader is not held up: its page is waited for.
+        if service.windows[number - 1] != DAY:
+            assert away.wait(PATIENCE)
+        if not away.is_set():
+            return
+        with service.lock:
+            (others if raised_by else raised_by).append(threading.current_thread())
+        if raised_by == [threading.current_thread()]:
+            raise problem
+        raised_by[0].join(PATIENCE)
+
+    service = evenly(20_000, during=during)
+    pages = read_window(service, DAY, "createdAt", workers=4)
+    for _ in range(4):
+        promptly(lambda: next(pages))
+    away.set()
+    for thread in reading_threads():
+        thread.join(PATIENCE)
+    assert reading_threads() == []
+    # Each had one call under way at most.
+    assert len(others) == len(set(others)) <= 3
+    with pytest.raises(ValueError, match="No") as caught:
+        promptly(lambda: list(pages))
+    assert caught.value is problem
 
 
 def test_a_rejection_that_a_new_search_does_not_help_against_surfaces_as_itself():
