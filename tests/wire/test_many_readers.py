@@ -290,6 +290,17 @@ def client(server, **retries):
     return made
 
 
+@pytest.fixture
+def paces(monkeypatch):
+    """Note what is told to any pace."""
+    told = []
+    for name in ("wait", "taken", "refused"):
+        monkeypatch.setattr(
+            f"airflow_provider_healthimaging.pacing.Pace.{name}", lambda _, name=name: told.append(name)
+        )
+    return told
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 def test_refused_calls_are_repeated_and_the_result_is_whole(server, hook, store, workers):
     ids = fill(store, evenly(1000))
@@ -302,12 +313,13 @@ def test_refused_calls_are_repeated_and_the_result_is_whole(server, hook, store,
 
 @pytest.mark.parametrize("mode", ["standard", "legacy"])
 @pytest.mark.parametrize("attempts", [1, 2, 4])
-def test_a_call_that_is_refused_every_time_is_sent_as_often_as_the_client_may(server, store, mode, attempts):
+def test_a_call_that_is_refused_every_time_is_sent_as_often_as_the_client_may(server, store, paces, mode, attempts):
     calls = client(server, mode=mode, total_max_attempts=attempts)
     with quota(store, 0, 0), pytest.raises(ClientError) as caught:
         calls.search_image_sets(datastoreId=DATASTORE_ID)
     assert caught.value.response["Error"]["Code"] == "ThrottlingException"
     assert server.calls.count() == server.calls.count(status=429) == attempts
+    assert paces == ["wait", "refused"] * attempts
 
 
 def test_a_search_that_is_refused_every_time_says_that_the_quota_is_used_up(server, store):
@@ -326,17 +338,6 @@ def test_a_refusal_of_all_workers_surfaces_and_ends_them(server, store):
         found(hook)
     assert caught.value.code == "ThrottlingException"
     assert reading_threads() == []
-
-
-@pytest.fixture
-def paces(monkeypatch):
-    """Note what is told to any pace."""
-    told = []
-    for name in ("wait", "taken", "refused"):
-        monkeypatch.setattr(
-            f"airflow_provider_healthimaging.pacing.Pace.{name}", lambda _, name=name: told.append(name)
-        )
-    return told
 
 
 @pytest.mark.parametrize(
