@@ -21,6 +21,12 @@ ONE_EVENT = 0.2
 MEASURABLE = (1.0, 30.0)
 """Seconds between refusals from which the service's rate can be told."""
 
+PAUSE = 2.0
+"""Seconds without a call after which nothing is known any more: the service's bucket has filled up meanwhile."""
+
+LEAST_RATE = 1.0
+"""Calls per second that are tried whatever was refused; the wait before a repeated call grows by itself."""
+
 CAREFUL, SEARCHING = 0.01, 0.5
 """How much faster it gets each second, where the rate is known and where it is not."""
 
@@ -49,6 +55,8 @@ class Pace:
         """Wait for this call's turn."""
         with self._lock:
             now = self._clock()
+            if now > self._next + PAUSE:
+                self._rate, self._refused_at = math.inf, -math.inf
             turn = max(now, self._next)
             self._next = turn + 1 / self._rate_at(now)
         if turn > now:
@@ -68,10 +76,10 @@ class Pace:
             if since < ONE_EVENT:
                 return
             if MEASURABLE[0] <= since <= MEASURABLE[1] and self._taken_since:
-                self._rate, self._growth = self._taken_since / since, CAREFUL
+                self._rate, self._growth = max(self._taken_since / since, LEAST_RATE), CAREFUL
             else:
                 lately = len(self._taken) / max(now - self._taken[0], 1e-3)
-                self._rate = min(lately, self._rate_at(now)) / 2
+                self._rate = max(min(lately, self._rate_at(now)) / 2, LEAST_RATE)
                 self._growth = SEARCHING
             self._refused_at, self._taken_since = now, 0
             self._next = max(self._next, now + 1 / self._rate)

@@ -93,7 +93,8 @@ class _Readers:
                 self._closed = True
                 self._changed.notify_all()
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()
 
     def _next_page(self) -> Page | None:
         with self._changed:

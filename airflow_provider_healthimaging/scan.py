@@ -1,7 +1,7 @@
 """Read a window page by page, and give each image set in it once; told how to fetch, it knows no boto3.
 
-Pages come in ascending order of one field. Only what has the same value there may be the same image set twice,
-so duplicates are found by holding one such group at a time, and memory does not grow with the result.
+Pages come in ascending order of one timestamp, to the second at least. Only what has the same there may be the same
+image set twice, so duplicates are found by holding a second at a time, and memory does not grow with the result.
 """
 
 from __future__ import annotations
@@ -62,14 +62,19 @@ def scan(
     :param stats: kept up to date while reading.
     """
     rows = _in_window(_rows(pages, order, stats), window, order)
-    groups = [("", rows)] if moving else itertools.groupby(rows, key=lambda row: row.get(order))
+    groups = [("", rows)] if moving else itertools.groupby(rows, key=lambda row: _second(row.get(order), window))
     for _, group in groups:
         hits = _latest_versions(group)
         if not moving:
-            hits.sort(key=lambda hit: str(hit["imageSetId"]))
+            hits.sort(key=lambda hit: (hit[order] if window else 0, str(hit["imageSetId"])))
         for summary in filter(match, hits):
             stats.image_sets += 1
             yield summary
+
+
+def _second(moment: datetime | None, window: TimeWindow | None) -> datetime | None:
+    """Return what may be no finer in the service's order; without a window, order and value are the caller's."""
+    return moment.replace(microsecond=0) if moment and window else moment
 
 
 def _rows(pages: Iterable[Page], order: str, stats: ScanStats) -> Iterator[Summary]:

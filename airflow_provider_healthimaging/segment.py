@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, RejectedRequestError
 from airflow_provider_healthimaging.image_set import Summary
@@ -47,8 +48,8 @@ class Segment:
         self._order = order
         self._is_rest = is_rest
         self._token: str | None = None
-        self._last_second: list[str] = []
-        self._given_before: frozenset[str] = frozenset()
+        self._last_second: list[tuple[str, Any]] = []
+        self._given_before: frozenset[tuple[str, Any]] = frozenset()
         self._gained = True
 
     @property
@@ -79,7 +80,7 @@ class Segment:
         rows = [
             row
             for row, moment in zip(page.rows, moments, strict=True)
-            if self._first <= moment < self.end and row["imageSetId"] not in self._given_before
+            if self._first <= moment < self.end and _version(row) not in self._given_before
         ]
         if rows:
             self._advance(rows)
@@ -96,7 +97,7 @@ class Segment:
         last: datetime = rows[-1][self._order]
         second = last.replace(microsecond=0)
         kept = self._last_second if self.reached >= second else []
-        self._last_second = kept + [row["imageSetId"] for row in rows if row[self._order] >= second]
+        self._last_second = kept + [_version(row) for row in rows if row[self._order] >= second]
         self._judge(len(rows), last - (self.reached if self._rows or self._is_rest else rows[0][self._order]))
         self.reached = max(self.reached, last)
         self._gained = True
@@ -119,3 +120,7 @@ class Segment:
                 "The service gave the same page token twice, so the result would have no end. Report this to AWS."
             )
         return page
+
+
+def _version(row: Summary) -> tuple[str, Any]:
+    return row["imageSetId"], row.get("version")

@@ -275,3 +275,33 @@ def test_who_waits_keeps_nobody_from_reporting():
     go_on.set()
     waiting.join(30)
     assert not waiting.is_alive()
+
+
+# After calls that were few, or none
+
+
+@pytest.mark.parametrize("before", [0, 1, 25])
+@pytest.mark.parametrize("apart", [10, 300, 3600])
+def test_one_refusal_after_few_calls_or_none_is_waited_for_a_second_at_most(before, apart):
+    time = Time()
+    pace = time.pace()
+    for _ in range(before):
+        time.now += apart
+        pace.wait()
+        pace.taken()
+    time.now += apart
+    pace.wait()
+    pace.refused()
+    assert time.waited(pace) <= 1
+
+
+@pytest.mark.parametrize("pause", [2.5, 5, 10, 20, 29, 300])
+def test_a_pause_does_not_make_what_comes_after_it_slower(pause):
+    time, bucket = Time(), Bucket(25, 50)
+    pace = time.pace()
+    run(bucket, calls=150, time=time, pace=pace)
+    began = time.now + pause
+    after = run(bucket, calls=1000, time=time, pace=pace, started=began)
+    filled = min(50, pause * 25)
+    assert after.seconds - began <= (1000 - filled) / 25 / 0.95
+    assert after.refused_share <= 0.05

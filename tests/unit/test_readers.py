@@ -534,3 +534,17 @@ def test_no_space_for_waiting_rows_makes_it_slow_and_not_stuck():
     with eager_readers(READ_AHEAD_ROWS=0):
         assert found(service, MINUTE, workers=8) == service.rows
     assert service.cuts
+
+
+def test_a_thread_that_cannot_be_started_is_the_error_and_the_others_end(monkeypatch):
+    start = threading.Thread.start
+
+    def limited(thread):
+        if thread.name == "image-set-reader-2":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        list(hits(evenly(20_000)))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("image-set-reader")]

@@ -49,6 +49,11 @@ def test_duplicates_collapse_to_the_highest_version_across_pages():
     assert versions(read(Pages(rows))) == [("a", 2), ("b", 3), ("c", 1)]
 
 
+def test_duplicates_collapse_where_the_service_sorts_by_whole_seconds_only():
+    rows = [row("a", 5.5), row("b", 5.2), row("a", 5.5, version=2), row("c", 5.1)]
+    assert versions(read(Pages(rows))) == [("c", 1), ("b", 1), ("a", 2)]
+
+
 def test_a_version_that_is_missing_is_the_lowest():
     assert versions(read(Pages([row("a"), row("a", version=None)]))) == [("a", 1)]
     assert versions(read(Pages([row("a", version=None), row("a")]))) == [("a", 1)]

@@ -164,6 +164,20 @@ def test_what_came_before_an_error_was_given_once_and_is_no_more_than_the_beginn
         assert got == expected
 
 
+def test_a_version_that_came_since_is_given_after_a_new_search():
+    newer = row("a", 5) | {"version": 2}
+    pages = iter([Page([row("z", 0), row("a", 5)], next_token="t"), None, Page([row("a", 5), newer, row("b", 9)])])
+
+    def fetch(*_):
+        page = next(pages)
+        if page is None:
+            raise RejectedRequestError("The token is not valid.", code="ValidationException")
+        return page
+
+    given = [(each["imageSetId"], each["version"]) for each in read(Segment(MINUTE, "createdAt"), fetch)]
+    assert given == [("z", 1), ("a", 1), ("a", 2), ("b", 1)]
+
+
 @pytest.mark.parametrize("rejects", [{1}, {2}, {1, 3}, {1, 3, 6}])
 def test_rows_at_one_timestamp_on_both_sides_of_the_edge_of_a_page_are_each_given_once(rejects):
     rows = [row("a", 0), *(row(name, 7.25) for name in "bcdef"), row("g", 7.5), row("h", 30)]
