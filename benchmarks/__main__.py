@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks.report import Table, document
 from benchmarks.service import ENVIRONMENT, Service
 
-SECTIONS = ("quota", "throttling", "calls", "cpu", "imports", "memory")
+SECTIONS = ("quota", "throttling", "calls", "cpu", "imports", "killed", "memory")
 """Modules with ``tables(service, repeat)``; memory last, as the server grows with its million image sets."""
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"

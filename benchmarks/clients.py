@@ -38,6 +38,12 @@ def boto3_client(url: str, service: str = "medical-imaging", **config: Any) -> A
     return session.client(service, endpoint_url=url, config=Config(inject_host_prefix=False, **config))
 
 
+def boto3_resource(url: str) -> Any:
+    import boto3
+
+    return boto3.session.Session().resource("s3", endpoint_url=url)
+
+
 def paginated(client: Any, datastore_id: str, start: datetime = START, end: datetime = END) -> Iterator[dict[str, Any]]:
     """Yield what plain boto3 finds."""
     paginator = client.get_paginator("search_image_sets")

@@ -1,0 +1,104 @@
+"""A task that is killed while it writes, and its retry: whether the dataset is the same, and what is read again."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from statistics import median
+from typing import Any, NamedTuple
+
+from benchmarks import clients
+from benchmarks.report import Bar, Table, cells
+from benchmarks.service import BUCKET, Service
+
+IMAGE_SETS, ROWS_PER_FILE, MOMENTS, SEED = 20_000, 1_000, 20, 4711
+
+
+class Retry(NamedTuple):
+    """What came of one kill: calls before it, parts that were finished then, and calls of the retry."""
+
+    calls: int
+    parts: int
+    calls_again: int
+
+
+def tables(service: Service, _repeat: int) -> Iterator[Table]:
+    """Kill at so many random moments, each once."""
+    datastore_id = service.store(IMAGE_SETS)
+    bucket = clients.boto3_resource(service.url).Bucket(BUCKET)
+    whole = _finished(service, datastore_id)
+    expected = _contents(bucket, datastore_id)
+    moments = sorted(random.Random(SEED).sample(range(1, whole), MOMENTS))
+    retries, same = [], 0
+    for moment in moments:
+        bucket.objects.filter(Prefix=f"{datastore_id}/").delete()
+        retry = _killed_and_retried(service, bucket, datastore_id, moment)
+        retries.append(retry)
+        same += _contents(bucket, datastore_id) == expected
+    rows = [
+        cells(str(each.calls), str(each.parts), str(each.calls_again), str(each.calls + each.calls_again - whole))
+        for each in retries
+    ]
+    yield Table(
+        "Killed and retried",
+        f"{IMAGE_SETS:,} image sets to S3 by the operator with its defaults, in parts of {ROWS_PER_FILE:,}: killed "
+        f"with SIGKILL at {MOMENTS} random moments (seed {SEED}), and run again. A run in peace takes {whole} calls. "
+        "What is read again belongs to parts that were not finished: the one being written, and what readers were "
+        "ahead.",
+        ("calls before the kill", "parts finished", "calls of the retry", "calls in all, beyond one run's"),
+        rows,
+    )
+    promise = Table("Killed and retried: the dataset", "Every object of the dataset, byte by byte (ETag).")
+    promise.promise(
+        f"same dataset, of {MOMENTS}", same, None, Bar(at_least=MOMENTS, at_most=MOMENTS), judged=same, digits=0
+    )
+    beyond = [each.calls_again - (IMAGE_SETS - each.parts * ROWS_PER_FILE) / 50 for each in retries]
+    for name, of in (("median", median), ("most", max)):
+        promise.promise(f"calls of a retry, beyond those for what was not finished: {name}", of(beyond), None)
+    yield promise
+
+
+def _killed_and_retried(service: Service, bucket: Any, datastore_id: str, moment: int) -> Retry:
+    service.limit()
+    process = _start(service, datastore_id)
+    while process.is_alive() and service.calls().all < moment:
+        time.sleep(0.002)
+    if process.pid:
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    calls = service.calls().all
+    progress = [each for each in bucket.objects.filter(Prefix=f"{datastore_id}/") if "_progress" in each.key]
+    parts = json.loads(progress[0].get()["Body"].read())["parts"] if progress else 0
+    return Retry(calls, parts, _finished(service, datastore_id))
+
+
+def _finished(service: Service, datastore_id: str) -> int:
+    """Make an attempt that nothing disturbs, and return its calls."""
+    service.limit()
+    process = _start(service, datastore_id)
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"an attempt ended with exit code {process.exitcode}")
+    return service.calls().all
+
+
+def _start(service: Service, datastore_id: str) -> Any:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["airflow_provider_healthimaging.operators.healthimaging"])
+    process = context.Process(target=_attempt, args=(service.url, datastore_id))
+    process.start()
+    return process
+
+
+def _attempt(url: str, datastore_id: str) -> None:
+    task = clients.operator(url, datastore_id, s3_uri=f"s3://{BUCKET}/{datastore_id}/", rows_per_file=ROWS_PER_FILE)
+    clients.executed(task)
+
+
+def _contents(bucket: Any, datastore_id: str) -> dict[str, str]:
+    return {each.key: each.e_tag for each in bucket.objects.filter(Prefix=f"{datastore_id}/")}
