@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from airflow_provider_healthimaging.run_window import OwnedWindow
     from airflow_provider_healthimaging.window import TimeWindow
 
+LEAST_READ_AHEAD = 500
+"""Image sets for each worker that are read ahead of however small a part: fewer would cost calls."""
+
 
 def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, int]:
     """Search for ``task``, and hand on what is found as its arguments say.
@@ -78,6 +81,8 @@ def _search(task: Any, window: TimeWindow | None, stats: ScanStats) -> Generator
         search_criteria=task.search_criteria.value,
         match=task.match.value,
         max_workers=task.max_workers,
+        # What is read ahead of a part is lost with the task, so it should not be much more than a part.
+        read_ahead=max(task.rows_per_file, LEAST_READ_AHEAD) if task.s3_uri else None,
         pagination_config=task.pagination_config,
         stats=stats,
     )

@@ -39,7 +39,9 @@ PAGES_A_CUT = 8
 """Pages that pay for a cut's cost. A cut that finds rows pays for two more, until all readers are busy."""
 
 
-def read_window(fetch: Fetch, window: TimeWindow, order: str, *, workers: int) -> Iterator[Page]:
+def read_window(
+    fetch: Fetch, window: TimeWindow, order: str, *, workers: int, read_ahead: int | None = None
+) -> Iterator[Page]:
     """Yield the pages of ``window`` in order of time, each row in one of them.
 
     With one worker nothing is read before it is asked for. With more, threads read ahead; they end before this
@@ -48,24 +50,28 @@ def read_window(fetch: Fetch, window: TimeWindow, order: str, *, workers: int) -
     :param fetch: asks for a page; called from several threads where there are several workers.
     :param order: the timestamp that the rows are sorted by.
     :param workers: the most calls at a time.
+    :param read_ahead: rows for each worker that may wait for their turn, at most and by default 3,000. With fewer,
+        less is read in vain by a task that dies, and more calls are needed.
     """
+    scale = min(1.0, read_ahead / READ_AHEAD_ROWS) if read_ahead else 1.0
     segment = Segment(window, order)
     for pages in itertools.count(1):
         yield segment.take(segment.fetch(fetch))
         if segment.done:
             return
         judged = pages >= PAGES_TO_JUDGE or segment.rows_left >= ROWS_TO_RISK
-        if workers > 1 and judged and _where_to_cut(segment):
-            yield from _Readers(fetch, segment, workers).pages()
+        if workers > 1 and judged and _where_to_cut(segment, scale):
+            yield from _Readers(fetch, segment, workers, scale).pages()
             return
 
 
 class _Readers:
     """Threads that read segments, and what they share: everything below is changed under ``_changed`` only."""
 
-    def __init__(self, fetch: Fetch, segment: Segment, workers: int) -> None:
+    def __init__(self, fetch: Fetch, segment: Segment, workers: int, scale: float) -> None:
         self._fetch = fetch
         self._workers = workers
+        self._scale = scale
         self._changed = threading.Condition()
         self._unread = [segment]
         self._segments = [segment]
@@ -142,7 +148,7 @@ class _Readers:
         if self._credit <= 0:
             return None
         largest = max((segment for segment in self._segments if not segment.done), key=lambda each: each.rows_left)
-        moment = _where_to_cut(largest)
+        moment = _where_to_cut(largest, self._scale)
         if moment is None:
             return None
         self._credit -= _cost(largest) / A_CUT
@@ -160,7 +166,7 @@ class _Readers:
 
     def _has_room(self, segment: Segment) -> bool:
         needed_now = segment is self._segments[0] and not self._waiting[segment]
-        return needed_now or self._rows_waiting < self._workers * READ_AHEAD_ROWS
+        return needed_now or self._rows_waiting < self._workers * READ_AHEAD_ROWS * self._scale
 
     def _put(self, segment: Segment, page: Page) -> None:
         self._waiting[segment].append(page)
@@ -180,12 +186,15 @@ class _Readers:
             self._credit += 2
 
 
-def _where_to_cut(segment: Segment) -> datetime | None:
-    """Return the second that leaves a reader its share, or half of what is left if that is less."""
+def _where_to_cut(segment: Segment, scale: float) -> datetime | None:
+    """Return the second that leaves a reader its share, or half of what is left if that is less.
+
+    :param scale: how large a share may be, beside the usual.
+    """
     cost = _cost(segment)
     if segment.rows_left < WORTH_A_CUT * cost:
         return None
-    share = min(SEGMENT * cost / segment.rows_left, 0.5)
+    share = min(SEGMENT * scale * cost / segment.rows_left, 0.5)
     moment = (segment.reached + (segment.end - segment.reached) * share).replace(microsecond=0) + SECOND
     return moment if moment < segment.end else None
 

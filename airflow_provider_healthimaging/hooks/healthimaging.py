@@ -82,6 +82,7 @@ class HealthImagingHook(AwsBaseHook):
         search_criteria: Any = None,
         match: Any = None,
         max_workers: int = 1,
+        read_ahead: int | None = None,
         pagination_config: Any = None,
         stats: ScanStats | None = None,
     ) -> Generator[Summary]:
@@ -97,6 +98,7 @@ class HealthImagingHook(AwsBaseHook):
         :param search_criteria: AWS's ``searchCriteria``; beside a window it may have one filter, not on time.
         :param match: what each hit must have, as ``{"DICOMSeriesModality": ["CT", "MR"]}``.
         :param max_workers: the most calls at a time. The default reads nothing before it is asked for.
+        :param read_ahead: image sets for each worker that may be read before their turn; default 3,000.
         :param pagination_config: as boto3's; counts rows as the service gives them, before ``match``.
         :param stats: kept up to date while reading; ``next_token`` in it is where ``MaxItems`` cut the result off.
         :return: an iterator of summaries shaped as boto3 gives them, timestamps in UTC.
@@ -119,7 +121,8 @@ class HealthImagingHook(AwsBaseHook):
             pages = self._pages(datastore_id, combined, config, stats)
         else:
             fetch = self._fetcher(datastore_id, criteria, time_field)
-            pages = read_window(fetch, window, time_field, workers=1 if moving else max_workers)
+            workers = 1 if moving else max_workers
+            pages = read_window(fetch, window, time_field, workers=workers, read_ahead=read_ahead)
         return scan(
             with_progress(pages, window, stats, self.log),
             order=order,
@@ -156,10 +159,7 @@ class HealthImagingHook(AwsBaseHook):
         return sum(1 for _ in zip(range(at_least), found, strict=False))
 
     def client_for(self, datastore_id: str) -> Any:
-        """Return the boto3 client; what it lacks, such as a region, is an error that says so.
-
-        :param datastore_id: for the error's text.
-        """
+        """Return the boto3 client; what it lacks is an error that names the data store, region and connection."""
         try:
             return self.conn
         except BotoCoreError as error:
