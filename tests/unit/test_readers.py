@@ -548,3 +548,23 @@ def test_a_thread_that_cannot_be_started_is_the_error_and_the_others_end(monkeyp
     with pytest.raises(RuntimeError, match="can't start new thread"):
         list(hits(evenly(20_000)))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("image-set-reader")]
+
+
+@pytest.mark.parametrize("read_ahead", [500, 1000])
+def test_with_less_read_ahead_less_is_lost_with_a_reader_that_ends(read_ahead):
+    taken, most = [], []
+
+    def during(number, token):
+        most.append(number * 50 - len(taken))
+
+    service = evenly(20_000, during=during)
+
+    def read_all():
+        for page in read_window(service, DAY, "createdAt", workers=4, read_ahead=read_ahead):
+            taken.extend(page.rows)
+
+    promptly(read_all)
+    assert taken == service.rows
+    # What waits, the pages under way, and of a page at each end of a segment a part.
+    assert max(most) <= 4 * read_ahead + 4 * 50 + 2 * 50 * (service.cuts + 1)
+    assert service.cuts >= 8
