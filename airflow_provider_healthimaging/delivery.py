@@ -49,7 +49,7 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
     _keep_link(task, context)
     _tell_search(task, owned, tags)
     if task.s3_uri:
-        result: Any = _to_s3(task, window, about, stats)
+        result: Any = _to_s3(task, window, tags, about, stats)
         task.dataset = result
         found, output = result["image_sets"], result["s3_uri"]
     else:
@@ -133,15 +133,16 @@ def _to_xcom(task: Any, records: Iterator[Record]) -> list[Any]:
     return kept if size is None else [kept[i : i + size] for i in range(0, len(kept), size)]
 
 
-def _to_s3(task: Any, window: TimeWindow | None, about: Mapping[str, Any], stats: ScanStats) -> dict[str, Any]:
+def _to_s3(
+    task: Any, window: TimeWindow | None, tags: tuple[str, ...], about: Mapping[str, Any], stats: ScanStats
+) -> dict[str, Any]:
     hook = S3Hook(
         aws_conn_id=task.s3_conn_id or task.aws_conn_id,
         extra_args=task.s3_extra_args,
         verify=task.verify,
     )
-    tags = chosen_tags(task.dicom_tags)
     dataset = S3Dataset(hook, task.s3_uri, window, task.rows_per_file, file_format(task.file_format, tags))
-    checkpoint = dataset.checkpoint(_search_digest(task, window), task.time_field)
+    checkpoint = dataset.checkpoint(_search_digest(task, window, tags), task.time_field)
     if checkpoint.parts:
         task.log.info("Going on behind %s parts that an earlier attempt finished.", checkpoint.parts)
     rest = checkpoint.rest_of(window) if window else None
@@ -150,7 +151,7 @@ def _to_s3(task: Any, window: TimeWindow | None, about: Mapping[str, Any], stats
         return dataset.write(records, about, checkpoint)
 
 
-def _search_digest(task: Any, window: TimeWindow | None) -> str | None:
+def _search_digest(task: Any, window: TimeWindow | None, tags: tuple[str, ...]) -> str | None:
     """Return what a retry knows the same search by, or ``None`` where it could not go on from a place in time."""
     if window is None or task.pagination_config or not stays_in_place(task.time_field, window):
         return None
@@ -159,7 +160,7 @@ def _search_digest(task: Any, window: TimeWindow | None) -> str | None:
         "datastore_id": task.datastore_id,
         "time_field": task.time_field,
         "window": window.to_dict(),
-        "dicom_tags": chosen_tags(task.dicom_tags),
+        "dicom_tags": tags,
         "file_format": task.file_format,
         "rows_per_file": task.rows_per_file,
     }

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
-from airflow_provider_healthimaging.s3_dataset import MANIFEST, parse_s3_uri, window_folder
+from airflow_provider_healthimaging.s3_dataset import parse_s3_uri, window_folder, write_manifest
 from airflow_provider_healthimaging.window import TimeWindow
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ def join_manifests(hook: S3Hook, manifests: Iterable[str], s3_uri: str) -> dict[
     parts = [part for dataset in datasets for part in dataset.manifest["parts"]]
     image_sets = sum(dataset.manifest["image_sets"] for dataset in datasets)
     joined = {**datasets[0].manifest, "window": window.to_dict(), "image_sets": image_sets, "parts": parts}
-    folder = prefix + window_folder(window)
-    hook.load_string(json.dumps(joined, indent=2), folder + MANIFEST, bucket, replace=True)
-    uri = f"s3://{bucket}/{folder}"
-    return {"s3_uri": uri, "manifest": uri + MANIFEST, "image_sets": image_sets, "parts": len(parts)}
+    return write_manifest(hook, bucket, prefix + window_folder(window), joined)
 
 
 def _read(hook: S3Hook, uri: str) -> _Dataset:

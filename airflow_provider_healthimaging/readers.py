@@ -14,10 +14,10 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from airflow_provider_healthimaging.scan import Page
-from airflow_provider_healthimaging.segment import SECOND, Fetch, Segment
+from airflow_provider_healthimaging.segment import Fetch, Segment
 from airflow_provider_healthimaging.window import TimeWindow
 
 A_CUT = 25
@@ -195,7 +195,7 @@ def _where_to_cut(segment: Segment, scale: float) -> datetime | None:
     if segment.rows_left < WORTH_A_CUT * cost:
         return None
     share = min(SEGMENT * scale * cost / segment.rows_left, 0.5)
-    moment = (segment.reached + (segment.end - segment.reached) * share).replace(microsecond=0) + SECOND
+    moment = (segment.reached + (segment.end - segment.reached) * share).replace(microsecond=0) + timedelta(seconds=1)
     return moment if moment < segment.end else None
 
 

@@ -57,6 +57,17 @@ def _compact(moment: datetime) -> str:
     return f"{moment:%Y%m%dT%H%M%S}{fraction}Z"
 
 
+def write_manifest(hook: S3Hook, bucket: str, folder: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the manifest of the dataset in ``folder``, whose parts are there, and return its summary.
+
+    :return: ``s3_uri`` of the folder, ``manifest``, and the numbers of ``image_sets`` and ``parts``.
+    """
+    hook.load_string(json.dumps(manifest, indent=2), folder + MANIFEST, bucket, replace=True)
+    uri = f"s3://{bucket}/{folder}"
+    counts = {"image_sets": manifest["image_sets"], "parts": len(manifest["parts"])}
+    return {"s3_uri": uri, "manifest": uri + MANIFEST, **counts}
+
+
 @dataclass(frozen=True)
 class S3Dataset:
     """Where a window's records go.
@@ -112,12 +123,11 @@ class S3Dataset:
         rows = itertools.chain([] if first is None else [first], records)
         parts = [*self._earlier_parts(checkpoint.parts), *self._write_parts(rows, checkpoint)]
         self._delete_all_but(parts)
-        uri = f"s3://{self.bucket}/{self.folder}"
-        summary = {"image_sets": sum(part["rows"] for part in parts), "parts": len(parts)}
-        manifest = {**about, **self.file_format.about, **summary, "parts": parts}
-        self.hook.load_string(json.dumps(manifest, indent=2), self.folder + MANIFEST, self.bucket, replace=True)
+        image_sets = sum(part["rows"] for part in parts)
+        manifest = {**about, **self.file_format.about, "image_sets": image_sets, "parts": parts}
+        summary = write_manifest(self.hook, self.bucket, self.folder, manifest)
         self.hook.delete_objects(self.bucket, self.folder + PROGRESS)
-        return {"s3_uri": uri, "manifest": uri + MANIFEST, **summary}
+        return summary
 
     def _earlier_parts(self, count: int) -> list[dict[str, Any]]:
         sizes = self._sizes() if count else {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
@@ -91,8 +91,7 @@ def _in_window(rows: Iterable[Summary], window: TimeWindow | None, order: str) -
     if window is None:
         yield from rows
         return
-    _, upper = window.server_bounds()
-    beyond = max(upper - timedelta(seconds=1), window.end)
+    beyond = window.whole_end()
     for row in rows:
         moment = timestamp(row, order, window)
         if moment >= beyond:

@@ -20,8 +20,6 @@ from airflow_provider_healthimaging.window import TimeWindow
 Fetch = Callable[[TimeWindow, str | None], Page]
 """Asks the service for a page of a window, oldest first; with a token, for the page that follows."""
 
-SECOND = timedelta(seconds=1)
-
 MEMORY = 0.9
 """What a page counts for, in judging how dense rows lie, by the time the next one has come."""
 
@@ -37,8 +35,7 @@ class Segment:
 
         :param is_rest: whether it begins where another was cut, and not where rows may begin late.
         """
-        _, upper = window.server_bounds()
-        self.end = max(upper - SECOND, window.end)
+        self.end = window.whole_end()
         self.reached = window.start
         self.done = False
         self.rows_per_second = 0.0

@@ -107,6 +107,11 @@ class TimeWindow:
             last = _shift(last, _SECOND)
         return _shift(first, -_SECOND), _shift(last, _SECOND)
 
+    def whole_end(self) -> datetime:
+        """Return the first whole second that is not before the end: what is later by whole seconds is outside."""
+        _, upper = self.server_bounds()
+        return max(upper - _SECOND, self.end)
+
     def lengthened(self, lookback: timedelta) -> TimeWindow:
         """Return the window with its start moved back by ``lookback``."""
         return TimeWindow(_shift(self.start, -lookback), self.end)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import random
-import signal
 import time
 from collections.abc import Iterator
 from statistics import median
@@ -40,10 +38,7 @@ def tables(service: Service, _repeat: int) -> Iterator[Table]:
         retry = _killed_and_retried(service, bucket, datastore_id, moment)
         retries.append(retry)
         same += _contents(bucket, datastore_id) == expected
-    rows = [
-        cells(str(each.calls), str(each.parts), str(each.calls_again), str(each.calls + each.calls_again - whole))
-        for each in retries
-    ]
+    rows = [cells(each.calls, each.parts, each.calls_again, each.calls + each.calls_again - whole) for each in retries]
     yield Table(
         "Killed and retried",
         f"{IMAGE_SETS:,} image sets to S3 by the operator with its defaults, in parts of {ROWS_PER_FILE:,}: killed "
@@ -68,8 +63,7 @@ def _killed_and_retried(service: Service, bucket: Any, datastore_id: str, moment
     process = _start(service, datastore_id)
     while process.is_alive() and service.calls().all < moment:
         time.sleep(0.002)
-    if process.pid:
-        os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.join()
     calls = service.calls().all
     progress = [each for each in bucket.objects.filter(Prefix=f"{datastore_id}/") if "_progress" in each.key]

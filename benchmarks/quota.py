@@ -99,24 +99,12 @@ def _with_quota(ours: list[Run], theirs: list[Run]) -> Table:
         Bar(at_least=2.8, of="ratio"),
         digits=0,
     )
-    share = percent(_median(ours, "share"))
-    table.promise(
-        "share of the quota",
-        share,
-        percent(_median(theirs, "share")),
-        Bar(at_least=95, unit=" %"),
-        judged=share,
-        unit=" %",
-    )
-    throttled = percent(_median(ours, "throttled_share"))
-    table.promise(
-        "calls throttled",
-        throttled,
-        percent(_median(theirs, "throttled_share")),
-        Bar(at_most=5, unit=" %"),
-        judged=throttled,
-        unit=" %",
-    )
+    for figure, name, bar in (
+        ("share of the quota", "share", Bar(at_least=95, unit=" %")),
+        ("calls throttled", "throttled_share", Bar(at_most=5, unit=" %")),
+    ):
+        share = percent(_median(ours, name))
+        table.promise(figure, share, percent(_median(theirs, name)), bar, judged=share, unit=" %")
     return table
 
 
