@@ -15,6 +15,7 @@ from moto.core.responses import BaseResponse
 from .datastore import Datastore
 from .exceptions import ThrottlingError, ValidationError
 from .image_sets import TAG_TYPES, ImageSet
+from .metadata import HEADERS, metadata_blob
 from .models import MedicalImagingBackend, medicalimaging_backends
 from .paging import parse_limit
 from .search import parse_criteria
@@ -87,6 +88,12 @@ class MedicalImagingResponse(BaseResponse):
         arn = f"{self.backend.get_datastore(datastore_id).arn}/imageset/{image_set_id}"
         state = {"imageSetWorkflowStatus": _workflow_status(row), "imageSetArn": arn, **_access(row)}
         return _json({"datastoreId": datastore_id, **_properties(row), **state})
+
+    def get_image_set_metadata(self) -> TYPE_RESPONSE:
+        """POST /datastore/{datastoreId}/imageSet/{imageSetId}/getImageSetMetadata; answers a gzipped document."""
+        datastore_id, image_set_id = self._part(1), self._part(3)
+        row = self.backend.get_image_set(datastore_id, image_set_id, self._query("version"))
+        return 200, dict(HEADERS), metadata_blob(datastore_id, row)
 
     def list_image_set_versions(self) -> TYPE_RESPONSE:
         """POST /datastore/{datastoreId}/imageSet/{imageSetId}/listImageSetVersions."""

@@ -13,5 +13,6 @@ url_paths = {
     _DATASTORE + "$": MedicalImagingResponse.dispatch,
     _DATASTORE + "/searchImageSets$": MedicalImagingResponse.dispatch,
     _IMAGE_SET + "/getImageSet$": MedicalImagingResponse.dispatch,
+    _IMAGE_SET + "/getImageSetMetadata$": MedicalImagingResponse.dispatch,
     _IMAGE_SET + "/listImageSetVersions$": MedicalImagingResponse.dispatch,
 }
