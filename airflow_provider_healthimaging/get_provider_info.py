@@ -28,4 +28,21 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.healthimaging"]}],
         "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.healthimaging"]}],
         "extra-links": [f"{package}.links.healthimaging.HealthImagingDatastoreLink"],
+        "config": {
+            "healthimaging": {
+                "description": "Settings of the provider for AWS HealthImaging.",
+                "options": {
+                    "log_botocore_debug": {
+                        "description": (
+                            "Let botocore log its calls to HealthImaging where the log level is DEBUG. The lines hold "
+                            "whole requests and answers: patient data.\n"
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "False",
+                    }
+                },
+            }
+        },
     }

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.providers.common.compat.sdk import conf
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_provider_healthimaging.arguments import MAX_PAGE_SIZE, check_datastore_id, check_pagination_config
@@ -22,6 +23,7 @@ from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.match import compile_match
 from airflow_provider_healthimaging.pacing import keep_pace
 from airflow_provider_healthimaging.progress import with_progress
+from airflow_provider_healthimaging.quiet_client import hold_back
 from airflow_provider_healthimaging.readers import read_window
 from airflow_provider_healthimaging.scan import Page, ScanStats, scan
 from airflow_provider_healthimaging.service_errors import explained
@@ -167,8 +169,10 @@ class HealthImagingHook(AwsBaseHook):
         raise problem
 
     def get_session(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a boto3 session whose responses have timestamps in UTC."""
+        """Return a boto3 session whose responses have timestamps in UTC, and whose clients log no patient data."""
         session = super().get_session(*args, **kwargs)
+        if not conf.getboolean("healthimaging", "log_botocore_debug", fallback=False):
+            session.events.register("creating-client-class.medical-imaging", hold_back)
         session._session.get_component("response_parser_factory").set_parser_defaults(  # noqa: SLF001
             timestamp_parser=utc_timestamp
         )
