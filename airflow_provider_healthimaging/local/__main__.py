@@ -8,6 +8,7 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 # The same on every start, so that what is written down about one run fits the next.
 DATASTORE_ID = "local".ljust(32, "0")
+
+# Whatever the time is, the last full hour lies within: an hourly DAG that is tried at once finds something.
+SAMPLE_DATA_ARRIVED_OVER = timedelta(hours=2)
 
 _READY = """\
 HealthImaging and S3 at {url}, region {region}; Ctrl-C ends it.
@@ -122,7 +126,10 @@ def _load(state: "MedicalImagingBackend", options: argparse.Namespace) -> None:
         print(f"skipped {path}: {reason}", file=sys.stderr)
     if options.sample_data:
         # Some of pydicom's files are meant to be unreadable: not worth a word.
-        load_dicom(pydicom_sample_files(), options.datastore_id, backend=state)
+        files, now = pydicom_sample_files(), datetime.now(UTC)
+        for number, file in enumerate(files, start=1):
+            arrival = now - SAMPLE_DATA_ARRIVED_OVER * (1 - number / len(files))
+            load_dicom([file], options.datastore_id, backend=state, created_at=arrival)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -147,7 +154,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="load DICOM files and folders",
     )
-    option("--sample-data", action="store_true", help="load the DICOM files that pydicom brings along")
+    option(
+        "--sample-data",
+        action="store_true",
+        help="load the DICOM files that pydicom brings along, as if they had come over the last two hours",
+    )
     option("--bucket", nargs="+", action="extend", default=[], metavar="NAME", help="create S3 buckets")
     option(
         "--unknown-datastore",
