@@ -5,14 +5,13 @@ Run by ``make demo``. Airflow's home is ``.airflow`` in this repository, made an
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -116,14 +115,15 @@ def show_records(console: Any, pushed: dict[str, dict[str, Any]]) -> None:
 def show_bucket(console: Any, url: str) -> None:
     """Print what lies in S3, and the first record of it."""
     import boto3
+    from pyarrow.parquet import read_table
     from rich.table import Table
 
     table = Table("key", "bytes")
     first = None
     for stored in boto3.resource("s3", endpoint_url=url).Bucket(BUCKET).objects.all():
         table.add_row(stored.key, str(stored.size))
-        if stored.key.endswith("part-00000.jsonl.gz"):
-            first = json.loads(gzip.decompress(stored.get()["Body"].read()).splitlines()[0])
+        if stored.key.endswith("part-00000.parquet"):
+            first = read_table(BytesIO(stored.get()["Body"].read())).slice(0, 1).to_pylist()[0]
     console.print(table)
     console.print("first record", first)
 

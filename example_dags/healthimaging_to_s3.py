@@ -1,13 +1,16 @@
-"""For whoever gets more image sets than XCom should hold: every hour, a dataset in S3, and a task that reads it.
+"""For whoever gets more image sets than XCom should hold, or queries them: every hour, a Parquet dataset in S3.
+
+A task reads it, as Athena, DuckDB or Spark would. Workers need
+``pip install 'airflow-provider-healthimaging[parquet]'``.
 
 The Airflow Variables ``healthimaging_datastore_id`` and ``healthimaging_bucket`` say where; without them, it is the
 data store that ``python -m airflow_provider_healthimaging.local serve --bucket image-sets`` makes, and that bucket.
 """
 
-import gzip
 import json
 from collections import Counter
 from datetime import datetime
+from io import BytesIO
 
 try:
     from airflow.sdk import DAG, task
@@ -24,12 +27,15 @@ with DAG("healthimaging_to_s3", schedule="@hourly", start_date=datetime(2026, 1,
         task_id="search",
         datastore_id="{{ var.value.get('healthimaging_datastore_id', 'local' ~ '0' * 27) }}",
         s3_uri="s3://{{ var.value.get('healthimaging_bucket', 'image-sets') }}/arrivals/",
+        file_format="parquet",
         dicom_tags=["DICOMSeriesModality"],
     )
 
     @task
     def count_modalities(dataset: dict) -> dict[str, int]:
         """Go through the parts that the manifest lists; it is there only if they all are."""
+        from pyarrow.parquet import read_table
+
         s3 = S3Hook()
 
         def read(uri: str) -> bytes:
@@ -37,7 +43,8 @@ with DAG("healthimaging_to_s3", schedule="@hourly", start_date=datetime(2026, 1,
             return s3.get_key(key, bucket).get()["Body"].read()
 
         manifest = json.loads(read(dataset["manifest"]))
-        lines = (line for part in manifest["parts"] for line in gzip.decompress(read(part["uri"])).splitlines())
-        return dict(Counter(json.loads(line)["DICOMTags"]["DICOMSeriesModality"] or "none" for line in lines))
+        tables = (read_table(BytesIO(read(part["uri"])), columns=["DICOMTags"]) for part in manifest["parts"])
+        tags = (tags for table in tables for tags in table["DICOMTags"].to_pylist())
+        return dict(Counter(each["DICOMSeriesModality"] or "none" for each in tags))
 
     count_modalities(search.output)

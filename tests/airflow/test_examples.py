@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import os
+import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +22,7 @@ ALL = sorted(EXAMPLES.glob("*.py"))
 NEEDS_ASSET_STATE = {"healthimaging_on_arrival"}
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -51,8 +56,86 @@ def test_to_s3_counts_the_modalities_in_the_parts_that_the_manifest_lists(sample
     assert run.xcom("count_modalities") == modalities
     assert [stored.key for stored in bucket.objects.all()] == [
         "arrivals/window=20260301T110000Z_20260301T120000Z/_manifest.json",
-        "arrivals/window=20260301T110000Z_20260301T120000Z/part-00000.jsonl.gz",
+        "arrivals/window=20260301T110000Z_20260301T120000Z/part-00000.parquet",
     ]
+
+
+def test_updates_handles_each_version_once_though_hours_overlap(store, example, run_dag, bucket):
+    dag = example("healthimaging_updates")
+    store.create_datastore("local", datastore_id=DATASTORE_ID)
+    new, changed = (
+        store.put_image_set(DATASTORE_ID, created_at=NOON - HOUR / 2, image_set_id=each * 32).image_set_id
+        for each in "ab"
+    )
+    first = run_dag(dag, NOON + timedelta(minutes=5))
+    store.update_image_set(DATASTORE_ID, changed, updated_at=NOON + HOUR / 2)
+    second = run_dag(dag, NOON + HOUR + timedelta(minutes=5))
+    third = run_dag(dag, NOON + 2 * HOUR + timedelta(minutes=5))
+
+    assert results(first, "process") == [f"{new}/version-1", f"{changed}/version-1"]
+    assert second.states("process") == ["skipped", "success"]
+    assert results(second, "process") == [f"{changed}/version-2"]
+    assert third.states("process") == ["skipped"]
+    assert [stored.key for stored in bucket.objects.all()] == [
+        f"handled/{new}/version-1",
+        f"handled/{changed}/version-1",
+        f"handled/{changed}/version-2",
+    ]
+
+
+def test_by_accession_number_finds_the_study_and_shows_the_number_nowhere(
+    samples, store, example, run_dag, monkeypatch, capfd
+):
+    number, name = f"canary{uuid.uuid4().hex}", f"secret_of_order_{uuid.uuid4().hex}"
+    series = [store.put_image_set(DATASTORE_ID, dicom_tags={"DICOMAccessionNumber": number}) for _ in range(2)]
+    monkeypatch.setenv(f"AIRFLOW_VAR_{name.upper()}", number)
+
+    run = run_dag(example("healthimaging_by_accession_number"), NOON, {"variable": name})
+
+    assert set(results(run, "process")) == {f"{row.image_set_id}, version 1" for row in series}
+    shown = kept_by_airflow() + "".join(capfd.readouterr())
+    assert number not in shown
+    assert name in shown
+
+
+def test_by_accession_number_says_which_variable_is_missing(samples, example, run_dag, capfd):
+    run = run_dag(example("healthimaging_by_accession_number"), NOON + HOUR, {"variable": "secret_of_no_order"})
+
+    assert run.states("search") == ["failed"]
+    assert "secret_of_no_order" in "".join(capfd.readouterr())
+
+
+def test_metadata_of_each_image_set_goes_to_s3_as_it_is_and_nowhere_else(
+    samples, store, example, run_dag, bucket, capfd
+):
+    patient = f"canary{uuid.uuid4().hex}"
+    named = store.put_image_set(DATASTORE_ID, created_at=NOON - HOUR / 2, dicom_tags={"DICOMPatientName": patient})
+
+    run = run_dag(example("healthimaging_metadata"), NOON + timedelta(minutes=5))
+
+    written = {stored.key: json.loads(gzip.decompress(stored.get()["Body"].read())) for stored in bucket.objects.all()}
+    assert {key: metadata["ImageSetID"] for key, metadata in written.items()} == {
+        f"metadata/{row.image_set_id}/version-1.json.gz": row.image_set_id for row in (*samples, named)
+    }
+    assert results(run, "fetch") == [20, len(samples) + 1 - 20]
+    first = run.xcom("search")[0][0]["createdAt"]
+    assert run.task("fetch", 0).rendered_map_index == f"{first}, 20 sets"
+    shown = kept_by_airflow() + "".join(capfd.readouterr())
+    assert patient in str(written[f"metadata/{named.image_set_id}/version-1.json.gz"])
+    assert patient not in shown
+    assert named.image_set_id in shown
+
+
+def results(run, task_id):
+    """Return what the mapped tasks returned, but for those that were skipped."""
+    found = (run.xcom(task_id, map_index=index) for index in range(len(run.states(task_id))))
+    return [each for each in found if each is not None]
+
+
+def kept_by_airflow():
+    """Return all that Airflow has written into its home, its database included."""
+    files = (path for path in Path(os.environ["AIRFLOW_HOME"]).rglob("*") if path.is_file())
+    return "".join(path.read_bytes().decode(errors="replace") for path in files)
 
 
 @pytest.mark.parametrize("path", ALL, ids=[path.stem for path in ALL])
