@@ -4,21 +4,23 @@ It knows what a person may ask for and what to tell them; serving and loading ar
 """
 
 import argparse
-import math
+import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.core.exceptions import JsonRESTError
+from moto.medicalimaging import settings
 
 from . import LocalServer, backend
 from .connection import KEY, export_line
+from .control import PATH
 from .dicom import load_dicom, pydicom_sample_files
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         _create_buckets(server.url, options)
         _load(state, options)
+        state.settings.update({name: getattr(options, name) for name in settings.FIELDS})
         ready = _READY.format(
             url=server.url,
             region=options.region,
@@ -101,8 +104,6 @@ def _datastore(options: argparse.Namespace) -> "MedicalImagingBackend":
         raise ValueError(f"there is no HealthImaging in region {options.region}") from None
     except JsonRESTError as error:
         raise ValueError(error.message) from None
-    for name in ("unknown_datastore", "calls_per_second", "burst", "latency"):
-        setattr(state.settings, name, getattr(options, name))
     return state
 
 
@@ -160,28 +161,27 @@ def _parser() -> argparse.ArgumentParser:
         help="load the DICOM files that pydicom brings along, as if they had come over the last two hours",
     )
     option("--bucket", nargs="+", action="extend", default=[], metavar="NAME", help="create S3 buckets")
-    option(
-        "--unknown-datastore",
-        choices=("not-found", "access-denied"),
-        default="not-found",
-        help="the answer for a data store that does not exist",
-    )
-    option(
-        "--calls-per-second",
-        type=_at_least(0, float),
-        metavar="RATE",
-        help="calls of SearchImageSets answered in a second; an account of AWS begins with 25",
-    )
-    option("--burst", type=_at_least(1, int), default=50, help="calls answered at once before that, after a pause")
-    option("--latency", type=_at_least(0, float), default=0.0, metavar="SECONDS", help="how long an answer takes")
+    _add_settings(serve.add_argument_group("behaviour and faults", f"and at {PATH} while it runs").add_argument)
     return parser
 
 
-def _at_least(least: float, kind: type[float]) -> Callable[[str], float]:
+def _add_settings(option: Callable[..., Any]) -> None:
+    for name, setting in settings.FIELDS.items():
+        kind: dict[str, Any] = {"type": _number_of(name)}
+        if settings.TYPES[name] is bool:
+            kind = {"action": argparse.BooleanOptionalAction}
+        elif choices := get_args(settings.TYPES[name]) if isinstance(setting.default, str) else ():
+            kind = {"choices": choices}
+        option("--" + name.replace("_", "-"), default=setting.default, help=setting.metadata["what"], **kind)
+
+
+def _number_of(name: str) -> Callable[[str], float]:
     def number(text: str) -> float:
-        value = kind(text)
-        if not least <= value < math.inf:
-            raise argparse.ArgumentTypeError(f"{text} is not a number from {least}")
+        try:
+            value: float = json.loads(text)
+            settings.Settings().update({name: value})
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
         return value
 
     return number

@@ -6,6 +6,7 @@ on it. This module knows HTTP and WSGI only.
 
 import io
 import socket
+import sys
 from contextlib import suppress
 from threading import Lock
 from traceback import format_exc
@@ -15,6 +16,8 @@ from moto.moto_server import werkzeug_app
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
+
+from .calls import CUT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -46,6 +49,10 @@ class KeepAliveHandler(_MotoRequestHandler):  # type: ignore[misc]
         except Exception:  # noqa: BLE001 - a server outlives whatever its application raises
             self.server.log("error", format_exc())
             chunks, status, headers = run_wsgi_app(Response("Internal Server Error", 500), environ, buffered=True)
+        cut = headers.pop(CUT, None)
+        if cut == "before":
+            self.close_connection = True
+            return
         content = b"".join(chunks)
         code, _, reason = status.partition(" ")
         bodiless = environ["REQUEST_METHOD"] == "HEAD" or code in {"204", "304"}
@@ -57,8 +64,8 @@ class KeepAliveHandler(_MotoRequestHandler):  # type: ignore[misc]
             self.send_header(name, value)
         self.end_headers()
         if not bodiless:
-            self.wfile.write(content)
-            self.close_connection |= len(content) != int(headers["Content-Length"])
+            self.wfile.write(content[: len(content) // 2] if cut == "during" else content)
+            self.close_connection |= cut is not None or len(content) != int(headers["Content-Length"])
 
     def handle_expect_100(self) -> bool:
         """Ask for the body at once, past the buffer."""
@@ -93,6 +100,11 @@ class KeepAliveServer(ThreadedWSGIServer):
         with self._open_lock:
             self._open.discard(request)
         super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that is gone before its answer; it knows best why."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def server_close(self) -> None:
         """Stop listening and end the connections, whose threads would go on answering."""

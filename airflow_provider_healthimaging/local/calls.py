@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
+CUT = "X-Cut-Connection"
+"""A header of answers whose connection is to be cut: before, during or after the body. It is not sent."""
+
+
 class Call(NamedTuple):
     """One request answered; ``status`` is ``None`` where the connection was closed without an answer."""
 
@@ -55,7 +59,7 @@ class CallLog:
                 return app(environ, start_response)
 
             def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-                self._add(Call(operation, int(status[:3])))
+                self._add(Call(operation, None if (CUT, "before") in headers else int(status[:3])))
                 return start_response(status, headers, *rest)
 
             try:

@@ -51,7 +51,9 @@ class LocalServer:
 
         :raises OSError: where the address cannot be had.
         """
+        from . import backend
         from ._http import KeepAliveServer, moto_application
+        from .control import controlled
 
         if self._running:
             raise RuntimeError("LocalServer is running")
@@ -61,7 +63,7 @@ class LocalServer:
         # Bound here, as werkzeug ends the process when it cannot bind.
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         with socket.create_server((self._host, self._wanted_port), family=family, backlog=128) as listener:
-            server = KeepAliveServer(listener, self.calls.listen(app))
+            server = KeepAliveServer(listener, controlled(self.calls.listen(app), backend))
         thread = Thread(target=server.serve_forever, args=(0.02,), name="LocalServer", daemon=True)
         thread.start()
         self._running = server, thread

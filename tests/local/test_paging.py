@@ -56,10 +56,11 @@ def test_a_token_goes_on_with_another_page_size(put, page):
     assert ids(first) + ids(page(first["nextToken"], size=4)) == expected
 
 
-def test_the_same_request_gives_the_same_token(put, page):
-    for _ in range(3):
-        put()
-    assert page()["nextToken"] == page()["nextToken"]
+def test_no_two_tokens_are_the_same_and_each_is_good(put, page):
+    last = [put(created_at=NOON + n * SECOND) for n in range(3)][2:]
+    first, again = page(size=2), page(size=2)
+    assert first["nextToken"] != again["nextToken"]
+    assert ids(page(first["nextToken"])) == ids(page(again["nextToken"])) == last
 
 
 def test_rows_that_come_and_go_before_the_position_shift_nothing(local, put, page, datastore_id):

@@ -8,6 +8,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from heapq import heappop, heappush
+from itertools import count
 from operator import itemgetter
 from types import MappingProxyType
 
@@ -153,12 +155,18 @@ class SortedIndex:
 
 
 class ImageSetStore:
-    """The image sets of one data store with every version known of each; not safe without a lock."""
+    """The image sets of one data store with every version known of each; not safe without a lock.
+
+    What searches see may lag behind: ``_lagging`` has what they still see of image sets that have a newer version.
+    """
 
     def __init__(self) -> None:
         """Begin empty."""
         self._versions: dict[str, list[ImageSet]] = {}
         self._indexes: dict[str, SortedIndex] = {}
+        self._lagging: dict[str, ImageSet | None] = {}
+        self._due: list[tuple[float, int, ImageSet]] = []
+        self._numbers = count()
 
     def __len__(self) -> int:
         return len(self._versions)
@@ -176,26 +184,55 @@ class ImageSetStore:
         except KeyError:
             raise ResourceNotFoundError(f"Image set {image_set_id} was not found") from None
 
-    def put(self, row: ImageSet) -> None:
-        """Make ``row`` the current version; versions from its number on make way for it."""
+    def put(self, row: ImageSet, due: float | None = None) -> None:
+        """Make ``row`` the current version; versions from its number on make way for it.
+
+        :param due: searches see it once ``settle`` is told of this moment, on any clock; ``None`` for at once.
+        """
+        seen = self._seen(row.image_set_id)
         versions = self._versions.get(row.image_set_id, [])
-        for index in self._indexes.values():
-            if versions:
-                index.remove(versions[-1])
-            index.add(row)
         self._versions[row.image_set_id] = [old for old in versions if old.version < row.version] + [row]
+        if due is None:
+            self._lagging.pop(row.image_set_id, None)
+            self._show(row, seen)
+        else:
+            self._lagging[row.image_set_id] = seen
+            heappush(self._due, (due, next(self._numbers), row))
+
+    def settle(self, now: float) -> None:
+        """Let searches see what was due until ``now``."""
+        while self._due and self._due[0][0] <= now:
+            row = heappop(self._due)[2]
+            if row.image_set_id not in self._lagging or row not in self._versions[row.image_set_id]:
+                continue
+            self._show(row, self._seen(row.image_set_id))
+            self._lagging[row.image_set_id] = row
+            if row is self._versions[row.image_set_id][-1]:
+                del self._lagging[row.image_set_id]
 
     def remove(self, image_set_id: str) -> None:
         """Forget an image set and its versions."""
-        row = self.versions(image_set_id)[-1]
-        for index in self._indexes.values():
-            index.remove(row)
+        self.versions(image_set_id)
+        self._show(None, self._seen(image_set_id))
         del self._versions[image_set_id]
+        self._lagging.pop(image_set_id, None)
 
     def ordered_by(self, sort_field: str) -> SortedIndex:
         """Return the index for a ``SortField``, built when first asked for."""
         if sort_field not in self._indexes:
             index = self._indexes[sort_field] = SortedIndex(SORT_KEYS[sort_field])
-            for row in self:
+            for row in filter(None, map(self._seen, self._versions)):
                 index.add(row)
         return self._indexes[sort_field]
+
+    def _seen(self, image_set_id: str) -> ImageSet | None:
+        if image_set_id in self._lagging:
+            return self._lagging[image_set_id]
+        return self._versions.get(image_set_id, [None])[-1]
+
+    def _show(self, row: ImageSet | None, instead_of: ImageSet | None) -> None:
+        for index in self._indexes.values():
+            if instead_of:
+                index.remove(instead_of)
+            if row:
+                index.add(row)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from threading import RLock
+from time import monotonic
 
 from moto.core.base_backend import BackendDict, BaseBackend
 from moto.moto_api._internal import mock_random
@@ -21,8 +22,9 @@ from .exceptions import (
     ThrottlingError,
     ValidationError,
 )
+from .faults import NO_FAULT, Dice, Fate
 from .image_sets import ImageSet, TagValue
-from .paging import PageTokens, cut
+from .paging import INVALID, START, PageTokens, cut
 from .quota import TokenBucket
 from .search import Query
 from .settings import Settings
@@ -42,6 +44,7 @@ class MedicalImagingBackend(BaseBackend):
         super().__init__(region_name, account_id)
         self.settings = Settings()
         self.datastores: dict[str, Datastore] = {}
+        self.dice = Dice()
         self._quota = TokenBucket()
         self._tokens = PageTokens()
         self._lock = RLock()
@@ -117,15 +120,30 @@ class MedicalImagingBackend(BaseBackend):
             raise ThrottlingError("Rate exceeded")
 
     def search_image_sets(
-        self, datastore_id: str, query: Query, *, limit: int, next_token: str | None
+        self, datastore_id: str, query: Query, *, limit: int, next_token: str | None, fate: Fate = NO_FAULT
     ) -> tuple[list[ImageSet], str | None]:
         """Return one page of matches and the token for the next, where another match exists now."""
         scope = ("SearchImageSets", datastore_id, repr(query))
         with self._lock:
             image_sets = self._active(datastore_id).image_sets
-            after = self._tokens.read(next_token, *scope) if next_token is not None else None
-            page, more = cut(query.run(image_sets, after), limit)
+            image_sets.settle(monotonic())
+            after = START
+            if next_token is not None:
+                after = self._tokens.read(next_token, *scope, lifetime=self.settings.token_lifetime)
+                if fate.expired_token:
+                    raise ValidationError(INVALID)
+            if fate.empty_page:
+                return [], self._tokens.issue(after, *scope)
+            page, more = cut(query.run(image_sets, after if after != START else None), limit)
         return page, self._tokens.issue(query.position(page[-1]), *scope) if more else None
+
+    def disturb(self, datastore_id: str, fate: Fate) -> None:
+        """Change or delete some image set, if that is what ``fate`` has in store after a search."""
+        with self._lock:
+            if fate.change and (known := self.image_sets(datastore_id)):
+                self.update_image_set(datastore_id, fate.pick(known).image_set_id)
+            if fate.vanish and (known := self.image_sets(datastore_id)):
+                self.delete_image_set(datastore_id, fate.pick(known).image_set_id)
 
     def get_image_set(self, datastore_id: str, image_set_id: str, version: str | None = None) -> ImageSet:
         """Return an image set's current version, or the one asked for."""
@@ -181,7 +199,7 @@ class MedicalImagingBackend(BaseBackend):
             frozenset(sop_instance_uids),
         )
         with self._lock:
-            self._active(datastore_id).image_sets.put(row)
+            self._active(datastore_id).image_sets.put(row, self._due())
         return row
 
     def update_image_set(
@@ -208,7 +226,7 @@ class MedicalImagingBackend(BaseBackend):
                 dicom_tags={**old.dicom_tags, **(dicom_tags or {})},
                 sop_instance_uids=old.sop_instance_uids.union(sop_instance_uids),
             )
-            self._active(datastore_id).image_sets.put(row)
+            self._active(datastore_id).image_sets.put(row, self._due())
         return row
 
     def delete_image_set(self, datastore_id: str, image_set_id: str) -> None:
@@ -221,6 +239,9 @@ class MedicalImagingBackend(BaseBackend):
         if datastore.status != "ACTIVE":
             raise ResourceNotFoundError(f"Data store {datastore_id} was not found")
         return datastore
+
+    def _due(self) -> float | None:
+        return monotonic() + self.settings.index_lag if self.settings.index_lag else None
 
     def _versions(self, datastore_id: str, image_set_id: str) -> list[ImageSet]:
         check(ID, image_set_id, "imageSetId")

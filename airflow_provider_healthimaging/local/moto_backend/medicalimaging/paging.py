@@ -2,7 +2,8 @@
 
 The API Reference says only that ``nextToken`` is ASCII of at most 8192 characters. A token here holds the
 position of the last row given, not a count, so that rows which arrive before it shift nothing. The position
-may be a study date, which is patient data: it is masked.
+may be a study date, which is patient data: it is masked. No two tokens are the same, as a page without rows
+leaves the position where it was.
 """
 
 import hashlib
@@ -11,7 +12,8 @@ import json
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
-from itertools import islice
+from itertools import count, islice
+from time import monotonic
 from typing import TypeVar
 
 from .exceptions import ValidationError
@@ -19,6 +21,10 @@ from .exceptions import ValidationError
 T = TypeVar("T")
 
 MAX_PAGE = 50
+START = ("", "")
+"""The position before the first row."""
+
+INVALID = "The nextToken provided is invalid for this request"
 _SEAL_BYTES = 16
 
 
@@ -28,15 +34,20 @@ class PageTokens:
     def __init__(self) -> None:
         """Draw the secret that tells this instance's tokens from all others."""
         self._secret = secrets.token_bytes(32)
+        self._numbers = count()
 
     def issue(self, position: tuple[str, str], *scope: str) -> str:
         """Return the token that goes on after ``position`` in the listing named by ``scope``."""
         key = self._key(scope)
-        payload = json.dumps(position).encode()
+        payload = json.dumps([*position, monotonic(), next(self._numbers)]).encode()
         return urlsafe_b64encode(self._seal(key, payload) + self._mask(key, payload)).decode()
 
-    def read(self, token: str, *scope: str) -> tuple[str, str]:
-        """Return the position in ``token``; ``ValidationError`` unless it was issued for ``scope``."""
+    def read(self, token: str, *scope: str, lifetime: float | None = None) -> tuple[str, str]:
+        """Return the position in ``token``.
+
+        :param lifetime: seconds for which a token is good.
+        :raises ValidationError: unless it was issued for ``scope``, and not too long ago.
+        """
         key = self._key(scope)
         try:
             raw = urlsafe_b64decode(token.encode("ascii"))
@@ -46,8 +57,10 @@ class PageTokens:
         # Decoding passes over what does not belong there.
         whole = urlsafe_b64encode(raw).decode() == token
         if not whole or not hmac.compare_digest(self._seal(key, payload), raw[:_SEAL_BYTES]):
-            raise ValidationError("The nextToken provided is invalid for this request")
-        first, second = json.loads(payload)
+            raise ValidationError(INVALID)
+        first, second, issued, _ = json.loads(payload)
+        if lifetime is not None and monotonic() - issued > lifetime:
+            raise ValidationError(INVALID)
         return first, second
 
     def _key(self, scope: tuple[str, ...]) -> bytes:

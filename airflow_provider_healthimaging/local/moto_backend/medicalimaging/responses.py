@@ -6,6 +6,7 @@ tags as ``null``) and cuts times to milliseconds.
 
 import json
 import time
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -13,7 +14,8 @@ from moto.core.common_types import TYPE_RESPONSE
 from moto.core.responses import BaseResponse
 
 from .datastore import Datastore
-from .exceptions import ThrottlingError, ValidationError
+from .exceptions import InternalServerError, ThrottlingError, ValidationError
+from .faults import CUT
 from .image_sets import TAG_TYPES, ImageSet
 from .metadata import HEADERS, metadata_blob
 from .models import MedicalImagingBackend, medicalimaging_backends
@@ -39,11 +41,13 @@ class MedicalImagingResponse(BaseResponse):
     def call_action(self) -> TYPE_RESPONSE:
         """Answer, after as long as the backend is set to take; one that is throttled is told so at once."""
         started = time.monotonic()
-        response = super().call_action()
-        latency = self.backend.settings.latency
-        if latency and response[0] != ThrottlingError.code:
-            time.sleep(max(0.0, started + latency - time.monotonic()))
-        return response
+        settings = self.backend.settings
+        self.fate = self.backend.dice.roll(settings)
+        status, headers, body = super().call_action() if self.fate.error is None else _failure(self.fate.error)
+        takes = max(settings.latency, settings.slow_seconds if self.fate.slow else 0.0)
+        if takes and status != ThrottlingError.code:
+            time.sleep(max(0.0, started + takes - time.monotonic()))
+        return status, {**headers, CUT: self.fate.cut} if self.fate.cut else headers, body
 
     def create_datastore(self) -> TYPE_RESPONSE:
         """POST /datastore."""
@@ -72,7 +76,9 @@ class MedicalImagingResponse(BaseResponse):
         backend = self.backend
         backend.admit_search()
         query = parse_criteria(self.body, backend.settings)
-        page, token = backend.search_image_sets(self._part(1), query, **self._paging())
+        datastore_id = self._part(1)
+        page, token = backend.search_image_sets(datastore_id, query, fate=self.fate, **self._paging())
+        backend.disturb(datastore_id, self.fate)
         return _json(
             {
                 "imageSetsMetadataSummaries": [_summary(row) for row in page],
@@ -120,6 +126,14 @@ class MedicalImagingResponse(BaseResponse):
         if not isinstance(document, dict):
             raise ValidationError("The request body is not a JSON structure")
         return document
+
+
+def _failure(status: int) -> TYPE_RESPONSE:
+    """Return the service's own failure, or what a load balancer before it says."""
+    if status == InternalServerError.code:
+        error = InternalServerError("Internal server error")
+        return status, dict(error.get_headers()), error.get_body()
+    return status, {"Content-Type": "text/html"}, f"<html><body><h1>{HTTPStatus(status).phrase}</h1></body></html>"
 
 
 def _json(result: dict[str, Any]) -> TYPE_RESPONSE:

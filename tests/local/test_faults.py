@@ -1,0 +1,277 @@
+"""Faults of the local service: switched on by its settings and over HTTP, and the same again for the same seed."""
+
+from __future__ import annotations
+
+import http.client
+from collections import Counter
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import urllib3
+from botocore.exceptions import ClientError, ReadTimeoutError
+from moto.medicalimaging.faults import Dice
+from moto.medicalimaging.settings import FIELDS, Settings
+
+from airflow_provider_healthimaging.local import backend
+from airflow_provider_healthimaging.local.control import PATH
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=testing/20260301/us-east-1/medical-imaging/aws4_request"}
+RATES = [name for name in FIELDS if name.endswith("_rate")]
+
+
+@pytest.fixture
+def raw(server, local):
+    """Sends a search as a client that never retries, and returns status and body, or the error."""
+
+    def send():
+        # On a connection of its own, as one that was cut may or may not be noticed before it is used again.
+        with urllib3.PoolManager(retries=False, timeout=30) as pool:
+            try:
+                reply = pool.request(
+                    "POST", f"{server.url}/datastore/{'d' * 32}/searchImageSets", headers=SIGNED, body=b"{}"
+                )
+            except urllib3.exceptions.HTTPError as error:
+                return type(error).__name__
+            return reply.status, reply.data
+
+    return send
+
+
+def statuses(raw, calls):
+    return [answer if isinstance(answer, str) else answer[0] for answer in (raw() for _ in range(calls))]
+
+
+def test_nothing_goes_wrong_unless_asked_for(raw):
+    assert set(statuses(raw, 50)) == {200}
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_fault_happens_as_often_as_it_is_set_to(rate):
+    def times(share):
+        settings = Settings(**{rate: share})
+        dice = Dice()
+        fates = [dice.roll(settings) for _ in range(1000)]
+        return max(sum(bool(fate[place]) for fate in fates) for place in range(len(fates[0]) - 1))
+
+    assert times(0) == 0
+    assert times(1) == 1000
+    assert 150 < times(0.2) < 250
+
+
+def test_the_same_seed_gives_the_same_faults_and_another_gives_others(local, raw):
+    def run(seed):
+        local.settings.update({"seed": seed, "error_rate": 0.3, "cut_rate": 0.3})
+        return statuses(raw, 40)
+
+    first, other, again = run(1), run(2), run(1)
+    assert first == again != other
+
+
+def test_one_fault_more_changes_nothing_about_the_others():
+    def errors(**more):
+        settings, dice = Settings(seed=7, error_rate=0.5, **more), Dice()
+        return [dice.roll(settings).error for _ in range(40)]
+
+    assert errors() == errors(empty_page_rate=0.5, cut_rate=0.9)
+
+
+def test_errors_are_of_the_service_and_of_what_stands_before_it(local, raw):
+    local.settings.error_rate = 1.0
+    answers = [raw() for _ in range(60)]
+    assert {status for status, _ in answers} == {500, 502, 503, 504}
+    assert all(b"InternalServerException" in body for status, body in answers if status == 500)
+    assert all(body.startswith(b"<html>") for status, body in answers if status != 500)
+
+
+@pytest.mark.parametrize(
+    ("where", "seen"), [("before", "ProtocolError"), ("during", "ProtocolError"), ("after", (200, True))]
+)
+def test_a_connection_is_cut_before_during_or_after_the_body(server, local, raw, put, where, seen):
+    put()
+    whole = raw()[1]
+    local.settings.update({"cut_rate": 1, "cut_where": where})
+    server.calls.reset()
+    answer = raw()
+    assert (answer if isinstance(answer, str) else (answer[0], answer[1] == whole)) == seen
+    assert [call.status for call in server.calls] == [None if where == "before" else 200]
+    local.settings.cut_rate = 0.0
+    assert raw() == (200, whole)
+
+
+def test_a_connection_cut_after_the_body_was_never_said_to_end(server, local, put):
+    local.settings.update({"cut_rate": 1, "cut_where": "after"})
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.request("POST", f"/datastore/{'d' * 32}/searchImageSets", headers=SIGNED, body=b"{}")
+    answer = connection.getresponse()
+    assert answer.read()
+    assert answer.getheader("Connection") is None
+    assert connection.sock.recv(1) == b""
+    connection.close()
+
+
+def test_a_slow_answer_is_longer_than_a_client_waits(local, connect, datastore_id):
+    local.settings.update({"slow_rate": 1, "slow_seconds": 1})
+    with pytest.raises(ReadTimeoutError):
+        connect(read_timeout=0.1).search_image_sets(datastoreId=datastore_id)
+
+
+def test_empty_pages_have_a_token_that_goes_on_and_lose_nothing(local, put, search, server):
+    ids = [put(created_at=NOON + n * SECOND) for n in range(9)]
+    local.settings.empty_page_rate = 0.5
+    server.calls.reset()
+    assert search(sort="createdAt ASC", page_size=2) == ids
+    assert server.calls.count() > 5
+
+
+def test_a_token_can_be_told_that_it_is_not_valid_any_more(local, put, client, datastore_id):
+    for _ in range(3):
+        put()
+    token = client.search_image_sets(datastoreId=datastore_id, maxResults=2)["nextToken"]
+
+    def go_on():
+        return client.search_image_sets(datastoreId=datastore_id, nextToken=token)["imageSetsMetadataSummaries"]
+
+    assert len(go_on()) == 1
+    local.settings.expired_token_rate = 1.0
+    with pytest.raises(ClientError, match="nextToken provided is invalid"):
+        go_on()
+    assert len(client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]) == 3
+    local.settings.update({"expired_token_rate": 0, "token_lifetime": 3600})
+    assert len(go_on()) == 1
+    local.settings.token_lifetime = 0
+    with pytest.raises(ClientError, match="nextToken provided is invalid"):
+        go_on()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Stands still unless moved; the service's index and tokens go by it."""
+
+    class Clock:
+        now = 1000.0
+
+    monkeypatch.setattr("moto.medicalimaging.models.monotonic", lambda: Clock.now)
+    return Clock
+
+
+def test_a_search_finds_what_is_new_only_after_the_lag(local, put, search, client, clock, datastore_id):
+    old = put(created_at=NOON)
+    local.settings.index_lag = 30.0
+    new = put(created_at=NOON + SECOND)
+    assert search() == [old]
+    assert client.get_image_set(datastoreId=datastore_id, imageSetId=new)["versionId"] == "1"
+    clock.now += 29
+    assert search() == [old]
+    clock.now += 1
+    assert search(sort="createdAt ASC") == [old, new]
+
+
+def test_a_search_shows_the_old_version_until_the_lag_is_over(local, put, client, clock, datastore_id):
+    def versions():
+        rows = client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]
+        return [row["version"] for row in rows]
+
+    image_set_id = put()
+    local.settings.index_lag = 30.0
+    local.update_image_set(datastore_id, image_set_id)
+    clock.now += 10
+    local.update_image_set(datastore_id, image_set_id)
+    assert versions() == [1]
+    clock.now += 20
+    assert versions() == [2]
+    clock.now += 10
+    assert versions() == [3]
+    local.update_image_set(datastore_id, image_set_id)
+    local.settings.index_lag = 0.0
+    local.update_image_set(datastore_id, image_set_id)
+    assert versions() == [5]
+    clock.now += 60
+    assert versions() == [5]
+
+
+def test_what_is_deleted_before_it_was_found_is_never_found(local, put, search, clock, datastore_id):
+    local.settings.index_lag = 30.0
+    gone, stays = put(), put()
+    local.delete_image_set(datastore_id, gone)
+    clock.now += 30
+    assert search() == [stays]
+
+
+def test_image_sets_change_while_they_are_read(local, put, search, datastore_id):
+    ids = [put(created_at=NOON + n * SECOND) for n in range(9)]
+    local.settings.change_rate = 1.0
+    assert search(sort="createdAt ASC", page_size=3) == ids
+    versions = Counter(row.version for row in local.image_sets(datastore_id))
+    assert sum((version - 1) * count for version, count in versions.items()) == 3
+
+
+def test_image_sets_vanish_while_they_are_read(local, put, search, datastore_id):
+    ids = [put(created_at=NOON + n * SECOND) for n in range(9)]
+    local.settings.vanish_rate = 1.0
+    found = search(sort="createdAt ASC", page_size=3)
+    left = {row.image_set_id for row in local.image_sets(datastore_id)}
+    assert len(left) == 9 - 3
+    assert left <= set(found) <= set(ids)
+    local.settings.change_rate = 1.0
+    for _ in range(9):
+        search()
+    assert search() == []
+
+
+@pytest.fixture
+def settings(server, local):
+    """Asks for the settings over HTTP."""
+    with urllib3.PoolManager() as pool:
+
+        def ask(method="GET", query="", **body):
+            reply = pool.request(method, f"{server.url}{PATH}{query}", **body)
+            return reply.status, reply.json() if "json" in reply.headers["Content-Type"] else None
+
+        yield ask
+
+
+def test_settings_are_read_and_changed_over_http(local, settings, raw):
+    assert settings() == (200, asdict(local.settings))
+    status, now = settings("POST", json={"error_rate": 1, "seed": 4})
+    assert (status, now["error_rate"], now["seed"]) == (200, 1, 4)
+    assert set(statuses(raw, 5)) <= {500, 502, 503, 504}
+    settings("POST", json={"error_rate": 0})
+    assert statuses(raw, 5) == [200] * 5
+
+
+def test_each_region_has_settings_of_its_own_over_http(local, settings):
+    settings("POST", "?region=eu-west-1", json={"burst": 7})
+    assert (backend(region="eu-west-1").settings.burst, local.settings.burst) == (7, 50)
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ({"json": {"eror_rate": 1}}, "there is no setting 'eror_rate'; there are between_includes_edges"),
+        ({"json": {"error_rate": 2}}, "error_rate=2 must be a number from 0 to 1"),
+        ({"json": {"error_rate": "1"}}, "error_rate='1' must be a number from 0 to 1"),
+        ({"json": {"burst": 0.5}}, "burst=0.5 must be a whole number from 1"),
+        ({"json": {"burst": None}}, "burst=None must be"),
+        ({"json": {"latency": True}}, "latency=True must be"),
+        ({"json": {"cut_where": "nowhere"}}, "cut_where='nowhere' must be one of"),
+        ({"json": {"between_includes_edges": 1}}, "between_includes_edges=1 must be one of"),
+        ({"json": ["seed"]}, "must be a JSON structure"),
+        ({"body": b"{"}, "Expecting"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_and_nothing_changes(local, settings, body, complaint):
+    before = asdict(local.settings)
+    if "json" in body and isinstance(body["json"], dict):
+        body = {"json": {"seed": 9, **body["json"]}}
+    status, answer = settings("POST", **body)
+    assert status == 400
+    assert complaint in answer["message"]
+    assert asdict(local.settings) == before
+
+
+def test_a_region_or_method_that_cannot_be_is_told(settings):
+    assert settings(query="?region=mars-1") == (400, {"message": "there is no HealthImaging in region 'mars-1'"})
+    assert settings("DELETE")[0] == 405
