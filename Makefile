@@ -4,7 +4,7 @@ UV = .venv/bin/uv
 NEWEST = .venv/bin/python
 OLDEST = .venv-2.11/bin/python
 
-.PHONY: install test test-live test-distributed lint format demo bench bench-triggers constraints clean
+.PHONY: install test test-live test-distributed lint format docs demo bench bench-triggers constraints clean
 
 install: .venv/ready .venv-2.11/ready
 
@@ -21,7 +21,11 @@ install: .venv/ready .venv-2.11/ready
 	$(UV) pip install --quiet --python $(OLDEST) --constraint constraints-2.11.txt --editable '.[local]' --group dev
 	touch $@
 
-test: install
+.venv/docs: .venv/ready
+	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group docs
+	touch $@
+
+test: install .venv/docs
 	$(NEWEST) -m pytest
 	$(OLDEST) -m pytest
 
@@ -43,6 +47,9 @@ lint: .venv/ready
 format: .venv/ready
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+docs: .venv/docs
+	.venv/bin/mkdocs build --strict
 
 demo: .venv/ready
 	$(NEWEST) demo/demo.py
