@@ -174,5 +174,6 @@ def _push(task: Any, context: Any, summary: dict[str, Any], stats: ScanStats) ->
     if not task.do_xcom_push:
         return
     context["ti"].xcom_push(key="summary", value=summary)
-    if task.pagination_config:
+    # Airflow 3.0 takes no null for an XCom.
+    if stats.next_token is not None:
         context["ti"].xcom_push(key="next_token", value=stats.next_token)

@@ -170,8 +170,24 @@ def _test(dag: Any, when: datetime | None, conf: Any, make: Callable[..., Any], 
     date = "logical_date" if Version("3") <= AIRFLOW else "execution_date"
     with monkeypatch.context() as patch:
         patch.setattr(module, name, made)
+        _tell_callbacks_the_error(patch)
         ended = dag.test(**{date: when}, run_conf=conf)
     return _read(dag.dag_id, ended.run_id, getattr(ended, date), str(ended.state))
+
+
+def _tell_callbacks_the_error(patch: Any) -> None:
+    """Let ``dag.test()`` tell callbacks what a worker tells them: before Airflow 3.3 it left the error out."""
+    if not Version("3") <= AIRFLOW < Version("3.3"):
+        return
+    from airflow.sdk.execution_time import task_runner
+
+    finalize = task_runner.finalize
+
+    def finalized(ti: Any, state: Any, context: Any, log: Any, error: BaseException | None = None) -> None:
+        context["exception"] = error
+        finalize(ti, state, context, log, error)
+
+    patch.setattr(task_runner, "finalize", finalized)
 
 
 def _read(dag_id: str, run_id: str, when: datetime | None, state: str) -> Run:
