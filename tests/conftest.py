@@ -60,3 +60,19 @@ def hook(store):
 def bucket(server, store):
     """An empty S3 bucket on the local service, as a boto3 resource."""
     return boto3.resource("s3", endpoint_url=server.url).create_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture(scope="session")
+def all_text():
+    """Return the text of an exception and of everything that it is chained to, suppressed or not."""
+
+    def text(error):
+        chain, todo = [], [error]
+        while todo:
+            each = todo.pop()
+            if each is not None and all(each is not known for known in chain):
+                chain.append(each)
+                todo += [each.__cause__, each.__context__]
+        return "\n".join(f"{each}\n{each!r}\n{getattr(each, '__notes__', '')}" for each in chain)
+
+    return text

@@ -1,39 +1,47 @@
 """Patient data stays out of everything that Airflow and S3 keep, unless a DAG asks for it.
 
-Each test has canaries of its own in every DICOM tag and in what is searched for, and looks for them in the whole
-metadata database, every file of Airflow's home, the standard streams, and S3.
+Canaries are in every DICOM tag and in what is searched for. ``places.py`` is the table of where they are looked for,
+``evidence.py`` makes the runs; the tests of searches that fail look through everything at once.
 """
 
 from __future__ import annotations
 
-import gzip
+import dataclasses
 import json
+import logging
 import os
-import pickle
 import random
-import sqlite3
 import subprocess
 import sys
 import uuid
-import zlib
-from collections.abc import Iterator
-from contextlib import closing, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import airflow
 import pytest
 from airflow.providers.common.compat.sdk import DAG
+from cryptography.fernet import Fernet
 from packaging.version import Version
 
+from airflow_provider_healthimaging.exceptions import HealthImagingError
+from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.image_set import DICOM_TAGS
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
+from tests.reporting import report
 
-AIRFLOW_2 = Version(airflow.__version__) < Version("3.0.0.dev0")
-
-DATASTORE_ID = "d" * 32
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+from .evidence import (
+    AIRFLOW,
+    NOON,
+    command_line,
+    criteria,
+    kept_by_airflow,
+    kept_in,
+    objects,
+    recording,
+    rest,
+    triggers,
+)
+from .places import CONTROL, DATASTORE_ID, PLACES, Evidence
 
 
 @pytest.fixture
@@ -43,11 +51,15 @@ def canaries(store, monkeypatch):
         name: f"canary{uuid.uuid4().hex}" if kind is str else random.randrange(10**9, 2 * 10**9)
         for name, kind in DICOM_TAGS.items()
     }
+    tags |= {name: f"2.25.{uuid.uuid4().int}" for name in tags if name.endswith("InstanceUID")}
     for minute in (10, 20, 30):
         store.put_image_set(DATASTORE_ID, created_at=NOON - timedelta(minutes=minute), dicom_tags=tags)
     monkeypatch.setenv("AIRFLOW_VAR_CANARY_PATIENT", tags["DICOMPatientId"])
     monkeypatch.setenv("AIRFLOW_VAR_CANARY_ACCESSION", tags["DICOMAccessionNumber"])
-    monkeypatch.setenv("AIRFLOW_VAR_CANARY_CRITERIA", json.dumps(criteria(tags["DICOMPatientId"])))
+    monkeypatch.setenv("AIRFLOW_VAR_CANARY_STUDY", tags["DICOMStudyInstanceUID"])
+    monkeypatch.setenv("AIRFLOW_VAR_CANARY_CRITERIA", json.dumps(criteria("DICOMPatientId", tags["DICOMPatientId"])))
+    monkeypatch.setenv("AIRFLOW_VAR_CANARY_CONTROL", CONTROL)
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
     return tags
 
 
@@ -56,15 +68,11 @@ def dag(parse):
     return parse(Path(__file__).parents[1] / "dags" / "canaries.py")["canaries"]
 
 
-def criteria(patient):
-    return {"filters": [{"values": [{"DICOMPatientId": patient}], "operator": "EQUAL"}]}
-
-
 @pytest.fixture
 def leaks(canaries, bucket, capfd):
     """``leaks()`` returns where each canary is, by tag; ``leaks.places`` is where it looked."""
 
-    def look(said="", **more):
+    def look(said=""):
         captured = capfd.readouterr()
         look.places = dict([*kept_by_airflow(), *kept_in(bucket)])
         look.places |= {"stdout": captured.out.encode(), "stderr": captured.err.encode(), "output": said.encode()}
@@ -77,53 +85,101 @@ def leaks(canaries, bucket, capfd):
     return look
 
 
-def kept_by_airflow() -> Iterator[tuple[str, bytes]]:
-    """Yield every file of Airflow's home, and every value in its database."""
-    home = Path(os.environ["AIRFLOW_HOME"])
-    for path in home.rglob("*"):
-        if path.is_file():
-            yield str(path.relative_to(home)), path.read_bytes()
-    with closing(sqlite3.connect(home / "airflow.db")) as db:
-        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            rows = db.execute(f'SELECT * FROM "{table}"')
-            columns = [column[0] for column in rows.description]
-            for number, row in enumerate(rows):
-                for column, value in zip(columns, row, strict=True):
-                    yield f"{table}.{column}[{number}]", unpacked(value)
+GATHERED: list[Evidence] = []
 
 
-def unpacked(value) -> bytes:
-    """Return a column's value, with what was compressed or pickled in it."""
-    if not isinstance(value, bytes):
-        return str(value).encode()
-    found = [value]
-    for unpack in (zlib.decompress, gzip.decompress, lambda packed: repr(pickle.loads(packed)).encode()):
-        with suppress(Exception):
-            found.append(unpack(value))
-    return b"\n".join(found)
+@pytest.fixture
+def gather(canaries, dag, run_dag, bucket, capfd, caplog, monkeypatch, tmp_path, all_text):
+    """Return a function that runs the DAG in every way, and gives all that it left behind."""
+
+    def run():
+        evidence = Evidence({tag: str(value) for tag, value in canaries.items()})
+        sent: dict[str, bytes] = {}
+        monkeypatch.setattr(logging.getLogger("airflow.task"), "propagate", True)
+        with LocalServer(middleware=recording(sent)) as server:
+            monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", airflow_connection(server.url))
+            done = run_dag(dag, NOON)
+            assert len(done.xcom("to_xcom")) == done.xcom("to_s3")["image_sets"] == 3
+            triggers(evidence)
+            said = capfd.readouterr()
+            evidence.note("log at INFO", said.out, said.err, caplog.text)
+            command_line(evidence, tmp_path)
+            objects(evidence)
+            evidence.note("exceptions", *(all_text(each) for each in failed_searches(canaries, monkeypatch)))
+        if Version("3") <= AIRFLOW:
+            rest(evidence, monkeypatch)
+        evidence.airflow = dict(kept_by_airflow())
+        evidence.stored = {**dict(kept_in(bucket)), **sent}
+        return evidence
+
+    return run
 
 
-def kept_in(bucket) -> Iterator[tuple[str, bytes]]:
-    """Yield every key of the bucket, and every object with its headers."""
-    for stored in bucket.objects.all():
-        yield f"key of {stored.key}", stored.key.encode()
-        answer = stored.get()
-        body = answer.pop("Body").read()
-        yield f"object {stored.key}", gzip.decompress(body) if stored.key.endswith(".gz") else body
-        yield f"headers of {stored.key}", repr(answer).encode()
+@pytest.fixture
+def evidence(request):
+    """What the DAG left behind: gathered once, for all places."""
+    if not GATHERED:
+        GATHERED.append(request.getfixturevalue("gather")())
+    return GATHERED[0]
 
 
-def test_a_search_by_patient_leaves_no_trace_of_the_patient(dag, run_dag, leaks):
-    run = run_dag(dag, NOON)
+def failed_searches(canaries, monkeypatch):
+    """Yield the errors of searches that the service refuses, quoting them, that no service answers, and malformed ones.
 
-    assert len(run.xcom("to_xcom")) == run.xcom("to_s3")["image_sets"] == 3
-    assert leaks() == {}
-    # It looked where the run was.
-    assert b"filters on DICOMPatientId; match on DICOMAccessionNumber" in leaks.places["stdout"]
-    assert b"***" in b"".join(
-        content for name, content in leaks.places.items() if name.startswith("rendered_task_instance_fields")
-    )
-    assert any(b"imageSetId" in content for name, content in leaks.places.items() if name.startswith("object"))
+    The last one is what the others must not be: its text is gone, and what it is chained to is not.
+    """
+    quote = answering("400 Bad Request", []), answering("500 Internal Server Error", [])
+    wanted = criteria("DICOMPatientId", canaries["DICOMPatientId"])
+    for middleware in (*quote, None):
+        with LocalServer(middleware=middleware) as server:
+            url = server.url
+            monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", one_attempt(url))
+            if middleware:
+                yield error_of(wanted)
+    yield error_of(wanted)
+    yield error_of({"filters": [{"values": [canaries["DICOMPatientId"]], "operator": "EQUAL"}]})
+    yield error_of(f'{{"filters": {canaries["DICOMPatientId"]}')
+    yield error_of(criteria("DICOMPatientId", {"nested": canaries["DICOMPatientId"]}))
+    control = ValueError("no text")
+    control.__context__ = KeyError(CONTROL)
+    yield control
+
+
+def error_of(search_criteria):
+    with pytest.raises(HealthImagingError) as caught:
+        list(HealthImagingHook().search_image_sets(DATASTORE_ID, time_field=None, search_criteria=search_criteria))
+    return caught.value
+
+
+def one_attempt(url):
+    connection = json.loads(airflow_connection(url))
+    connection["extra"]["config_kwargs"] = {"retries": {"total_max_attempts": 1}, "connect_timeout": 2}
+    return json.dumps(connection)
+
+
+HERE = [place for place in PLACES if Version(place.since) <= AIRFLOW]
+
+
+@pytest.mark.parametrize("place", HERE, ids=lambda place: place.name)
+def test_no_patient_data_is_kept_or_shown_in(place, evidence):
+    report = place.report(evidence)
+
+    assert report["control_found"], f"nothing can be said of {place.name}: {place.control} is not found there"
+    assert report["planted"] == len(DICOM_TAGS)
+    assert report["hits"] == []
+
+
+def test_a_place_that_cannot_be_read_is_told_from_one_without_patient_data():
+    blind = dataclasses.replace(HERE[0], collect=lambda _: [])
+
+    assert not blind.report(Evidence({"DICOMPatientId": "canary"}))["control_found"]
+
+
+def test_the_report_of_all_places_says_that_each_was_searched(evidence):
+    rows = [place.report(evidence) for place in HERE]
+    report("patient_data.json", rows)
+
+    assert all(row["control_found"] and row["searched"] for row in rows)
 
 
 def test_the_search_for_leaks_finds_what_a_dag_asked_for(canaries, hourly_dag, run_dag, leaks):
@@ -171,11 +227,10 @@ def test_a_search_that_fails_leaves_no_trace_of_the_patient(store, monkeypatch, 
     assert b"HealthImagingTaskFailed" in leaks.places["stdout"] + leaks.places["stderr"]
 
 
-@pytest.mark.parametrize("status", ["400 Bad Request", "500 Internal Server Error"])
-def test_a_service_error_that_quotes_the_request_is_not_passed_on(monkeypatch, canaries, dag, run_dag, leaks, status):
-    quoted = []
+def answering(status, quoted):
+    """Return a middleware that answers every search with an error which quotes it."""
 
-    def quote(app):
+    def middleware(app):
         def answer(environ, start_response):
             if not environ["PATH_INFO"].endswith("/searchImageSets"):
                 return app(environ, start_response)
@@ -186,31 +241,33 @@ def test_a_service_error_that_quotes_the_request_is_not_passed_on(monkeypatch, c
 
         return answer
 
-    with LocalServer(middleware=quote) as server:
-        connection = json.loads(airflow_connection(server.url))
-        connection["extra"]["config_kwargs"] = {"retries": {"total_max_attempts": 1}}
-        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    return middleware
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "500 Internal Server Error"])
+def test_a_service_error_that_quotes_the_request_is_not_passed_on(monkeypatch, canaries, dag, run_dag, leaks, status):
+    quoted = []
+    with LocalServer(middleware=answering(status, quoted)) as server:
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", one_attempt(server.url))
         run = run_dag(dag, NOON)
 
     assert run.states("to_xcom") == run.states("to_s3") == ["failed"]
-    assert len(quoted) == 2
-    assert all(canaries["DICOMPatientId"] in body for body in quoted)
+    assert sum(canaries["DICOMPatientId"] in body for body in quoted) == 2
     assert leaks() == {}
     assert b"ValidationException" in leaks.places["stdout"] + leaks.places["stderr"]
 
 
-def test_a_run_from_the_command_line_leaves_no_trace_of_the_patient(canaries, metadata_db, leaks):
-    command = [sys.executable, "-m", "airflow", "dags", "test", "canaries", NOON.isoformat()]
-    environment = {}
-    if AIRFLOW_2:
-        # Its executor's tasks write log files; tests/live looks into those of Airflow 3.
-        command.append("--use-executor")
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        environment = {"AIRFLOW__CORE__EXECUTOR": "SequentialExecutor", "PATH": path}
+@pytest.mark.skipif(Version("3") <= AIRFLOW, reason="Airflow 3 writes no log files here: tests/live looks into those")
+def test_the_log_files_of_an_executors_tasks_hold_no_trace_of_the_patient(canaries, metadata_db, leaks):
+    command = [sys.executable, "-m", "airflow", "dags", "test", "canaries", NOON.isoformat(), "--use-executor"]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {"AIRFLOW__CORE__EXECUTOR": "SequentialExecutor", "PATH": path, "CANARIES_DEFERRABLE": ""}
+    environment["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert leaks(done.stdout + done.stderr) == {}
     logs = b"".join(content for name, content in leaks.places.items() if name.startswith("logs/"))
-    assert b"filters on DICOMPatientId" in (logs if AIRFLOW_2 else leaks.places["output"])
+    assert b"filters on DICOMPatientId" in logs
+    assert f'"{CONTROL}"'.encode() in logs, "what botocore says at DEBUG of another client's search"
     assert any(name.endswith("_manifest.json") for name in leaks.places)

@@ -48,19 +48,3 @@ def logged(caplog, capfd, monkeypatch):
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(logging.getLogger("airflow.task"), "propagate", True)
     return lambda: caplog.text + "".join(capfd.readouterr())
-
-
-@pytest.fixture(scope="session")
-def all_text():
-    """Return the text of an exception and of everything that it is chained to, suppressed or not."""
-
-    def text(error):
-        chain, todo = [], [error]
-        while todo:
-            each = todo.pop()
-            if each is not None and all(each is not known for known in chain):
-                chain.append(each)
-                todo += [each.__cause__, each.__context__]
-        return "\n".join(f"{each}\n{each!r}\n{getattr(each, '__notes__', '')}" for each in chain)
-
-    return text

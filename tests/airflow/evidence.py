@@ -1,0 +1,232 @@
+"""Runs that search by patient data, and all that they leave behind: what ``places.py`` looks through."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import airflow
+from packaging.version import Version
+
+from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
+from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
+from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
+from airflow_provider_healthimaging.triggers.healthimaging import (
+    HealthImagingImageSetTrigger,
+    HealthImagingNewImageSetsTrigger,
+)
+from airflow_provider_healthimaging.window import TimeWindow, isoformat
+
+from .places import CONTROL, DATASTORE_ID, Evidence
+
+AIRFLOW = Version(Version(airflow.__version__).base_version)
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MASKING = "msg=MaskSecret("
+WINDOW = TimeWindow(NOON - timedelta(hours=1), NOON)
+
+
+def criteria(attribute, value):
+    return {"filters": [{"values": [{attribute: value}], "operator": "EQUAL"}]}
+
+
+def kept_by_airflow() -> Iterator[tuple[str, bytes]]:
+    """Yield every file of Airflow's home, and every value in its database."""
+    home = Path(os.environ["AIRFLOW_HOME"])
+    for path in home.rglob("*"):
+        if path.is_file():
+            yield str(path.relative_to(home)), path.read_bytes()
+    with closing(sqlite3.connect(home / "airflow.db")) as db:
+        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            rows = db.execute(f'SELECT * FROM "{table}"')
+            columns = [column[0] for column in rows.description]
+            for number, row in enumerate(rows):
+                for column, value in zip(columns, row, strict=True):
+                    yield f"{table}.{column}[{number}]", unpacked(value)
+
+
+def unpacked(value) -> bytes:
+    """Return a column's value, with what was compressed or pickled in it."""
+    if not isinstance(value, bytes):
+        return str(value).encode()
+    found = [value]
+    for unpack in (zlib.decompress, gzip.decompress, lambda packed: repr(pickle.loads(packed)).encode()):
+        with suppress(Exception):
+            found.append(unpack(value))
+    return b"\n".join(found)
+
+
+def kept_in(bucket) -> Iterator[tuple[str, bytes]]:
+    """Yield every key of the bucket, and every object with its headers."""
+    for stored in bucket.objects.all():
+        yield f"key of {stored.key}", stored.key.encode()
+        answer = stored.get()
+        body = answer.pop("Body").read()
+        yield f"object {stored.key}", gzip.decompress(body) if stored.key.endswith(".gz") else body
+        yield f"headers of {stored.key}", repr(answer).encode()
+
+
+def recording(sent):
+    """Return a middleware that keeps all that is sent to S3, be it deleted later."""
+
+    def middleware(app):
+        def answer(environ, start_response):
+            path = environ["PATH_INFO"]
+            if path.startswith("/image-sets"):
+                body = environ["wsgi.input"].read()
+                environ["wsgi.input"].seek(0)
+                number = len(sent)
+                sent[f"key sent, {number}"] = f"{path}?{environ['QUERY_STRING']}".encode()
+                sent[f"object sent, {number}"] = unpacked(body)
+                headers = {name: value for name, value in environ.items() if name.startswith(("HTTP_", "CONTENT_"))}
+                sent[f"headers sent, {number}"] = repr(headers).replace("CONTENT_TYPE", "Content-Type").encode()
+            return app(environ, start_response)
+
+        return answer
+
+    return middleware
+
+
+def command_line(evidence: Evidence, folder: Path, *arguments: str) -> None:
+    """Run the DAG by Airflow's command line at DEBUG, with OpenLineage's events going to a file."""
+    events = folder / "lineage.jsonl"
+    transport = {"type": "file", "log_file_path": str(events), "append": True}
+    command = [sys.executable, "-m", "airflow", "dags", "test", "canaries", NOON.isoformat(), *arguments]
+    environment = {
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": "tests",
+    }
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    # Airflow 3 tells its log of each secret that it is to mask, where supervisor and task share a process as they do in
+    # `airflow dags test`. A worker's supervisor omits it: see tests/live.
+    evidence.note("log at DEBUG", *(line for line in (done.stdout + done.stderr).splitlines() if MASKING not in line))
+    evidence.note("lineage", events.read_text() if events.exists() else "")
+
+
+def triggers(evidence: Evidence) -> None:
+    """Make triggers as sensor and DAG author do, store them as Airflow does, and let them look."""
+    tags = evidence.canaries
+    deadline = isoformat(datetime.now(UTC) + timedelta(seconds=0.3))
+    arguments = {
+        "window_start": isoformat(WINDOW.start),
+        "window_end": isoformat(WINDOW.end),
+        "time_field": "createdAt",
+        "search_criteria": json.dumps(criteria("DICOMPatientId", tags["DICOMPatientId"])),
+        "match": json.dumps({"DICOMAccessionNumber": [tags["DICOMAccessionNumber"]]}),
+        "min_image_sets": 4,
+        "quiet_period": None,
+        "poke_interval": 0.1,
+        "deadline": deadline,
+    }
+    waiting = [HealthImagingImageSetTrigger(datastore_id=each, **arguments) for each in (DATASTORE_ID, "e" * 32)]
+    for trigger in waiting:
+        evidence.note("trigger events", asyncio.run(anext(trigger.run())).payload)
+    watching = [watch(evidence)] if Version("3.3") <= AIRFLOW else []
+    from airflow.models.trigger import Trigger
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        rows = [Trigger(*trigger.serialize()) for trigger in (*waiting, *watching)]
+        rows.append(Trigger("tests.control", {"given": CONTROL}))
+        session.add_all(rows)
+        session.flush()
+        evidence.note("trigger rows", *((row.classpath, row.kwargs) for row in rows))
+        session.rollback()
+    evidence.note("triggers", *(text for each in (*waiting, *watching) for text in (repr(each), str(each))))
+
+
+def watch(evidence: Evidence) -> HealthImagingNewImageSetsTrigger:
+    """Let the asset's trigger announce a batch, its watermark in Airflow's own table."""
+    from airflow._shared.state import AssetScope
+    from airflow.models.asset import AssetModel
+    from airflow.state.metastore import MetastoreBackend
+    from airflow.utils.session import create_session
+
+    class InTable:
+        def __init__(self):
+            self._by_name = {"canaries": self}
+            with create_session() as session:
+                self._scope = AssetScope(asset_id=session.query(AssetModel).first().id)
+
+        async def aget(self, key):
+            kept = MetastoreBackend().get(self._scope, key)
+            return kept and json.loads(kept)
+
+        async def aset(self, key, value):
+            MetastoreBackend().set(self._scope, key, json.dumps(value))
+
+    trigger = HealthImagingNewImageSetsTrigger(
+        datastore_id=DATASTORE_ID,
+        search_criteria=criteria("DICOMPatientId", evidence.canaries["DICOMPatientId"]),
+        match={"DICOMAccessionNumber": [evidence.canaries["DICOMAccessionNumber"]]},
+        start=WINDOW.start,
+        poke_interval=0.1,
+    )
+    trigger.asset_state_store = InTable()
+    evidence.note("trigger events", asyncio.run(anext(trigger.run())).payload)
+    return trigger
+
+
+def objects(evidence: Evidence) -> None:
+    """Show operator, sensor, hook, window, criteria and match, as a log line or a debugger would."""
+    tags = evidence.canaries
+    arguments = {
+        "datastore_id": DATASTORE_ID,
+        "search_criteria": criteria("DICOMPatientId", tags["DICOMPatientId"]),
+        "match": {"DICOMAccessionNumber": [tags["DICOMAccessionNumber"]]},
+    }
+    operator = HealthImagingSearchImageSetsOperator(task_id="show", **arguments)
+    hook = HealthImagingHook()
+    list(hook.search_image_sets(window=WINDOW, **arguments))
+    sensor = HealthImagingImageSetSensor(task_id="show_sensor", **arguments)
+    for name, value in {
+        "operator": operator,
+        "sensor": sensor,
+        "hook": hook,
+        "window": WINDOW,
+        "criteria": operator.search_criteria,
+        "match": operator.match,
+    }.items():
+        evidence.note(name, repr(value), str(value), f"{value}")
+
+
+def rest(evidence: Evidence, monkeypatch) -> None:
+    """Ask Airflow 3's REST API, in this process, about all that the DAG has left."""
+    from airflow.api_fastapi.app import create_app
+    from fastapi.testclient import TestClient
+
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True")
+    client = TestClient(create_app("core"))
+    token = client.get("/auth/token").json()["access_token"]
+
+    def ask(path, **parameters):
+        answer = client.get(f"/api/v2/{path}", headers={"Authorization": f"Bearer {token}"}, params=parameters)
+        assert answer.status_code in {200, 404}, f"{path}: {answer.status_code}"
+        evidence.note("rest", f"{path}: {answer.text}")
+        return answer.json()
+
+    for path in ("dags", "assets", "assets/events", "eventLogs", "importErrors", "dagSources/canaries"):
+        ask(path)
+    for path in ("details", "tasks", "dagVersions", "assets/queuedEvents"):
+        ask(f"dags/canaries/{path}")
+    for run in ask("dags/canaries/dagRuns")["dag_runs"]:
+        here = f"dags/canaries/dagRuns/{run['dag_run_id']}"
+        ask(f"{here}/upstreamAssetEvents")
+        for instance in ask(f"{here}/taskInstances")["task_instances"]:
+            task = f"{here}/taskInstances/{instance['task_id']}"
+            for path in ("", "/tries", "/links", "/dependencies", f"/logs/{max(instance['try_number'], 1)}"):
+                ask(task + path)
+            for entry in ask(f"{task}/xcomEntries").get("xcom_entries", []):
+                ask(f"{task}/xcomEntries/{entry['key']}", stringify="false")
