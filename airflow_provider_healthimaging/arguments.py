@@ -15,6 +15,9 @@ from airflow_provider_healthimaging.window import isoformat
 
 MAX_PAGE_SIZE = 50
 
+LONGEST_WAIT = timedelta(days=366)
+"""No task waits longer for the clock."""
+
 _NOT_JSON = object()
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _DATASTORE_ID = re.compile(r"[0-9a-z]{32}")
@@ -24,8 +27,8 @@ def check_datastore_id(datastore_id: object) -> str:
     """Return ``datastore_id`` if it is 32 characters of 0-9 and a-z, as the service's model demands."""
     if not isinstance(datastore_id, str) or not _DATASTORE_ID.fullmatch(datastore_id):
         raise InvalidArgumentError(
-            f"datastore_id={datastore_id!r} is malformed: a data store's id has 32 characters of 0-9 and a-z. "
-            "Take it from the HealthImaging console or from list_datastores."
+            f"datastore_id={datastore_id!r} is malformed: a data store's id has 32 characters of 0-9 and a-z; "
+            "its name and its ARN are not its id. Take it from the HealthImaging console or from list_datastores."
         )
     return datastore_id
 
@@ -83,10 +86,16 @@ def from_json(name: str, value: object) -> dict[str, Any]:
     return dict(value)
 
 
-def check_timedelta(name: str, value: object) -> timedelta:
-    """Return ``value`` if it is a timedelta of zero or more."""
+def check_timedelta(name: str, value: object, most: timedelta = timedelta.max) -> timedelta:
+    """Return ``value`` if it is a timedelta from zero to ``most``."""
     if not isinstance(value, timedelta) or value < timedelta(0):
-        raise InvalidArgumentError(f"{name}={value!r} must be a datetime.timedelta of zero or more.")
+        raise InvalidArgumentError(
+            f"{name}={value!r} must be a datetime.timedelta of zero or more, such as timedelta(minutes=5)."
+        )
+    if value > most:
+        raise InvalidArgumentError(
+            f"{name}={value!r} is too long: give a datetime.timedelta of at most {most.days} days."
+        )
     return value
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_healthimaging.arguments import from_json
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
-from airflow_provider_healthimaging.image_set import unknown_name
+from airflow_provider_healthimaging.image_set import DICOM_TAGS, nearest_name, unknown_name
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant
 
 Criteria = dict[str, Any]
@@ -24,6 +24,7 @@ SORT_FIELDS = (*TIME_FIELDS, "DICOMStudyDateAndTime")
 SORT_ORDERS = ("ASC", "DESC")
 VALUES_PER_OPERATOR = {"EQUAL": 1, "BETWEEN": 2}
 MAX_FILTERS = 2
+EXAMPLE = ' Write {"filters": [{"operator": "EQUAL", "values": [{"DICOMPatientId": "..."}]}]}.'
 
 _UID = re.compile(r"[0-9.]+")
 
@@ -44,7 +45,7 @@ def parse_criteria(value: object) -> Criteria:
     criteria = from_json("search_criteria", value)
     for key in criteria:
         if key not in ("filters", "sort"):
-            raise unknown_name("key in search_criteria", key, ("filters", "sort"), private=True)
+            raise unknown_name("key in search_criteria", key, ("filters", "sort"), private=True, example=EXAMPLE)
     parsed: Criteria = {}
     if criteria.get("filters") is not None:
         parsed["filters"] = _parse_filters(criteria["filters"])
@@ -87,8 +88,19 @@ def _parse_value(where: str, value: object) -> dict[str, Any]:
         raise InvalidArgumentError(f"{where}: a value must be an object with exactly one attribute.")
     ((attribute, content),) = value.items()
     if attribute not in _CHECKS:
-        raise unknown_name(f"attribute in {where}", attribute, _CHECKS, private=True)
+        raise _unknown_attribute(where, attribute)
     return {attribute: _CHECKS[attribute](f"{where}.{attribute}", content)}
+
+
+def _unknown_attribute(where: str, attribute: object) -> InvalidArgumentError:
+    # The study's date and time are filtered on together.
+    tag = nearest_name(attribute, {*_CHECKS, *DICOM_TAGS} - {"DICOMStudyDate", "DICOMStudyTime"})
+    if tag is None or tag in _CHECKS:
+        return unknown_name(f"attribute in {where}", attribute, _CHECKS, private=True)
+    return InvalidArgumentError(
+        f"{where}: the service cannot filter on {tag}. Take the filter out, and give match={{{tag!r}: [...]}}: "
+        f"it is decided in the task. The service filters on {', '.join(sorted(_CHECKS))}."
+    )
 
 
 def _check_range(where: str, lower: dict[str, Any], upper: dict[str, Any]) -> None:

@@ -9,10 +9,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_healthimaging.checkpoint import digest
 from airflow_provider_healthimaging.criteria import filter_attributes, parse_criteria
-from airflow_provider_healthimaging.exceptions import TooManyImageSetsError
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError, TooManyImageSetsError
 from airflow_provider_healthimaging.file_formats import file_format
 from airflow_provider_healthimaging.hooks.healthimaging import stays_in_place
 from airflow_provider_healthimaging.image_set import chosen_tags, to_record
@@ -46,6 +47,12 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
         "window": window.to_dict() if window else None,
     }
     tags = chosen_tags(task.dicom_tags)
+    most_mapped = _most_mapped(task, context)
+    if task.s3_uri and most_mapped:
+        raise InvalidArgumentError(
+            "A task is mapped over this one's result, which with s3_uri is no list but the dataset's summary. "
+            "Leave s3_uri out, or give .output to a task without .expand(), which reads the dataset's manifest."
+        )
     _keep_link(task, context)
     _tell_search(task, owned, tags)
     if task.s3_uri:
@@ -55,6 +62,12 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
     else:
         with closing(_search(task, window, stats)) as hits:
             result = _to_xcom(task, (to_record(each, task.datastore_id, tags) for each in hits))
+        if most_mapped and len(result) > most_mapped:
+            raise TooManyImageSetsError(
+                f"{len(result)} items were found, and a task can be mapped over at most {most_mapped} ([core] "
+                "max_map_length). Give batch_size to map over batches, s3_uri to write them to S3, or search a "
+                "shorter window."
+            )
         found, output = stats.image_sets, "XCom"
     summary = {
         **about,
@@ -71,6 +84,12 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
         *(summary[key] for key in ("image_sets", "pages", "calls", "seconds", "output")),
     )
     return result, found
+
+
+def _most_mapped(task: Any, context: Any) -> int | None:
+    """Return over how many items tasks can be mapped, if any is mapped over this one's result."""
+    mapped = context["ti"].map_index < 0 and next(task.iter_mapped_dependants(), None)
+    return conf.getint("core", "max_map_length", fallback=1024) if mapped else None
 
 
 def _search(task: Any, window: TimeWindow | None, stats: ScanStats) -> Generator[Summary]:

@@ -6,6 +6,7 @@ Shapes are those of ``ImageSetsMetadataSummary`` in the AWS HealthImaging API re
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -39,20 +40,43 @@ DICOM_TAGS: Mapping[str, type] = {
 }
 """The tags of a search hit and their types, in the order of the API reference."""
 
+NEARLY = 0.65
+"""How much of two names must be the same for one to be taken for the other (``difflib``'s ratio, up to 1)."""
+
+SHORTEST = 6
+"""Letters that are left of a tag's name without its prefixes, if it is to be known by them."""
+
+_PREFIXES = (re.compile("^dicom"), re.compile("^dicom(series|study|patient)"))
+
 NOT_PATIENT_DATA = frozenset({"DICOMNumberOfStudyRelatedSeries", "DICOMNumberOfStudyRelatedInstances"})
 """The only tags that AWS's service model does not mark ``sensitive``."""
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str], *, private: bool = False) -> InvalidArgumentError:
+def unknown_name(
+    kind: str, name: object, known: Iterable[str], *, private: bool = False, example: str = ""
+) -> InvalidArgumentError:
     """Make the error for a name that does not exist, with the nearest that does.
 
     :param private: whether a search value may stand where the name should; then it is shown only if it is nearly one.
+    :param example: how it is written, where the names alone do not say it.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
+    near = nearest_name(name, names)
+    hint = f"Did you mean {near!r}? " if near else ""
     shown = f" {name!r}" if near or not private else ""
-    return InvalidArgumentError(f"Unknown {kind}{shown}. {hint}Known: {', '.join(names)}.")
+    return InvalidArgumentError(f"Unknown {kind}{shown}. {hint}Known: {', '.join(names)}.{example}")
+
+
+def nearest_name(name: object, known: Iterable[str]) -> str | None:
+    """Return the known name that ``name`` is nearly; the tags of DICOM have their names without ``DICOM`` there."""
+    spelt = {spelling: each for each in known for spelling in _spellings(each)}
+    near = difflib.get_close_matches(str(name).lower(), spelt, n=1, cutoff=NEARLY)
+    return spelt[near[0]] if near else None
+
+
+def _spellings(name: str) -> set[str]:
+    letters = name.lower()
+    return {letters, *(short for short in (p.sub("", letters) for p in _PREFIXES) if len(short) >= SHORTEST)}
 
 
 def chosen_tags(dicom_tags: Iterable[str] | str | None) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
+from jinja2.exceptions import UndefinedError
 
 from airflow_provider_healthimaging.arguments import (
     check_datastore_id,
@@ -26,11 +27,12 @@ from airflow_provider_healthimaging.aws_base import aws_template_fields
 from airflow_provider_healthimaging.criteria import check_room_for_window, check_time_field, combine, parse_criteria
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.file_formats import check_can_be_written, check_file_format
-from airflow_provider_healthimaging.image_set import chosen_tags, unknown_name
+from airflow_provider_healthimaging.image_set import chosen_tags, nearest_name, unknown_name
 from airflow_provider_healthimaging.match import parse_match
 from airflow_provider_healthimaging.run_window import OwnedWindow, parse_edge, resolve_window
 from airflow_provider_healthimaging.s3_dataset import parse_s3_uri
 from airflow_provider_healthimaging.sensitive import Sensitive
+from airflow_provider_healthimaging.task_failure import HealthImagingTaskFailed
 from airflow_provider_healthimaging.templates import is_template
 from airflow_provider_healthimaging.window import TimeWindow
 
@@ -111,7 +113,17 @@ class ImageSetSearchTask(BaseOperator):
         """
         self.search_criteria = copy.copy(self.search_criteria)
         self.match = copy.copy(self.match)
-        super().render_template_fields(context, jinja_env)
+        undefined = None
+        try:
+            super().render_template_fields(context, jinja_env)
+        except UndefinedError as error:
+            undefined = error.message
+        if undefined:
+            raise HealthImagingTaskFailed(
+                f"A template of this task cannot be rendered: {undefined}. Correct the name; runs of assets and "
+                "partitions have no data_interval_start, data_interval_end and logical_date in Airflow 3: leave "
+                "window_start and window_end out, and the run's own window is searched."
+            )
 
     def check_arguments(self, *, rendered: bool) -> None:
         """Raise :class:`InvalidArgumentError` for the first argument that cannot work.
@@ -186,10 +198,12 @@ class ImageSetSearchTask(BaseOperator):
     @classmethod
     def _check_names(cls, kwargs: dict[str, Any]) -> None:
         """Find misspelt arguments before Airflow does, whose message shows their values."""
-        known: set[str] = set()
+        ours, airflows = set[str](), set[str]()
         for ancestor in cls.__mro__:
+            names = ours if ancestor.__module__.startswith(__package__) else airflows
             with suppress(TypeError, ValueError):
-                known |= inspect.signature(ancestor.__init__).parameters.keys()  # type: ignore[misc]
+                names.update(inspect.signature(ancestor.__init__).parameters)  # type: ignore[misc]
         for name in kwargs:
-            if name not in known and not name.startswith("_"):
+            if name not in ours | airflows and not name.startswith("_"):
+                known = ours if nearest_name(name, ours | airflows) in ours else ours | airflows
                 raise unknown_name(f"argument of {cls.__name__}", name, known - {"self", "args", "kwargs"})

@@ -8,15 +8,16 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
-from airflow_provider_healthimaging.arguments import check_timedelta
+from airflow_provider_healthimaging.arguments import LONGEST_WAIT, check_timedelta
 from airflow_provider_healthimaging.aws_base import AwsBaseOperator
 from airflow_provider_healthimaging.delivery import deliver
-from airflow_provider_healthimaging.exceptions import NoImageSetsError
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError, NoImageSetsError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.image_set import unknown_name
 from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
 from airflow_provider_healthimaging.search_task import ImageSetSearchTask
 from airflow_provider_healthimaging.task_failure import failing_at_once
+from airflow_provider_healthimaging.window import TimeWindow, isoformat
 
 try:
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger
@@ -46,7 +47,7 @@ class HealthImagingSearchImageSetsOperator(ImageSetSearchTask, AwsBaseOperator[H
     :param lookback: moves the window's start back, for image sets that became searchable late. It overlaps the
         previous run's window, so what comes after must be idempotent.
     :param delay: how long after the window's end the search may first run, since nothing promises that a new image
-        set can be searched at once. The task sleeps, or defers, until then.
+        set can be searched at once. The task sleeps, or defers, until then, a year at most.
     :param deferrable: defer instead of sleeping; default ``[operators] default_deferrable``.
     :param search_criteria: AWS's ``searchCriteria`` structure, or its JSON text; beside a window at most one filter,
         not on time. Shown with ``***`` for its values. (templated)
@@ -93,7 +94,7 @@ class HealthImagingSearchImageSetsOperator(ImageSetSearchTask, AwsBaseOperator[H
     ) -> None:
         """Hold the arguments, and check those that are no templates."""
         super().__init__(**kwargs)
-        self.delay = check_timedelta("delay", delay)
+        self.delay = check_timedelta("delay", delay, LONGEST_WAIT)
         self.deferrable = deferrable
         if on_empty not in ON_EMPTY:
             raise unknown_name("on_empty", on_empty, ON_EMPTY)
@@ -105,7 +106,7 @@ class HealthImagingSearchImageSetsOperator(ImageSetSearchTask, AwsBaseOperator[H
             self.check_arguments(rendered=True)
             owned = self.own_window(context)
             if owned:
-                self._wait_until(owned.window.end + self.delay)
+                self._wait_until_over(owned.window)
             result, found = deliver(self, context, owned)
         if not found:
             self._on_empty()
@@ -115,11 +116,18 @@ class HealthImagingSearchImageSetsOperator(ImageSetSearchTask, AwsBaseOperator[H
         """Go on after the delay was waited out by the triggerer."""
         return self.execute(context)
 
-    def _wait_until(self, ready: datetime) -> None:
-        left = (ready - datetime.now(UTC)).total_seconds()
+    def _wait_until_over(self, window: TimeWindow) -> None:
+        now = datetime.now(UTC)
+        if window.end - now > LONGEST_WAIT:
+            raise InvalidArgumentError(
+                f"The window {window} ends more than a year from now, and is searched after its end. Give an earlier "
+                "window_end, or use HealthImagingImageSetSensor with open_ended=True, whose window ends now."
+            )
+        ready = window.end + self.delay
+        left = (ready - now).total_seconds()
         if left <= 0:
             return
-        self.log.info("Waiting until %s: the window's end and a delay of %s.", ready.isoformat(), self.delay)
+        self.log.info("Waiting until %s: the window's end and a delay of %s.", isoformat(ready), self.delay)
         if self.deferrable:
             self.defer(trigger=DateTimeTrigger(moment=ready), method_name="execute_complete")
         time.sleep(left)

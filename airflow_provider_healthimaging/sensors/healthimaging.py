@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_healthimaging.arguments import check_timedelta, check_whole_number, to_json
+from airflow_provider_healthimaging.arguments import LONGEST_WAIT, check_timedelta, check_whole_number, to_json
 from airflow_provider_healthimaging.aws_base import AwsBaseSensor
 from airflow_provider_healthimaging.criteria import parse_criteria
 from airflow_provider_healthimaging.delivery import deliver
@@ -65,7 +65,9 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
         """Hold the arguments, and check those that are no templates."""
         super().__init__(**kwargs)
         self.min_image_sets = check_whole_number("min_image_sets", min_image_sets)
-        self.quiet_period = None if quiet_period is None else check_timedelta("quiet_period", quiet_period)
+        self.quiet_period = (
+            None if quiet_period is None else check_timedelta("quiet_period", quiet_period, LONGEST_WAIT)
+        )
         self.open_ended = open_ended
         self.deferrable = deferrable
         if open_ended and (self.time_field is None or self.window_end):

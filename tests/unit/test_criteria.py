@@ -107,8 +107,17 @@ REFUSED = {
     ),
     "modality, which cannot be filtered on": (
         {"filters": [{"operator": "EQUAL", "values": [{"DICOMSeriesModality": "CT"}]}]},
-        "Unknown attribute",
+        "the service cannot filter on DICOMSeriesModality. Take the filter out, and give match",
     ),
+    "a tag without its prefix": (
+        {"filters": [{"operator": "EQUAL", "values": [{"StudyDate": "20260101"}]}]},
+        "'StudyDate'. Did you mean 'DICOMStudyDateAndTime'",
+    ),
+    "a tag without its prefix, which cannot be filtered on": (
+        {"filters": [{"operator": "EQUAL", "values": [{"BodyPartExamined": "CHEST"}]}]},
+        "the service cannot filter on DICOMSeriesBodyPart.",
+    ),
+    "an attribute without filters": ({"DICOMPatientId": "x"}, 'Write {"filters": [{"operator": "EQUAL"'),
     "an unknown operator": (
         {"filters": [{"operator": "EQUALS", "values": [{"DICOMPatientId": "x"}]}]},
         "Did you mean 'EQUAL'",

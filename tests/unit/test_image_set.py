@@ -78,6 +78,8 @@ def test_tags_come_in_the_order_of_the_api_reference_each_once(tags, how_many):
     ("tags", "says"),
     [
         (["DICOMPatientNme"], "Did you mean 'DICOMPatientName'"),
+        (["BodyPartExamined"], "Did you mean 'DICOMSeriesBodyPart'"),
+        (["DICOMPatientID"], "Did you mean 'DICOMPatientId'"),
         (["PatientName", "DICOMStudyId"], "Unknown DICOM tag 'PatientName'"),
         ("DICOMPatientName", "must be a list of tag names or 'all'"),
         ("ALL", "must be a list of tag names or 'all'"),
