@@ -70,7 +70,9 @@ def unknown_name(
 def nearest_name(name: object, known: Iterable[str]) -> str | None:
     """Return the known name that ``name`` is nearly; the tags of DICOM have their names without ``DICOM`` there."""
     spelt = {spelling: each for each in known for spelling in _spellings(each)}
-    near = difflib.get_close_matches(str(name).lower(), spelt, n=1, cutoff=NEARLY)
+    written = str(name).lower()
+    begun = sorted(each for each in spelt if len(written) >= SHORTEST and each.startswith(written))
+    near = begun or difflib.get_close_matches(written, spelt, n=1, cutoff=NEARLY)
     return spelt[near[0]] if near else None
 
 
