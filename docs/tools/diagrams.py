@@ -1,0 +1,154 @@
+"""The diagrams of the documentation, drawn from the text below: ``python docs/tools/diagrams.py`` writes docs/images.
+
+They bring their own white ground, so that they can be read on a dark page, and in README.md's viewer.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+IMAGES = Path(__file__).parents[1] / "images"
+INK, SOFT, TEAL, PALE, AMBER, RED = "#1f2933", "#7b8794", "#00796b", "#d5e8e4", "#fde9c4", "#b23c17"
+
+
+def text(x: float, y: float, words: str, *, size: int = 14, fill: str = INK, anchor: str = "middle") -> str:
+    """Return a line of text; words in ``code`` quotes are set in a fixed width."""
+    code = words.startswith("`")
+    font = ' font-family="ui-monospace, Menlo, Consolas, monospace"' if code else ""
+    shown = escape(words.strip("`"), quote=False)
+    return f'<text x="{x}" y="{y}" font-size="{size}" fill="{fill}" text-anchor="{anchor}"{font}>{shown}</text>'
+
+
+def box(x: float, y: float, width: float, height: float, fill: str, *, dashed: bool = False, line: str = TEAL) -> str:
+    """Return a rectangle."""
+    dash = ' stroke-dasharray="5 4"' if dashed else ""
+    return (
+        f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="4" fill="{fill}" '
+        f'stroke="{line}" stroke-width="1.5"{dash}/>'
+    )
+
+
+def line(*points: tuple[float, float], colour: str = SOFT, arrow: bool = False) -> str:
+    """Return a line through points, with an arrow's head at its end if so wished."""
+    path = " ".join(f"{x},{y}" for x, y in points)
+    end = ' marker-end="url(#head)"' if arrow else ""
+    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"{end}/>'
+
+
+def drawing(width: int, height: int, title: str, *shapes: str) -> str:
+    """Return an SVG file."""
+    return "\n".join(
+        [
+            (
+                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img" '
+                'font-family="system-ui, Helvetica, Arial, sans-serif">'
+            ),
+            f"<title>{escape(title, quote=False)}</title>",
+            (
+                '<defs><marker id="head" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto">'
+                f'<path d="M0,0 L9,4 L0,8 z" fill="{SOFT}"/></marker></defs>'
+            ),
+            f'<rect width="{width}" height="{height}" rx="8" fill="#ffffff"/>',
+            *shapes,
+            "</svg>\n",
+        ]
+    )
+
+
+def window() -> str:
+    """Two runs of an hourly DAG: which image sets are whose, and when each searches."""
+
+    def at(minute: float) -> float:
+        return 60 + minute * 4.0
+
+    def run(y: float, name: str, start: float) -> list[str]:
+        end = start + 60
+        return [
+            text(at(start) - 76, y - 12, name, anchor="start"),
+            box(at(start) - 80, y, 80, 36, "#ffffff", dashed=True),
+            text(at(start) - 40, y + 23, "`lookback`", size=12),
+            box(at(start), y, 240, 36, PALE),
+            text(at(start + 30), y + 23, f"window [{12 + start // 60:.0f}:00, {12 + end // 60:.0f}:00)"),
+            box(at(end), y, 56, 36, AMBER, line="#c08a1e"),
+            text(at(end) + 28, y + 23, "`delay`", size=12),
+            line((at(end) + 56, y + 18), (at(end) + 84, y + 18), arrow=True),
+            text(at(end) + 90, y + 23, "search", anchor="start"),
+        ]
+
+    arrivals = [(22, TEAL), (51, TEAL), (60, TEAL), (78, TEAL), (103, TEAL), (120, RED), (137, TEAL), (166, TEAL)]
+    return drawing(
+        960,
+        300,
+        "Window, lookback and delay of two runs of an hourly DAG",
+        line((30, 60), (930, 60), arrow=True),
+        *(line((at(hour * 60), 54), (at(hour * 60), 66), colour=INK) for hour in range(4)),
+        *(text(at(hour * 60), 88, f"{12 + hour}:00", fill=SOFT) for hour in range(4)),
+        text(30, 34, "image sets as they arrive", fill=SOFT, anchor="start"),
+        *(f'<circle cx="{at(minute)}" cy="60" r="5" fill="{colour}"/>' for minute, colour in arrivals),
+        text(at(120), 34, "at 14:00 sharp: the next run's", fill=RED, size=13),
+        *(line((at(hour * 60), 96), (at(hour * 60), 270), colour="#e4e7eb") for hour in range(4)),
+        *run(130, "run of 14:00", 60),
+        *run(220, "run of 15:00", 120),
+        text(
+            30,
+            288,
+            "Windows touch and share nothing. Only lookback overlaps the window before.",
+            size=13,
+            fill=SOFT,
+            anchor="start",
+        ),
+    )
+
+
+def data() -> str:
+    """Where the data come from, through whose hands they go, and where they are left."""
+    width, height = 200, 62
+
+    def step(x: float, y: float, what: str, module: str, fill: str = PALE) -> list[str]:
+        return [
+            box(x, y, width, height, fill),
+            text(x + width / 2, y + 26, what),
+            text(x + width / 2, y + 47, f"`{module}`", size=11, fill=SOFT),
+        ]
+
+    left, middle, right = 30, 300, 570
+    return drawing(
+        800,
+        410,
+        "The way of the data, from a DAG run to XCom or S3",
+        *step(left, 40, "DAG run", "schedule, dates, asset events", "#ffffff"),
+        *step(middle, 40, "TimeWindow [start, end)", "run_window.py"),
+        *step(right, 40, "searchCriteria", "criteria.py"),
+        *step(right, 170, "pages of 50", "hook, readers.py"),
+        *step(middle, 170, "image sets of the window", "scan.py"),
+        *step(left, 170, "records", "image_set.py"),
+        *step(left, 300, "XCom, for .expand()", "delivery.py", "#ffffff"),
+        *step(middle, 300, "dataset and manifest in S3", "s3_dataset.py", "#ffffff"),
+        *step(right, 300, "AWS HealthImaging", "SearchImageSets", AMBER),
+        line((left + width, 71), (middle - 2, 71), arrow=True),
+        line((middle + width, 71), (right - 2, 71), arrow=True),
+        line((right + width / 2, 102), (right + width / 2, 168), arrow=True),
+        line((right, 201), (middle + width + 2, 201), arrow=True),
+        line((middle, 201), (left + width + 2, 201), arrow=True),
+        line((left + width / 2, 232), (left + width / 2, 298), arrow=True),
+        line((left + width / 2, 265), (middle + width / 2, 265), (middle + width / 2, 298), arrow=True),
+        line((right + width / 2 + 12, 232), (right + width / 2 + 12, 298), arrow=True),
+        line((right + width / 2 - 12, 300), (right + width / 2 - 12, 234), arrow=True),
+        text(left + width / 2 + 12, 256, "or, with `s3_uri`".replace("`", ""), size=12, fill=SOFT, anchor="start"),
+    )
+
+
+DIAGRAMS = {"window.svg": window, "data.svg": data}
+
+
+def main() -> None:
+    """Write every diagram."""
+    IMAGES.mkdir(exist_ok=True)
+    for name, draw in DIAGRAMS.items():
+        (IMAGES / name).write_text(draw())
+        print(IMAGES / name)
+
+
+if __name__ == "__main__":
+    main()
