@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_healthimaging.checkpoint import digest
 from airflow_provider_healthimaging.criteria import filter_attributes, parse_criteria
+from airflow_provider_healthimaging.error_table import S3
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError, TooManyImageSetsError
 from airflow_provider_healthimaging.file_formats import file_format
 from airflow_provider_healthimaging.hooks.healthimaging import stays_in_place
@@ -21,6 +22,7 @@ from airflow_provider_healthimaging.links.healthimaging import HealthImagingData
 from airflow_provider_healthimaging.match import parse_match
 from airflow_provider_healthimaging.s3_dataset import S3Dataset
 from airflow_provider_healthimaging.scan import ScanStats
+from airflow_provider_healthimaging.service_errors import FAULTS, explaining
 
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.image_set import Record, Summary
@@ -153,6 +155,13 @@ def _to_xcom(task: Any, records: Iterator[Record]) -> list[Any]:
 
 
 def _to_s3(
+    task: Any, window: TimeWindow | None, tags: tuple[str, ...], about: Mapping[str, Any], stats: ScanStats
+) -> dict[str, Any]:
+    where = f"{task.s3_uri}, connection {task.s3_conn_id or task.aws_conn_id!r}"
+    return explaining(lambda: _write(task, window, tags, about, stats), where, S3, FAULTS)
+
+
+def _write(
     task: Any, window: TimeWindow | None, tags: tuple[str, ...], about: Mapping[str, Any], stats: ScanStats
 ) -> dict[str, Any]:
     hook = S3Hook(

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
+from airflow_provider_healthimaging.error_table import S3
+from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError, ServiceError
 from airflow_provider_healthimaging.s3_dataset import parse_s3_uri, window_folder, write_manifest
+from airflow_provider_healthimaging.service_errors import FAULTS, explaining
 from airflow_provider_healthimaging.window import TimeWindow
 
 if TYPE_CHECKING:
@@ -60,15 +60,16 @@ def join_manifests(hook: S3Hook, manifests: Iterable[str], s3_uri: str) -> dict[
     parts = [part for dataset in datasets for part in dataset.manifest["parts"]]
     image_sets = sum(dataset.manifest["image_sets"] for dataset in datasets)
     joined = {**datasets[0].manifest, "window": window.to_dict(), "image_sets": image_sets, "parts": parts}
-    return write_manifest(hook, bucket, prefix + window_folder(window), joined)
+    folder = prefix + window_folder(window)
+    return explaining(lambda: write_manifest(hook, bucket, folder, joined), s3_uri, S3, FAULTS)
 
 
 def _read(hook: S3Hook, uri: str) -> _Dataset:
     bucket, key = parse_s3_uri(uri)
     try:
-        text = hook.read_key(key.rstrip("/"), bucket)
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:  # noqa: PLR2004
+        text = explaining(lambda: hook.read_key(key.rstrip("/"), bucket), uri, S3, FAULTS)
+    except ServiceError as error:
+        if error.code not in {"404", "NoSuchKey"}:
             raise
         raise HealthImagingError(
             f"There is no manifest at {uri}, so its dataset is not complete. Search its window again, and then join."

@@ -1,98 +1,64 @@
-"""What went wrong at the service or on the way to it, as this package's errors.
+"""What botocore raises, as this package's errors, by the table of ``error_table.py``.
 
-A service error's text may repeat search values, and so may botocore's about parameters. Only codes are passed on.
+A service's text may repeat search values, and so may botocore's about parameters. Only codes, statuses and the names of
+exceptions are passed on.
 """
 
 from __future__ import annotations
 
-from botocore import exceptions as boto
+from collections.abc import Callable
+from typing import TypeVar
 
-from airflow_provider_healthimaging.exceptions import (
-    AccessDeniedError,
-    ConfigurationError,
-    ConnectionFailedError,
-    DatastoreNotFoundError,
-    HealthImagingError,
-    InvalidArgumentError,
-    RejectedRequestError,
-    ServiceError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
-REGIONS = ("us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2")
-"""Where HealthImaging is offered (AWS General Reference); botocore's own list is empty."""
+from airflow_provider_healthimaging.error_table import HEALTHIMAGING, STS, TABLE
+from airflow_provider_healthimaging.exceptions import HealthImagingError, ServiceError
 
-_BY_CODE: dict[str, tuple[type[ServiceError], str]] = {
-    "AccessDeniedException": (
-        AccessDeniedError,
-        (
-            "Allow medical-imaging:SearchImageSets on this data store, and check its id and region: the service "
-            "says this of a data store that does not exist, too."
-        ),
-    ),
-    "UnrecognizedClientException": (AccessDeniedError, "The access key is unknown to AWS: check the connection."),
-    "InvalidClientTokenId": (AccessDeniedError, "The access key is unknown to AWS: check the connection."),
-    "InvalidSignatureException": (AccessDeniedError, "Check the secret key, the region, and this machine's clock."),
-    "ResourceNotFoundException": (DatastoreNotFoundError, "Check datastore_id and the region."),
-    "ValidationException": (
-        RejectedRequestError,
-        (
-            "Check search_criteria against the API reference of SearchImageSets, and whether StartingToken belongs "
-            "to the same search."
-        ),
-    ),
-    "ThrottlingException": (
-        ServiceError,
-        "The account's quota (25 calls/s unless raised) is used up. Retry later, or let fewer tasks run at a time.",
-    ),
-    "ConflictException": (ServiceError, "Usual just after an import. Retry later."),
-    "InternalServerException": (ServiceError, "Retry later."),
-}
+T = TypeVar("T")
 
-_NO_CREDENTIALS = (
-    boto.NoCredentialsError,
-    boto.PartialCredentialsError,
-    boto.CredentialRetrievalError,
-    boto.ProfileNotFound,
-    boto.SSOError,
-)
+FAULTS = (BotoCoreError, ClientError, ResponseParserError)
+"""What botocore raises, whatever it was asked."""
+
+CALL_FAULTS = (*FAULTS, FileNotFoundError, ValueError)
+"""What it raises as well, where nothing else could: of files of credentials, endpoints and tokens."""
 
 
-def explained(error: boto.BotoCoreError | boto.ClientError, where: str) -> HealthImagingError:
+def explained(error: Exception, where: str, service: str = HEALTHIMAGING) -> HealthImagingError:
     """Return the error to raise in place of ``error``.
 
     Raise it after the ``except`` block that caught ``error``: chained to it, the text would be shown all the same.
 
-    :param where: the data store, region and connection, for the message.
+    :param error: one of ``CALL_FAULTS``; an error of this package is returned as it is.
+    :param where: the data store, region and connection, or the bucket, for the message.
+    :param service: which was called; that STS was asked for credentials on the way is found out here.
     """
-    if isinstance(error, boto.ClientError):
-        return _service_error(error, where)
-    if isinstance(error, boto.NoRegionError):
-        return ConfigurationError(
-            f"No AWS region is set ({where}). Put region_name into the connection's extra, or give region_name; "
-            f"HealthImaging is in {', '.join(REGIONS)}."
-        )
-    if isinstance(error, _NO_CREDENTIALS):
-        return ConfigurationError(
-            f"No usable AWS credentials ({where}). Check that the connection exists and has them, or that the "
-            "worker has a role."
-        )
-    if isinstance(error, boto.ParamValidationError):
-        return InvalidArgumentError(
-            f"botocore refused the parameters of SearchImageSets ({where}). Check search_criteria against the API "
-            "reference; botocore's text is not shown, since it may hold patient data."
-        )
-    return ConnectionFailedError(
-        f"No whole answer from HealthImaging ({where}): {type(error).__name__}. Check the network, endpoint_url in "
-        f"the connection, and that the region is one of {', '.join(REGIONS)}."
-    )
-
-
-def _service_error(error: boto.ClientError, where: str) -> ServiceError:
+    if isinstance(error, HealthImagingError):
+        return error
+    if not isinstance(error, ClientError):
+        text = str(error)
+        row = next(row for row in TABLE if isinstance(error, row.causes) and any(word in text for word in row.words))
+        what = row.what.format(service=service, fault=type(error).__name__)
+        return row.error(f"{what} ({where}). {row.advice}")
+    if error.operation_name.startswith("AssumeRole"):
+        service = STS
     code = str(error.response.get("Error", {}).get("Code", "")) or "no code"
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    known = _BY_CODE.get(code)
-    if known is None:
-        never_later = 400 <= status < 500 and status not in (408, 409, 429) and "Expired" not in code  # noqa: PLR2004
-        known = (RejectedRequestError if never_later else ServiceError), "See the service's list of common errors."
-    kind, advice = known
-    return kind(f"HealthImaging answered {code} (HTTP {status}; {where}). {advice}", code=code)
+    by_code = (row for row in TABLE if code in row.codes.split() and row.service in {service, ""})
+    row = next(by_code, None) or next(row for row in TABLE if status in row.statuses)
+    message = f"{service} answered {code} (HTTP {status}; {where}). {row.advice}"
+    return row.error(message, code=code) if issubclass(row.error, ServiceError) else row.error(message)
+
+
+def explaining(
+    call: Callable[[], T],
+    where: str,
+    service: str = HEALTHIMAGING,
+    faults: tuple[type[Exception], ...] = CALL_FAULTS,
+) -> T:
+    """Return what ``call`` returns; of ``faults``, raise what :func:`explained` makes of them, chained to nothing."""
+    try:
+        return call()
+    except faults as error:
+        problem = explained(error, where, service)
+    raise problem

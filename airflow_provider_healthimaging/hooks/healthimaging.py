@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.common.compat.sdk import conf
-from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_provider_healthimaging.arguments import MAX_PAGE_SIZE, check_datastore_id, check_pagination_config
 from airflow_provider_healthimaging.client_config import (
@@ -26,7 +25,7 @@ from airflow_provider_healthimaging.progress import with_progress
 from airflow_provider_healthimaging.quiet_client import hold_back
 from airflow_provider_healthimaging.readers import read_window
 from airflow_provider_healthimaging.scan import Page, ScanStats, scan
-from airflow_provider_healthimaging.service_errors import explained
+from airflow_provider_healthimaging.service_errors import CALL_FAULTS, explained, explaining
 
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.image_set import Summary
@@ -162,11 +161,7 @@ class HealthImagingHook(AwsBaseHook):
 
     def client_for(self, datastore_id: str) -> Any:
         """Return the boto3 client; what it lacks is an error that names the data store, region and connection."""
-        try:
-            return self.conn
-        except BotoCoreError as error:
-            problem = explained(error, self._where(datastore_id))
-        raise problem
+        return explaining(lambda: self.conn, self._where(datastore_id))
 
     def get_session(self, *args: Any, **kwargs: Any) -> Any:
         """Return a boto3 session whose responses have timestamps in UTC, and whose clients log no patient data."""
@@ -207,7 +202,7 @@ class HealthImagingHook(AwsBaseHook):
             for page in pages:
                 yield _page(page)
             stats.next_token = pages.resume_token
-        except (BotoCoreError, ClientError) as error:
+        except CALL_FAULTS as error:
             problem = explained(error, self._where(datastore_id))
         if problem:
             raise problem
@@ -216,18 +211,14 @@ class HealthImagingHook(AwsBaseHook):
         client, where = self.client_for(datastore_id), self._where(datastore_id)
 
         def fetch(window: TimeWindow, token: str | None) -> Page:
-            try:
-                return _page(
-                    client.search_image_sets(
-                        datastoreId=datastore_id,
-                        searchCriteria=combine(criteria, window, time_field),
-                        maxResults=MAX_PAGE_SIZE,
-                        **({"nextToken": token} if token else {}),
-                    )
-                )
-            except (BotoCoreError, ClientError) as error:
-                problem = explained(error, where)
-            raise problem
+            call = partial(
+                client.search_image_sets,
+                datastoreId=datastore_id,
+                searchCriteria=combine(criteria, window, time_field),
+                maxResults=MAX_PAGE_SIZE,
+                **({"nextToken": token} if token else {}),
+            )
+            return _page(explaining(call, where))
 
         return fetch
 

@@ -40,24 +40,28 @@ async def in_thread(call: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(_threads, call)
 
 
-def shared_hook(**hook_parameters: Any) -> HealthImagingHook:
-    """Return the hook, its client made, that all triggers of this process with the same parameters use."""
+def shared_hook(datastore_id: str, **hook_parameters: Any) -> HealthImagingHook:
+    """Return the hook, its client made, that all triggers of this process with the same parameters use.
+
+    :param datastore_id: what it is wanted for, in an error's message.
+    :raises HealthImagingError: where the client cannot be made.
+    """
     key = json.dumps(hook_parameters, sort_keys=True)
     with _making:
         made, hook = _hooks.get(key, (0.0, None))
         if hook is None or time.monotonic() - made > CLIENT_LIFETIME:
             # In place of the old one: a client is seven megabytes, and 26,000 objects to collect garbage among.
-            hook = _ready_hook(hook_parameters)
+            hook = _ready_hook(datastore_id, hook_parameters)
             _hooks[key] = time.monotonic(), hook
         return hook
 
 
-def _ready_hook(parameters: dict[str, Any]) -> HealthImagingHook:
+def _ready_hook(datastore_id: str, parameters: dict[str, Any]) -> HealthImagingHook:
     # Two seconds of imports, which the triggerer's event loop would wait for were they at the top.
     from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 
     hook = HealthImagingHook(**parameters)
-    hook.get_conn()
+    hook.client_for(datastore_id)
     return hook
 
 
@@ -79,6 +83,7 @@ def fired(payload: dict[str, Any]) -> TriggerEvent:
 def search(given: dict[str, Any], window: TimeWindow | None) -> Iterator[Summary]:
     """Search as a trigger's arguments say, by the hook's one way."""
     hook = shared_hook(
+        given["datastore_id"],
         aws_conn_id=given["aws_conn_id"],
         region_name=given["region_name"],
         verify=given["verify"],

@@ -8,9 +8,8 @@ from datetime import timedelta
 
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from botocore.exceptions import ClientError
 
-from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
+from airflow_provider_healthimaging.exceptions import AccessDeniedError, HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.image_set import to_record
 from airflow_provider_healthimaging.manifest import join_manifests
 from airflow_provider_healthimaging.s3_dataset import S3Dataset
@@ -214,7 +213,7 @@ def test_manifest_that_is_not_there_is_an_error_that_a_retry_may_cure(bucket, s3
     assert nothing_joined(bucket)
 
 
-def test_bucket_that_may_not_be_read_is_botos_own_error(s3, quarters, behind, store):
+def test_bucket_that_may_not_be_read_is_an_error_that_says_so(s3, quarters, behind, store):
     def deny(app):
         def denying(environ, start_response):
             if environ["PATH_INFO"].startswith("/image-sets/"):
@@ -226,7 +225,7 @@ def test_bucket_that_may_not_be_read_is_botos_own_error(s3, quarters, behind, st
 
     behind(deny)
 
-    with pytest.raises(ClientError, match="403"):
+    with pytest.raises(AccessDeniedError, match=r"S3 answered 403 .*_manifest\.json\)\. Allow what"):
         join_manifests(S3Hook(), quarters, URI)
 
 
