@@ -12,13 +12,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_provider_healthimaging.exceptions import HealthImagingError, RejectedRequestError
+from airflow_provider_healthimaging.exceptions import HealthImagingError, RejectedRequestError, ServiceError
 from airflow_provider_healthimaging.image_set import Summary
 from airflow_provider_healthimaging.scan import Page, timestamp
 from airflow_provider_healthimaging.window import TimeWindow
 
 Fetch = Callable[[TimeWindow, str | None], Page]
 """Asks the service for a page of a window, oldest first; with a token, for the page that follows."""
+
+NEW_SEARCHES = 10
+"""How many searches in a row may begin again and gain nothing, as botocore's attempts at one call."""
 
 MEMORY = 0.9
 """What a page counts for, in judging how dense rows lie, by the time the next one has come."""
@@ -47,7 +50,7 @@ class Segment:
         self._token: str | None = None
         self._last_second: list[tuple[str, Any]] = []
         self._given_before: frozenset[tuple[str, Any]] = frozenset()
-        self._gained = True
+        self._begun_in_vain = 0
 
     @property
     def rows_left(self) -> float:
@@ -57,14 +60,18 @@ class Segment:
     def fetch(self, fetch: Fetch) -> Page:
         """Ask for the next page.
 
-        A token that the service takes no more is given up for a new search from the last second read, unless that
-        was done before and nothing gained.
+        A token that the service takes no more is given up for a new search from the last second read.
+
+        :raises ServiceError: when that was done ten times in a row and nothing gained.
         """
         try:
             return self._checked(fetch(self._asked, self._token))
-        except RejectedRequestError:
-            if self._token is None or not self._gained:
+        except RejectedRequestError as error:
+            if self._token is None:
                 raise
+            code = error.code
+        if self._begun_in_vain == NEW_SEARCHES:
+            raise tokens_refused(code)
         self._begin_again()
         page = self._checked(fetch(self._asked, None))
         return replace(page, calls=page.calls + 1)
@@ -97,7 +104,7 @@ class Segment:
         self._last_second = kept + [_version(row) for row in rows if row[self._order] >= second]
         self._judge(len(rows), last - (self.reached if self._rows or self._is_rest else rows[0][self._order]))
         self.reached = max(self.reached, last)
-        self._gained = True
+        self._begun_in_vain = 0
 
     def _judge(self, rows: int, span: timedelta) -> None:
         self._rows = self._rows * MEMORY + rows
@@ -109,7 +116,8 @@ class Segment:
         self._asked = TimeWindow(second, self.end)
         self._first = max(self._first, second)
         self._given_before = frozenset(self._last_second)
-        self._token, self._gained = None, False
+        self._token = None
+        self._begun_in_vain += 1
 
     def _checked(self, page: Page) -> Page:
         if page.next_token is not None and page.next_token == self._token:
@@ -117,6 +125,15 @@ class Segment:
                 "The service gave the same page token twice, so the result would have no end. Report this to AWS."
             )
         return page
+
+
+def tokens_refused(code: str) -> ServiceError:
+    """Return the error for a result that cannot be read to its end, though its beginning could."""
+    return ServiceError(
+        f"HealthImaging answered {code} to page tokens that it had just given, so the result would not be complete. "
+        "They may have expired: retry; if it stays so, search shorter windows and report it to AWS.",
+        code=code,
+    )
 
 
 def _version(row: Summary) -> tuple[str, Any]:

@@ -18,13 +18,14 @@ from airflow_provider_healthimaging.client_config import (
     utc_timestamp,
 )
 from airflow_provider_healthimaging.criteria import Criteria, check_time_field, combine, parse_criteria
-from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError, RejectedRequestError
 from airflow_provider_healthimaging.match import compile_match
 from airflow_provider_healthimaging.pacing import keep_pace
 from airflow_provider_healthimaging.progress import with_progress
 from airflow_provider_healthimaging.quiet_client import hold_back
 from airflow_provider_healthimaging.readers import read_window
 from airflow_provider_healthimaging.scan import Page, ScanStats, scan
+from airflow_provider_healthimaging.segment import tokens_refused
 from airflow_provider_healthimaging.service_errors import CALL_FAULTS, explained, explaining
 
 if TYPE_CHECKING:
@@ -204,6 +205,8 @@ class HealthImagingHook(AwsBaseHook):
             stats.next_token = pages.resume_token
         except CALL_FAULTS as error:
             problem = explained(error, self._where(datastore_id))
+        if isinstance(problem, RejectedRequestError) and stats.pages:
+            problem = tokens_refused(problem.code)
         if problem:
             raise problem
 

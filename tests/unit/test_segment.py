@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_healthimaging.exceptions import AccessDeniedError, HealthImagingError, RejectedRequestError
+from airflow_provider_healthimaging.exceptions import (
+    AccessDeniedError,
+    HealthImagingError,
+    RejectedRequestError,
+    ServiceError,
+)
 from airflow_provider_healthimaging.scan import Page
 from airflow_provider_healthimaging.segment import Segment
 from airflow_provider_healthimaging.window import TimeWindow
@@ -158,7 +163,7 @@ def test_what_came_before_an_error_was_given_once_and_is_no_more_than_the_beginn
     got = []
     try:
         got.extend(each["imageSetId"] for each in read(Segment(MINUTE, "createdAt"), service))
-    except RejectedRequestError:
+    except ServiceError:
         assert got == expected[: len(got)]
     else:
         assert got == expected
@@ -206,14 +211,25 @@ def test_a_window_that_begins_within_a_second_is_not_widened_by_a_new_search():
     assert found(Service(rows, size=5, rejects={1}), window) == list("abcde")
 
 
-def test_a_new_search_that_gains_nothing_is_not_followed_by_another():
+def test_a_token_that_passes_at_last_is_enough():
+    rows = [row(number, 7) for number in range(9)]
+    # Each new search gives the page that is known, and a token that is rejected.
+    assert found(Service(rows, rejects={*range(1, 20, 2)})) == [str(number) for number in range(9)]
+
+
+def test_tokens_that_never_pass_are_an_error_that_a_retry_may_cure():
     service = Service([row(number, 7) for number in range(9)], rejects=Everything())
-    segment = Segment(MINUTE, "createdAt")
-    got = []
-    with pytest.raises(RejectedRequestError):
-        got.extend(read(segment, service))
-    # A page, its token rejected, the same page again, and its token rejected: that is all.
-    assert [token is None for _, token in service.asked] == [True, False, True, False]
+    with pytest.raises(ServiceError, match="page tokens that it had just given") as caught:
+        found(service)
+    assert caught.value.retryable
+    assert not isinstance(caught.value, RejectedRequestError)
+    assert caught.value.__context__ is None
+    assert [token is None for _, token in service.asked] == [True, False] * 11
+
+
+def test_new_searches_that_gain_something_are_not_counted():
+    service = Service([row(number, number) for number in range(40)], rejects=Everything())
+    assert found(service) == [str(number) for number in range(40)]
 
 
 def test_a_search_that_is_rejected_without_a_token_is_not_tried_again():

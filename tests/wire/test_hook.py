@@ -391,6 +391,15 @@ def test_a_token_of_another_search_is_refused_by_the_service(hook, server, store
     assert CANARY not in all_text(caught.value)
 
 
+@pytest.mark.parametrize("narrowed", [{"time_field": None}, {"window": WINDOW, "pagination_config": {"PageSize": 10}}])
+def test_a_token_that_expires_while_a_result_is_read_is_an_error_that_a_retry_may_cure(hook, store, narrowed):
+    fill(store, 60)
+    store.settings.expired_token_rate = 1.0
+    with pytest.raises(ServiceError, match="may have expired: retry") as caught:
+        found(hook, **narrowed)
+    assert caught.value.retryable
+
+
 def test_a_token_that_is_no_token_is_refused(hook, store):
     with pytest.raises((RejectedRequestError, InvalidArgumentError)):
         found(hook, window=WINDOW, pagination_config={"StartingToken": "nonsense"})
