@@ -11,7 +11,13 @@ knows Airflow or the rest of the provider, and nothing outside this folder impor
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+if not (find_spec("moto") and find_spec("pydicom")):
+    raise ModuleNotFoundError(
+        "The local HealthImaging needs moto and pydicom: pip install 'airflow-provider-healthimaging[local]'."
+    )
 
 from ._register import register
 

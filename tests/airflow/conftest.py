@@ -135,11 +135,17 @@ def register(metadata_db) -> Callable[[Any], None]:
 
 
 @pytest.fixture
-def parse(metadata_db) -> Callable[[Path], Mapping[str, Any]]:
+def dag_bag(metadata_db) -> Callable[[Path], Any]:
+    """``dag_bag(path)`` parses a file as Airflow does, and returns its ``dags`` and ``import_errors``."""
+    return lambda path: _dagbag_module().DagBag(path)
+
+
+@pytest.fixture
+def parse(dag_bag) -> Callable[[Path], Mapping[str, Any]]:
     """``parse(path)`` returns the DAGs in a file, by id."""
 
     def parsed(path: Path) -> Mapping[str, Any]:
-        bag = _dagbag_module().DagBag(path)
+        bag = dag_bag(path)
         assert bag.import_errors == {}
         return bag.dags
 
