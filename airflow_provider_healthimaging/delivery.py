@@ -90,7 +90,7 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
 
 def _most_mapped(task: Any, context: Any) -> int | None:
     """Return over how many items tasks can be mapped, if any is mapped over this one's result."""
-    mapped = context["ti"].map_index < 0 and next(task.iter_mapped_dependants(), None)
+    mapped = task.has_dag() and next(task.iter_mapped_dependants(), None) and context["ti"].map_index < 0
     return conf.getint("core", "max_map_length", fallback=1024) if mapped else None
 
 

@@ -93,7 +93,9 @@ def test_by_accession_number_finds_the_study_and_shows_the_number_nowhere(
     run = run_dag(example("healthimaging_by_accession_number"), NOON, {"variable": name})
 
     assert set(results(run, "process")) == {f"{row.image_set_id}, version 1" for row in series}
-    shown = kept_by_airflow() + "".join(capfd.readouterr())
+    printed = "".join(capfd.readouterr()).splitlines()
+    # Airflow 3.0's dag.test() prints at DEBUG what a task asks its supervisor for, that a value be masked included.
+    shown = kept_by_airflow() + "\n".join(line for line in printed if "type='MaskSecret'" not in line)
     assert number not in shown
     assert name in shown
 
