@@ -94,6 +94,7 @@ class HealthImagingHook(AwsBaseHook):
         does, or is closed. What is read without a window, with ``pagination_config``, or by an ``updatedAt`` that may
         still change, is read by one.
 
+        :param datastore_id: 32 characters of 0-9 and a-z.
         :param window: ``[start, end)``; ``None`` searches by the criteria alone.
         :param time_field: the timestamp that the window is about: ``"createdAt"``, ``"updatedAt"``, or ``None``
             for no window.

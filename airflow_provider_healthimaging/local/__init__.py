@@ -43,6 +43,8 @@ def backend(account_id: str = DEFAULT_ACCOUNT_ID, region: str = "us-east-1") -> 
 
     Ask again after a moto reset, which ``mock_aws`` does when it starts and ends: a reset drops the object.
 
+    :param account_id: of AWS, 12 digits; credentials are those of the default one unless moto is told otherwise.
+    :param region: the region that the data stores are in.
     :raises KeyError: for a region without HealthImaging.
     """
     models: Any = import_module("moto.medicalimaging.models")

@@ -11,6 +11,9 @@ def airflow_connection(url: str, region: str = "us-east-1") -> str:
     """Return an Airflow connection of type ``aws`` as JSON, for the server at ``url``.
 
     S3 behind an IP address is addressed path-style by botocore itself, so it needs no option.
+
+    :param url: of the server, such as ``http://127.0.0.1:5000``.
+    :param region: the region that its data stores and buckets are in.
     """
     extra = {"region_name": region, "endpoint_url": url}
     return json.dumps({"conn_type": "aws", "login": KEY, "password": KEY, "extra": extra}, separators=(",", ":"))

@@ -36,6 +36,7 @@ class LocalServer:
     ) -> None:
         """Take note of where to listen; ``start`` does.
 
+        :param host: address to listen on, IPv4 or IPv6.
         :param port: 0 for a free one.
         :param middleware: wrapped around the services, for faults. A body shorter than its
             ``Content-Length`` ends the connection after it; raising ``ConnectionError`` ends it without an

@@ -40,7 +40,10 @@ class HealthImagingImageSetTrigger(BaseTrigger):
     :param quiet_period: seconds for which none of them may have changed; ``None`` for any.
     :param poke_interval: seconds between two searches, more or less a fifth.
     :param deadline: ISO 8601 time at which to give up.
-    :param aws_conn_id: as the sensor's; also ``region_name``, ``verify`` and ``botocore_config``.
+    :param aws_conn_id: the Airflow connection used for AWS credentials.
+    :param region_name: AWS region; default that of the connection.
+    :param verify: whether to verify SSL certificates.
+    :param botocore_config: settings for botocore's client, merged with the connection's.
     """
 
     def __init__(
@@ -101,7 +104,9 @@ class HealthImagingImageSetTrigger(BaseTrigger):
             if left <= 0:
                 yield fired({"status": "timeout", "deadline": self._given["deadline"]})
                 return
-            await asyncio.sleep(min(jittered(self._given["poke_interval"]), left))
+            pause = min(jittered(self._given["poke_interval"]), left)
+            self.log.info("Not there yet; looking again in %.0f s, until %s.", pause, self._given["deadline"])
+            await asyncio.sleep(pause)
 
     def _left(self) -> float:
         """Return the seconds to the deadline."""

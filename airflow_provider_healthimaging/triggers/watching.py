@@ -37,7 +37,10 @@ class HealthImagingNewImageSetsTrigger(BaseEventTrigger):
     :param start: where the first window starts: aware datetime or ISO 8601 string; default the first look.
     :param delay: ``timedelta``, or seconds, for which the index is not yet trusted to show what has arrived.
     :param poke_interval: seconds between two searches, more or less a fifth.
-    :param aws_conn_id: as everywhere; also ``region_name``, ``verify`` and ``botocore_config``.
+    :param aws_conn_id: the Airflow connection used for AWS credentials.
+    :param region_name: AWS region; default that of the connection.
+    :param verify: whether to verify SSL certificates.
+    :param botocore_config: settings for botocore's client, merged with the connection's.
     :raises ConfigurationError: on Airflow before 3.3.
     """
 
@@ -116,6 +119,7 @@ class HealthImagingNewImageSetsTrigger(BaseEventTrigger):
             return None
         if not count:
             return None
+        self.log.info("Found %s image sets in [%s, %s): announcing them.", count, *window.to_dict().values())
         return {"datastore_id": given["datastore_id"], "window": window.to_dict(), "count": count}
 
 

@@ -2,7 +2,8 @@
 
 The package's docstrings are written for Sphinx, as Airflow's are. The site is made with Markdown, so roles become
 links. Operator and sensor take most of their arguments through ``**kwargs`` from the class that they share; their pages
-show all of them, with defaults, and the sensor's those that the operator describes.
+show all of them, with defaults. What means the same is described once: the sensor's page takes it from the operator,
+and the hook's count from its search.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from griffe import (
     Class,
     DocstringSectionKind,
     Extension,
+    Function,
     NameResolutionError,
     Object,
     ParameterKind,
@@ -36,7 +38,9 @@ class MarkdownDocstrings(Extension):
         self._rewrite(pkg)
         for path in (OPERATOR, "sensors.healthimaging.HealthImagingImageSetSensor"):
             _take_in_arguments(pkg[path], pkg["search_task.ImageSetSearchTask"])
+        hook = pkg["hooks.healthimaging.HealthImagingHook"]
         _take_over_descriptions(pkg["sensors.healthimaging.HealthImagingImageSetSensor"], pkg[OPERATOR])
+        _take_over_descriptions(hook["count_image_sets"], hook["search_image_sets"])
 
     def _rewrite(self, found: Object) -> None:
         if found.docstring:
@@ -78,15 +82,16 @@ def _take_in_arguments(taker: Class, base: Class) -> None:
     taker["__init__"].parameters = Parameters(own["self"], *theirs, *mine, own["kwargs"])
 
 
-def _take_over_descriptions(taker: Class, describer: Class) -> None:
-    """Describe each argument that the class takes and does not describe as ``describer`` does."""
+def _take_over_descriptions(taker: Class | Function, describer: Class | Function) -> None:
+    """Describe each argument that the one takes and does not describe as the other does."""
     described = {each.name: each.description for each in _described(describer)}
     known = {each.name for each in _described(taker)}
-    missing = [each.name for each in taker["__init__"].parameters if each.name in described.keys() - known]
+    taken = taker["__init__"].parameters if taker.is_class else taker.parameters
+    missing = [each.name for each in taken if each.name in described.keys() - known]
     lines = [f":param {name}: {' '.join(described[name].split())}" for name in missing]
     taker.docstring.value = taker.docstring.value.rstrip() + "\n" + "\n".join(lines)
 
 
-def _described(found: Class) -> list[Any]:
+def _described(found: Class | Function) -> list[Any]:
     sections = found.docstring.parse(Parser.sphinx, warnings=False)
     return [each for section in sections if section.kind is DocstringSectionKind.parameters for each in section.value]
