@@ -56,7 +56,8 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
             "Leave s3_uri out, or give .output to a task without .expand(), which reads the dataset's manifest."
         )
     _keep_link(task, context)
-    _tell_search(task, owned, tags)
+    filters, fields = _attributes(task)
+    _tell_search(task, filters, fields, tags)
     if task.s3_uri:
         result: Any = _to_s3(task, window, tags, about, stats)
         task.dataset = result
@@ -74,6 +75,9 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
     summary = {
         **about,
         "rule": owned.rule if owned else None,
+        "filters": filters,
+        "match": fields,
+        "read": stats.read,
         "image_sets": found,
         "pages": stats.pages,
         "calls": stats.calls,
@@ -82,8 +86,8 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
     }
     _push(task, context, summary, stats)
     task.log.info(
-        "Found %s image sets in %s pages (%s calls, %s s); handed on through %s.",
-        *(summary[key] for key in ("image_sets", "pages", "calls", "seconds", "output")),
+        "Found %s image sets among %s read, with %s calls in %s s; handed on through %s.",
+        *(summary[key] for key in ("image_sets", "read", "calls", "seconds", "output")),
     )
     return result, found
 
@@ -121,17 +125,18 @@ def _keep_link(task: Any, context: Any) -> None:
     )
 
 
-def _tell_search(task: Any, owned: OwnedWindow | None, tags: tuple[str, ...]) -> None:
-    """Log what is searched: attributes, never values."""
-    if owned:
-        task.log.info("Window [%s, %s), by %s.", *owned.window.to_dict().values(), owned.rule)
-    filters = filter_attributes(parse_criteria(task.search_criteria.value))
+def _attributes(task: Any) -> tuple[list[str], list[str]]:
+    """Return what the service filters on and what is matched here: attributes, never values."""
+    return filter_attributes(parse_criteria(task.search_criteria.value)), list(parse_match(task.match.value))
+
+
+def _tell_search(task: Any, filters: list[str], fields: list[str], tags: tuple[str, ...]) -> None:
     task.log.info(
         "Searching data store %s by %s; filters on %s; match on %s.",
         task.datastore_id,
         task.time_field or "its criteria alone",
         ", ".join(filters) or "nothing",
-        ", ".join(parse_match(task.match.value)) or "nothing",
+        ", ".join(fields) or "nothing",
     )
     if tags:
         task.log.info(
@@ -172,7 +177,9 @@ def _write(
     dataset = S3Dataset(hook, task.s3_uri, window, task.rows_per_file, file_format(task.file_format, tags))
     checkpoint = dataset.checkpoint(_search_digest(task, window, tags), task.time_field)
     if checkpoint.parts:
-        task.log.info("Going on behind %s parts that an earlier attempt finished.", checkpoint.parts)
+        task.log.info(
+            "An earlier attempt finished %s parts; what is read now is the rest of the window.", checkpoint.parts
+        )
     rest = checkpoint.rest_of(window) if window else None
     with closing(_search(task, rest, stats)) as hits:
         records = (to_record(each, task.datastore_id, tags) for each in checkpoint.follow(hits))
