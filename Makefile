@@ -3,8 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV = .venv/bin/uv
 NEWEST = .venv/bin/python
 OLDEST = .venv-2.11/bin/python
+NOX = $(UV) tool run --quiet --from nox==2026.10.20 --with uv nox
 
-.PHONY: install test test-live test-distributed lint format docs demo bench bench-triggers constraints clean
+.PHONY: install test test-matrix build test-live test-distributed lint format docs demo bench bench-triggers constraints clean
 
 install: .venv/ready .venv-2.11/ready
 
@@ -28,6 +29,16 @@ install: .venv/ready .venv-2.11/ready
 test: install .venv/docs
 	$(NEWEST) -m pytest
 	$(OLDEST) -m pytest
+
+# Interpreters that pyenv keeps are found by their names only where it is told that they may be used.
+test-matrix: export PYENV_VERSION ?= $(shell pyenv versions --bare 2>/dev/null | paste -sd: -)
+test-matrix: build
+	$(NOX) $(if $(SESSIONS),--session $(SESSIONS))
+
+build: .venv/bin/uv
+	rm -rf dist
+	$(UV) build --quiet
+	$(UV) tool run --quiet twine==7.0.0 check --strict dist/*
 
 test-live: .venv/ready
 	$(NEWEST) -m pytest --override-ini addopts= --import-mode=importlib tests/live
@@ -69,4 +80,4 @@ constraints: .venv/bin/uv
 	sh constraints.sh $(UV)
 
 clean:
-	rm -rf .venv .venv-2.11 .airflow .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-2.11 .nox .airflow .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
