@@ -5,13 +5,15 @@
     ├── UndeterminedWindowError    no rule says which window this run owns
     ├── TooManyImageSetsError      more image sets than XCom may take
     ├── NoImageSetsError           none found, and on_empty="fail"                     retry may help
-    ├── ConfigurationError         no credentials, no region
+    ├── ConfigurationError         no credentials, no region, no trusted certificate
     ├── ConnectionFailedError      the endpoint cannot be reached                      retry may help
     ├── IncompleteResponseError    a response that ended before its end                retry may help
-    └── ServiceError               an error code from the service                      retry may help
-        ├── AccessDeniedError      403
+    └── ServiceError               an error code from the service, S3 or STS           retry may help
+        ├── AccessDeniedError      401, 403, 407
         ├── DatastoreNotFoundError 404
-        └── RejectedRequestError   400
+        └── RejectedRequestError   every other 4xx but those that pass (408, 409, 425, 429)
+
+``error_table.py`` has every condition and the error that it becomes.
 
 Messages say what happened, the value unless it may be patient data, and what to do.
 """
@@ -65,7 +67,7 @@ class IncompleteResponseError(HealthImagingError):
 
 
 class ServiceError(HealthImagingError):
-    """The service answered with an error; ``code`` is its name, as ``ThrottlingException``."""
+    """A service answered with an error; ``code`` is its name, as ``ThrottlingException``."""
 
     retryable = True
 
@@ -76,7 +78,7 @@ class ServiceError(HealthImagingError):
 
 
 class AccessDeniedError(ServiceError):
-    """The credentials may not search this data store, or it does not exist."""
+    """The credentials may not do this, or what it is about does not exist."""
 
     retryable = False
 
