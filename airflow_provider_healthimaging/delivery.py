@@ -86,7 +86,7 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
     }
     _push(task, context, summary, stats)
     task.log.info(
-        "Found %s image sets among %s read, with %s calls in %s s; handed on through %s.",
+        "Found %s image sets (read: %s, calls: %s, seconds: %s); handed on through %s.",
         *(summary[key] for key in ("image_sets", "read", "calls", "seconds", "output")),
     )
     return result, found

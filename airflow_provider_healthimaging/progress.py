@@ -27,9 +27,9 @@ def with_progress(pages: Iterable[Page], window: TimeWindow | None, stats: ScanS
             said = now
             part = f", {window.part_before(stats.reached):.0%} of the window" if window and stats.reached else ""
             log.info(
-                "Read %s image sets in %s pages%s; %.0f image sets/s.",
-                stats.read,
-                stats.pages,
+                "Read %s image sets in %s calls%s; %.0f image sets/s.",
+                f"{stats.read:,}",
+                f"{stats.calls:,}",
                 part,
                 stats.read / (now - started),
             )

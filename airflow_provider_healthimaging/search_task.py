@@ -189,6 +189,11 @@ class ImageSetSearchTask(BaseOperator):
         )
         return OwnedWindow(owned.window.lengthened(self.lookback), owned.rule)
 
+    def tell_window(self, owned: OwnedWindow | None) -> None:
+        """Log which window is searched, and by which rule."""
+        if owned:
+            self.log.info("Window [%s, %s), by %s.", *owned.window.to_dict().values(), owned.rule)
+
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - Airflow gives it
         """Tell OpenLineage what was read and written; its provider asks."""
         from airflow_provider_healthimaging.lineage import dataset_lineage

@@ -105,6 +105,7 @@ class HealthImagingSearchImageSetsOperator(ImageSetSearchTask, AwsBaseOperator[H
         with failing_at_once():
             self.check_arguments(rendered=True)
             owned = self.own_window(context)
+            self.tell_window(owned)
             if owned:
                 self._wait_until_over(owned.window)
             result, found = deliver(self, context, owned)

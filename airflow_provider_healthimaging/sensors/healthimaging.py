@@ -88,7 +88,8 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         """Look again after the trigger has fired."""
         if event["status"] == "timeout":
-            raise AirflowSensorTimeout(f"Sensor has timed out: {self._awaited()} not there by {event['deadline']}.")
+            awaited = self._awaited(self.own_window(context))
+            raise AirflowSensorTimeout(f"Sensor has timed out: {awaited} not there by {event['deadline']}.")
         return self._poke_or_defer(context, parse_instant(event["deadline"], "deadline"), event.get("error"))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
@@ -106,8 +107,9 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
         owned = self.own_window(context)
         try:
             if not self._is_ready(owned):
-                self.log.info("Not there yet: %s.", self._awaited())
+                self.log.info("Not there yet: %s.", self._awaited(owned))
                 return False
+            self.tell_window(owned)
             result, _ = deliver(self, context, owned)
         except HealthImagingError as error:
             if not error.retryable:
@@ -134,9 +136,10 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
         quiet_since = None if self.quiet_period is None else datetime.now(UTC) - self.quiet_period
         return is_ready(found, min_image_sets=self.min_image_sets, quiet_since=quiet_since)
 
-    def _awaited(self) -> str:
+    def _awaited(self, owned: OwnedWindow | None) -> str:
         quiet = "" if self.quiet_period is None else f", unchanged for {self.quiet_period}"
-        return f"{self.min_image_sets} image set(s){quiet}, in data store {self.datastore_id}"
+        within = f" with {self.time_field} in [{', '.join(owned.window.to_dict().values())})" if owned else ""
+        return f"{self.min_image_sets} image set(s){within}{quiet}, in data store {self.datastore_id}"
 
     def _poke_or_defer(self, context: Any, deadline: datetime, failure: str | None = None) -> Any:
         try:
