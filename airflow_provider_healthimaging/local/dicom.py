@@ -1,7 +1,8 @@
 """Fills a data store from DICOM files, as an import job would: one image set a series.
 
-It knows pydicom and the backend's Python API, and neither HTTP nor moto. Pixels are never read. What is in
-the files may be patient data: nothing of it goes into a log, an error or the report.
+It knows pydicom and the backend's Python API, and neither HTTP nor moto. What is in the files may be patient data:
+nothing of it goes into a log, an error or the report. It may be meant to harm, too: ``hostile`` says what is opened
+and how much of it is read.
 """
 
 import logging
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .hostile import Sparing, UnusableFileError, regular_files
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -62,10 +65,6 @@ class _Series:
     instances: set[str] = field(default_factory=set)
 
 
-class _UnusableFileError(Exception):
-    """A file without an instance that an image set could hold; the message is the reason."""
-
-
 def load_dicom(
     paths: Iterable[Path | str],
     datastore_id: str,
@@ -84,7 +83,7 @@ def load_dicom(
         changes. Aware; now when not given.
     :raises FileNotFoundError: for a path that does not exist, before anything is loaded.
     """
-    files = list(_files(paths))
+    files = list(regular_files(paths))
     now = created_at or datetime.now(UTC)
     series, skipped = _read(files)
     known = {_series_key(row.dicom_tags): row for row in backend.image_sets(datastore_id)}
@@ -120,24 +119,21 @@ def pydicom_sample_files() -> list[Path]:
     from pydicom.misc import is_dicom
 
     (package,) = pydicom.data.__path__
-    return [path for path in _files([Path(package, "test_files")]) if is_dicom(path)]
+    # Installers may have made links of them.
+    return [path for path, _ in regular_files([Path(package, "test_files")]) if path.is_file() and is_dicom(path)]
 
 
-def _files(paths: Iterable[Path | str]) -> Iterator[Path]:
-    for path in map(Path, paths):
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist")
-        yield from sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-
-
-def _read(files: Iterable[Path]) -> tuple[dict[tuple[str, str], _Series], list[tuple[Path, str]]]:
+def _read(files: Iterable[tuple[Path, str | None]]) -> tuple[dict[tuple[str, str], _Series], list[tuple[Path, str]]]:
     series: dict[tuple[str, str], _Series] = defaultdict(_Series)
     skipped = []
     with _quiet_pydicom():
-        for path in files:
+        for path, refusal in files:
+            if refusal is not None:
+                skipped.append((path, refusal))
+                continue
             try:
                 tags, instance = _read_file(path)
-            except _UnusableFileError as error:
+            except UnusableFileError as error:
                 skipped.append((path, str(error)))
                 continue
             found = series[_series_key(tags)]
@@ -149,20 +145,27 @@ def _read(files: Iterable[Path]) -> tuple[dict[tuple[str, str], _Series], list[t
 
 
 def _read_file(path: Path) -> tuple[dict[str, "TagValue"], str]:
-    from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
+    from pydicom.filereader import read_partial
+    from pydicom.tag import Tag
 
+    tags = [Tag(keyword) for keyword in (*_KEYWORDS, "SOPInstanceUID")]
+    last = max(tags)
     try:
-        dataset = dcmread(path, stop_before_pixels=True, specific_tags=[*_KEYWORDS, "SOPInstanceUID"])
+        with path.open("rb") as file:
+            # Attributes come in the order of their tags: what is behind the last of ours, pixels included, is not read.
+            dataset = read_partial(Sparing(file), lambda tag, *_: tag > last, specific_tags=tags)  # type: ignore[arg-type]
         missing = [keyword for keyword in _UIDS if not dataset.get(keyword)]
         instance = str(dataset.get("SOPInstanceUID"))
+    except UnusableFileError:
+        raise
     except InvalidDicomError:
-        raise _UnusableFileError("not a DICOM file") from None
+        raise UnusableFileError("not a DICOM file") from None
     except Exception as error:  # noqa: BLE001 - broken files break pydicom in any number of ways
         # Its kind only: the text may quote the file.
-        raise _UnusableFileError(f"unreadable ({type(error).__name__})") from None
+        raise UnusableFileError(f"unreadable ({type(error).__name__})") from None
     if missing:
-        raise _UnusableFileError(f"no {', '.join(missing)}")
+        raise UnusableFileError(f"no {', '.join(missing)}")
     return {tag: _value(dataset, keyword) for keyword, tag in _KEYWORDS.items()}, instance
 
 

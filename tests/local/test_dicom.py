@@ -215,7 +215,7 @@ def test_a_reason_never_quotes_the_file(load, write, monkeypatch):
     def fail(*_, **__):
         raise ValueError("CANARY")
 
-    monkeypatch.setattr(pydicom, "dcmread", fail)
+    monkeypatch.setattr(pydicom.filereader, "read_partial", fail)
     ((_, reason),) = load(write("a")).skipped
     assert reason == "unreadable (ValueError)"
 

@@ -1,0 +1,174 @@
+"""Files that are meant to harm whoever loads them: each is named with a reason, quickly, and the rest is loaded."""
+
+from __future__ import annotations
+
+import os
+import resource
+import struct
+import time
+import zlib
+
+import pytest
+
+from airflow_provider_healthimaging.local.dicom import load_dicom
+
+SECRET = b"CANARY^NAME"
+EXPLICIT, DEFLATED = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.1.99"
+UNDEFINED = 0xFFFFFFFF
+TOO_MUCH = "more than 4 MiB would have to be read"
+
+
+def short(group, number, vr, value):
+    """An attribute with a length of two bytes."""
+    value += b"\0" * (len(value) % 2)
+    return struct.pack("<HH2sH", group, number, vr, len(value)) + value
+
+
+def long(group, number, vr, length, value=b""):
+    """An attribute with a length of four bytes, which need not be true."""
+    return struct.pack("<HH2sHI", group, number, vr, 0, length) + value
+
+
+def dicom(*elements, syntax=EXPLICIT):
+    meta = short(2, 0x10, b"UI", syntax)
+    return b"\0" * 128 + b"DICM" + short(2, 0, b"UL", struct.pack("<I", len(meta))) + meta + b"".join(elements)
+
+
+def deflated(data):
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return dicom(packer.compress(data) + packer.flush(), syntax=DEFLATED)
+
+
+INSTANCE = short(8, 0x18, b"UI", b"1.1.1.1")
+NAME = short(0x10, 0x10, b"PN", SECRET)
+SERIES = short(0x20, 0xD, b"UI", b"1.1") + short(0x20, 0xE, b"UI", b"1.1.1")
+WHOLE = INSTANCE + NAME + SERIES
+ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED)
+
+HOSTILE = {
+    "a length behind the end": dicom(INSTANCE, NAME, long(0x10, 0x20, b"UT", UNDEFINED - 1, SECRET), SERIES),
+    "cut in a number": dicom(INSTANCE, NAME, b"\x20\0\x0d"),
+    "nested without end": dicom(INSTANCE, NAME, (long(8, 0x1140, b"SQ", UNDEFINED) + ITEM) * 100_000),
+    "half a million attributes": dicom(
+        INSTANCE,
+        long(8, 0x1140, b"SQ", UNDEFINED) + ITEM,
+        b"".join(short(9, n % 2**16, b"LO", b"") for n in range(2**19)),
+    ),
+    "a bomb": deflated(INSTANCE + NAME + bytes(2**28)),
+    "not deflated": dicom(WHOLE, syntax=DEFLATED),
+    "not DICOM": b"%PDF-1.7" + SECRET * 99,
+    "nothing": b"",
+}
+
+
+@pytest.fixture
+def load(local, datastore_id):
+    return lambda *paths: load_dicom(paths, datastore_id, backend=local)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with one good file in it."""
+    made = tmp_path / "in"
+    made.mkdir()
+    (made / "good.dcm").write_bytes(dicom(WHOLE))
+    return made
+
+
+@pytest.fixture
+def only_good_is_loaded(load, folder):
+    """Loads the folder, and returns the reasons for which all but the good file were left out, by name."""
+
+    def check(names):
+        before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+        report = load(folder)
+        assert time.process_time() - began < 30
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB
+        assert (report.files_read, len(report.created)) == (1, 1)
+        assert SECRET.decode() not in str(report)
+        reasons = {path.name: reason for path, reason in report.skipped}
+        assert reasons.keys() == set(names)
+        return reasons
+
+    return check
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_named_and_the_rest_is_loaded(folder, only_good_is_loaded, name):
+    (folder / name).write_bytes(HOSTILE[name])
+
+    assert only_good_is_loaded([name])[name]
+
+
+def test_a_deflated_file_is_loaded_however_large(folder, load):
+    (folder / "good.dcm").write_bytes(deflated(WHOLE + long(0x7FE0, 0x10, b"OW", 2**26) + bytes(2**26)))
+
+    assert load(folder).files_read == 1
+
+
+@pytest.mark.parametrize(
+    "last",
+    [long(0x10, 0x20, b"UT", 2**32 - 2), long(9, 0x1001, b"OB", UNDEFINED), long(2, 0x102, b"OB", 2**32 - 2)],
+    ids=["a value", "a value without end", "the header"],
+)
+def test_of_a_giant_no_more_than_a_little_is_read(folder, only_good_is_loaded, last):
+    with (folder / "giant").open("wb") as file:
+        file.write(dicom(last) if last[0] == 2 else dicom(INSTANCE, NAME, last))
+        file.truncate(2**40)
+
+    assert only_good_is_loaded(["giant"]) == {"giant": TOO_MUCH}
+
+
+def test_pixels_are_not_read_however_many(folder, load):
+    with (folder / "good.dcm").open("wb") as file:
+        file.write(dicom(WHOLE, long(0x7FE0, 0x10, b"OW", UNDEFINED - 1)))
+        file.truncate(2**40)
+
+    assert load(folder).files_read == 1
+
+
+def test_links_that_lead_out_and_what_is_no_file_are_not_opened(folder, only_good_is_loaded, tmp_path):
+    (tmp_path / "outside.dcm").write_bytes(dicom(WHOLE.replace(b"1.1.1", b"2.2.2")))
+    links = {
+        "out": tmp_path / "outside.dcm",
+        "up": tmp_path,
+        "zeros": "/dev/zero",
+        "a": "b",
+        "b": "a",
+        "gone": "nowhere",
+    }
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    (folder / "self").symlink_to(folder)
+    os.mkfifo(folder / "pipe")
+
+    reasons = only_good_is_loaded([*links, "self", "pipe"])
+
+    assert {name for name, reason in reasons.items() if reason == "a link out of the folder"} == {"out", "up", "zeros"}
+    assert {reasons[name] for name in ("a", "b", "gone", "self", "pipe")} == {"not a regular file"}
+
+
+def test_a_link_within_the_folder_is_followed(folder, load):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "link.dcm").symlink_to("../good.dcm")
+
+    report = load(folder)
+
+    assert (report.files_read, report.skipped) == (2, ())
+
+
+def test_a_pipe_or_device_that_is_named_is_not_opened_either(folder, load):
+    os.mkfifo(folder / "pipe")
+
+    report = load(folder / "good.dcm", folder / "pipe", "/dev/zero")
+
+    assert report.files_read == 1
+    assert {reason for _, reason in report.skipped} == {"not a regular file"}
+
+
+def test_a_file_that_cannot_be_read_is_named(folder, load):
+    # Of this process's memory, the first page is never there: it fails for the administrator, too.
+    report = load(folder / "good.dcm", "/proc/self/mem")
+
+    assert report.files_read == 1
+    assert [reason for _, reason in report.skipped] == ["unreadable (OSError)"]
