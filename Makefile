@@ -3,9 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV = .venv/bin/uv
 NEWEST = .venv/bin/python
 OLDEST = .venv-2.11/bin/python
+AUDIT = $(UV) tool run --quiet pip-audit==2.10.1 --strict --disable-pip --no-deps
 NOX = $(UV) tool run --quiet --from nox==2026.10.20 --with uv nox
 
-.PHONY: install test test-matrix build test-live test-distributed lint format docs demo bench bench-triggers constraints clean
+.PHONY: install test test-matrix coverage audit build test-live test-distributed lint format docs demo screenshots bench bench-triggers constraints clean
 
 install: .venv/ready .venv-2.11/ready
 
@@ -29,6 +30,19 @@ install: .venv/ready .venv-2.11/ready
 test: install .venv/docs
 	$(NEWEST) -m pytest
 	$(OLDEST) -m pytest
+
+# Some branches are taken on one version of Airflow only, so what both have run is put together.
+coverage: install .venv/docs
+	rm -f .coverage .coverage.*
+	$(NEWEST) -m coverage run -m pytest
+	$(OLDEST) -m coverage run -m pytest
+	$(NEWEST) -m coverage combine --quiet
+	$(NEWEST) -m coverage report
+
+# Known vulnerabilities of what is pinned in both environments; needs PyPI's advisories.
+audit: .venv/bin/uv
+	$(AUDIT) --requirement constraints.txt
+	$(AUDIT) --requirement constraints-2.11.txt
 
 # Interpreters that pyenv keeps are found by their names only where it is told that they may be used.
 test-matrix: export PYENV_VERSION ?= $(shell pyenv versions --bare 2>/dev/null | paste -sd: -)
@@ -64,6 +78,13 @@ docs: .venv/docs
 
 demo: .venv/ready
 	$(NEWEST) demo/demo.py
+
+.venv/screenshots: .venv/ready
+	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group screenshots
+	touch $@
+
+screenshots: .venv/screenshots
+	$(NEWEST) -m demo.screenshots
 
 .venv/bench: .venv/ready
 	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group bench

@@ -76,17 +76,15 @@ def needs_new_airflow(path):
     return "AssetWatcher" in path.read_text()
 
 
-@pytest.mark.parametrize(
-    ("deed", "event"),
-    [
-        ("import socket; socket.socket().connect_ex(('127.0.0.1', 9))", "socket.connect"),
-        ("boto3.client('s3', region_name='us-east-1')", "create_client"),
-        ("import sqlite3; sqlite3.connect(':memory:')", "sqlite3.connect"),
-        ("import subprocess; subprocess.run(['true'])", "subprocess.Popen"),
-    ],
-)
-def test_what_is_watched_for_would_be_seen(deed, event):
-    assert event in seen(then=deed)
+def test_what_is_watched_for_would_be_seen():
+    deeds = {
+        "socket.connect": "import socket; socket.socket().connect_ex(('127.0.0.1', 9))",
+        "create_client": "boto3.client('s3', region_name='us-east-1')",
+        "sqlite3.connect": "import sqlite3; sqlite3.connect(':memory:')",
+        "subprocess.Popen": "import subprocess; subprocess.run(['true'])",
+    }
+
+    assert deeds.keys() <= set(seen(then="\n".join(deeds.values())))
 
 
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "system", "popen", "unsafe_load", "full_load"}
