@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib.metadata import distributions
 from importlib.resources import files
@@ -74,6 +75,30 @@ def test_the_wheel_holds_the_package_its_licence_and_nothing_else(wheel):
     assert not [name for name in names if "test" in Path(name).name or "benchmark" in name]
 
 
+def test_the_source_distribution_builds_the_same_wheel(wheel, tmp_path):
+    run("-m", "hatchling", "build", "--target", "sdist", "--directory", tmp_path, cwd=REPOSITORY)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path, filter="data")
+    unpacked = tmp_path / archive.name.removesuffix(".tar.gz")
+    run("-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path, cwd=unpacked)
+
+    (built,) = tmp_path.glob("*.whl")
+    assert built.name == wheel.name
+    assert contents(built) == contents(wheel)
+
+
+def contents(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_the_version_is_written_down_once():
+    places = [REPOSITORY / "pyproject.toml", *sources()]
+
+    assert [path.name for path in places if f'= "{__version__}"' in path.read_text()] == ["__init__.py"]
+
+
 def sources():
     return (REPOSITORY / PACKAGE).rglob("*.py")
 
@@ -93,7 +118,7 @@ def test_the_wheels_metadata_say_what_it_is(installed):
 def test_the_changelog_begins_with_this_version_or_what_comes_after_it():
     headings = [line for line in (REPOSITORY / "CHANGELOG.md").read_text().splitlines() if line.startswith("## ")]
 
-    assert headings[0].split()[1].strip("[]") in {"Unreleased", __version__}
+    assert headings[0].split()[1].strip("[],") in {"Unreleased", __version__}
 
 
 def test_the_provider_info_is_valid_by_airflows_schema():
