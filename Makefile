@@ -6,7 +6,7 @@ OLDEST = .venv-2.11/bin/python
 AUDIT = $(UV) tool run --quiet pip-audit==2.10.1 --strict --disable-pip --no-deps
 NOX = $(UV) tool run --quiet --from nox==2026.10.20 --with uv nox
 
-.PHONY: install test test-matrix coverage audit build test-live test-distributed lint format docs demo screenshots bench bench-triggers constraints clean
+.PHONY: install test test-matrix coverage audit build test-live test-distributed soak reliability lint format docs demo screenshots bench bench-triggers constraints clean
 
 install: .venv/ready .venv-2.11/ready
 
@@ -63,6 +63,21 @@ test-live: .venv/ready
 
 test-distributed: .venv/distributed
 	$(NEWEST) -m pytest --override-ini addopts= --import-mode=importlib tests/distributed
+
+# New cases of tests/reliability for as long as one likes; one that fails says how to play it again.
+SECONDS ?= 3600
+soak: .venv/ready
+	SOAK_SECONDS=$(SECONDS) $(NEWEST) -m pytest tests/reliability
+
+# docs/reliability.md out of what the suites count: an hour, most of it the versions.
+reliability: export RELIABILITY_REPORT_DIR = $(CURDIR)/build/reliability
+COUNTED = tests/reliability tests/wire/test_conditions.py tests/airflow/test_no_patient_data.py
+reliability: install
+	rm -rf $(RELIABILITY_REPORT_DIR)
+	$(NEWEST) -m pytest $(COUNTED)
+	$(OLDEST) -m pytest $(COUNTED)
+	$(MAKE) test-live test-matrix
+	$(NEWEST) -m tests.reliability.report $(RELIABILITY_REPORT_DIR) > docs/reliability.md
 
 lint: .venv/ready
 	.venv/bin/ruff check .
