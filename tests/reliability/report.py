@@ -29,7 +29,7 @@ that fails where it is not what it should be; what was not counted is not here.
 
 Each case is drawn from a seed: up to 1,400 image sets on the edges of windows, beside them, in crowds at one instant
 and anywhere in a day; windows that cover the day; the operator (to XCom or S3) or the sensor (in its slot or deferred);
-one, four or eight readers; whether `BETWEEN` includes its edges, and whether bounds are cut to seconds. Then the service
+one, four or eight readers; whether `BETWEEN` includes its edges, and whether bounds are cut to seconds. The service then
 misbehaves as the row says. A search must end with exactly the right image sets, or with an error that says what
 happened and that a retry puts right, which is then tried; a manifest in S3 must be of a whole dataset. `errors` are
 those that a retry put right, `timeouts` sensors that gave up in time on what was not there. Lost, repeated and wrong
@@ -40,7 +40,7 @@ PLACES = """\
 ## Places searched for patient data
 
 Tasks, sensors and triggers ran with names, ids and dates planted in what they search for and what they find; they
-succeeded, failed, retried, deferred and were mapped. Then all that Airflow keeps or shows was searched for them. In each
+succeeded, failed, retried, deferred and were mapped. All that Airflow keeps or shows was searched for them. In each
 place something harmless that went the same way had to be found, since a place that cannot be read proves nothing.
 `searched` is in bytes.
 """
