@@ -94,13 +94,18 @@ def run(deployment: Deployment, dag_id: str, when: datetime | None) -> str:
     return str(last["dag_run_id"])
 
 
-def picture(page: Page, deployment: Deployment, name: str, path: str, *words: str, height: int = 0) -> None:
-    """Write ``docs/images/<name>.png`` of a page once it shows ``words``."""
+def picture(
+    page: Page, deployment: Deployment, name: str, path: str, *words: str, height: int = 0, keys: str = ""
+) -> None:
+    """Write ``docs/images/<name>.png`` of a page once it shows ``words``, and after ``keys`` were pressed."""
     page.set_viewport_size({**VIEW, "height": height or VIEW["height"]})
     page.goto(deployment.url + path)
     for word in words:
         page.get_by_text(word).first.wait_for(timeout=60_000)
     page.wait_for_load_state("networkidle")
+    for key in keys:
+        # In a log, "w" wraps lines.
+        page.keyboard.press(key)
     page.mouse.move(0, 0)
     page.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
     print(f"docs/images/{name}.png: {(IMAGES / f'{name}.png').stat().st_size // 1024} KB")
@@ -120,8 +125,9 @@ def take_all(page: Page, deployment: Deployment, store: Any, hour: datetime) -> 
         "rendered-template",
         f"/dags/{BY_NUMBER}/runs/{masked}/tasks/search/rendered_templates",
         "search_criteria",
+        height=1060,
     )
-    picture(page, deployment, "task-log", f"/dags/{TO_S3}/runs/{logged}/tasks/search", "handed on through")
+    picture(page, deployment, "task-log", f"/dags/{TO_S3}/runs/{logged}/tasks/search", "handed on through", keys="w")
     of_the_asset = "SELECT id FROM asset WHERE name = 'healthimaging_arrivals'"
     deployment.wait_for(lambda: deployment.rows("SELECT 1 FROM asset_event"), "an event of the asset", seconds=240)
     asset = deployment.rows(of_the_asset)[0][0]
