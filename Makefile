@@ -6,7 +6,7 @@ OLDEST = .venv-2.11/bin/python
 AUDIT = $(UV) tool run --quiet pip-audit==2.10.1 --strict --disable-pip --no-deps
 NOX = $(UV) tool run --quiet --from nox==2026.10.20 --with uv nox
 
-.PHONY: install test test-matrix coverage audit build test-live test-distributed soak reliability lint format docs demo screenshots bench bench-triggers constraints clean
+.PHONY: install test test-matrix coverage mutate audit build test-live test-distributed soak reliability lint format docs demo screenshots bench bench-triggers constraints clean
 
 install: .venv/ready .venv-2.11/ready
 
@@ -38,6 +38,15 @@ coverage: install .venv/docs
 	$(OLDEST) -m coverage run -m pytest
 	$(NEWEST) -m coverage combine --quiet
 	$(NEWEST) -m coverage report
+
+.venv/mutate: .venv/ready
+	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group mutate
+	touch $@
+
+# Changes the pure modules in a thousand ways, each of which a unit test should notice; `mutmut results` has the rest.
+mutate: .venv/mutate
+	.venv/bin/mutmut run --max-children 2
+	.venv/bin/mutmut results
 
 # Known vulnerabilities of what is pinned in both environments; needs PyPI's advisories.
 audit: .venv/bin/uv
@@ -116,4 +125,4 @@ constraints: .venv/bin/uv
 	sh constraints.sh $(UV)
 
 clean:
-	rm -rf .venv .venv-2.11 .nox .airflow .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-2.11 .nox .airflow .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants build dist
