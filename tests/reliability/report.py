@@ -29,8 +29,8 @@ that fails where it is not what it should be; what was not counted is not here.
 
 Each case is drawn from a seed: up to 1,400 image sets on the edges of windows, beside them, in crowds at one instant
 and anywhere in a day; windows that cover the day; the operator (to XCom or S3) or the sensor (in its slot or deferred);
-one, four or eight readers; whether `BETWEEN` includes its edges, and whether bounds are cut to seconds. The service then
-misbehaves as the row says. A search must end with exactly the right image sets, or with an error that says what
+one, four or eight readers; whether `BETWEEN` includes its edges, and whether bounds are cut to seconds. The service
+then misbehaves as the row says. A search must end with exactly the right image sets, or with an error that says what
 happened and that a retry puts right, which is then tried; a manifest in S3 must be of a whole dataset. `errors` are
 those that a retry put right, `timeouts` sensors that gave up in time on what was not there. Lost, repeated and wrong
 must be zero.
