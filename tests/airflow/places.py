@@ -18,7 +18,7 @@ class Evidence:
     """What was left behind by runs that search by patient data, and fail in every way."""
 
     canaries: Mapping[str, str] = field(default_factory=dict)
-    airflow: dict[str, bytes] = field(default_factory=dict)
+    airflow: list[tuple[str, bytes]] = field(default_factory=list)
     stored: dict[str, bytes] = field(default_factory=dict)
     texts: dict[str, list[str]] = field(default_factory=dict)
 
@@ -63,7 +63,7 @@ class Place:
 def tables(*names: str) -> Collect:
     """Every value in every row of tables of Airflow's database."""
     return lambda evidence: (
-        value for where, value in evidence.airflow.items() if where.partition(".")[0] in names and where[-1] == "]"
+        value for where, value in evidence.airflow if where.partition(".")[0] in names and where.endswith("]")
     )
 
 
@@ -86,7 +86,11 @@ PLACES = (
     Place("trigger rows, decrypted", shown("trigger rows"), (DATASTORE_ID, "sealed:", CONTROL)),
     Place("repr and str of triggers", shown("triggers"), (DATASTORE_ID,)),
     Place("events of triggers", shown("trigger events"), ("timeout", "failed")),
-    Place("every table and file of Airflow", lambda evidence: evidence.airflow.values(), (CONTROL, "imageSetId")),
+    Place(
+        "every table and file of Airflow",
+        lambda evidence: (value for _, value in evidence.airflow),
+        (CONTROL, "imageSetId"),
+    ),
     Place("task and trigger log at INFO", shown("log at INFO"), (CONTROL, "filters on DICOMPatientId")),
     Place(
         "task and trigger log at DEBUG",

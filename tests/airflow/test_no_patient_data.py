@@ -103,12 +103,14 @@ def gather(canaries, dag, run_dag, bucket, capfd, caplog, monkeypatch, tmp_path,
             triggers(evidence)
             said = capfd.readouterr()
             evidence.note("log at INFO", said.out, said.err, caplog.text)
+            # What the next run replaces, as it is of the same date.
+            evidence.airflow += kept_by_airflow()
             command_line(evidence, tmp_path)
             objects(evidence)
             evidence.note("exceptions", *(all_text(each) for each in failed_searches(canaries, monkeypatch)))
         if Version("3") <= AIRFLOW:
             rest(evidence, monkeypatch)
-        evidence.airflow = dict(kept_by_airflow())
+        evidence.airflow += kept_by_airflow()
         evidence.stored = {**dict(kept_in(bucket)), **sent}
         return evidence
 

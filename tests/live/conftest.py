@@ -103,6 +103,7 @@ def airflow(tmp_path_factory, request) -> Iterator[Deployment]:
                 "AIRFLOW_VAR_STUDY_ID": PATIENT.study_id,
                 "AIRFLOW_VAR_LEAKED": LEAKED,
                 "LIVE_DATASTORE_ID": DATASTORE_ID,
+                "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
             },
             {"triggerer": ("triggerer", "--skip-serve-logs")},
         )
