@@ -305,3 +305,45 @@ def test_a_time_field_is_one_of_three():
     assert [check_time_field(each) for each in ("createdAt", "updatedAt", None)] == ["createdAt", "updatedAt", None]
     with pytest.raises(InvalidArgumentError, match="Did you mean 'createdAt'"):
         check_time_field("created_at")
+
+
+# What is said of what is refused
+
+
+@pytest.mark.parametrize(
+    ("attribute", "longest"), [("DICOMPatientId", 512), ("DICOMStudyDate", 36), ("DICOMStudyTime", 56)]
+)
+def test_a_text_may_be_as_long_as_the_service_takes_and_no_longer(attribute, longest):
+    def parse(length):
+        text = "1" * length
+        if attribute == "DICOMPatientId":
+            return parse_criteria({"filters": [equal(attribute, text)]})
+        both = {"DICOMStudyDate": "1", "DICOMStudyTime": "1", attribute: text}
+        return parse_criteria({"filters": [equal("DICOMStudyDateAndTime", both)]})
+
+    assert parse(longest)
+    with pytest.raises(InvalidArgumentError, match=f"at most {longest} characters"):
+        parse(longest + 1)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "content", "where"),
+    [
+        ("DICOMPatientId", 1, "DICOMPatientId"),
+        ("DICOMStudyInstanceUID", 1, "DICOMStudyInstanceUID"),
+        ("DICOMStudyDateAndTime", {"DICOMStudyDate": 1}, "DICOMStudyDateAndTime.DICOMStudyDate"),
+        ("createdAt", CANARY, "createdAt"),
+        ("isPrimary", CANARY, "isPrimary"),
+    ],
+)
+def test_an_error_says_which_attribute_it_is_about(attribute, content, where):
+    with pytest.raises(InvalidArgumentError) as caught:
+        parse_criteria({"filters": [equal(attribute, content)]})
+
+    assert f"{where} must be" in str(caught.value)
+    assert "None" not in str(caught.value)
+
+
+def test_between_on_what_has_no_order_says_what_it_works_on():
+    with pytest.raises(InvalidArgumentError, match="BETWEEN works on createdAt, updatedAt, DICOMStudyDateAndTime; use"):
+        parse_criteria({"filters": [between("DICOMPatientId")]})

@@ -14,7 +14,7 @@ from airflow_provider_healthimaging.exceptions import (
     ServiceError,
 )
 from airflow_provider_healthimaging.scan import Page
-from airflow_provider_healthimaging.segment import Segment
+from airflow_provider_healthimaging.segment import Segment, tokens_refused
 from airflow_provider_healthimaging.window import TimeWindow
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -303,3 +303,26 @@ def test_rows_without_the_timestamp_are_a_loud_error():
         found(lambda *_: Page(rows))
     assert str(MINUTE) in str(caught.value)
     assert "CANARY" not in str(caught.value)
+
+
+def test_what_is_cut_off_is_as_dense_as_what_has_been_read_and_is_judged_from_its_edge_on():
+    service = iter([Page([row(second, second) for second in range(4)], next_token="t"), Page([row(9, 40)])])
+    segment = Segment(MINUTE, "createdAt")
+    segment.take(segment.fetch(lambda *_: next(service)))
+    rest = segment.cut_at(NOON + 20 * SECOND)
+    inherited = rest.rows_per_second
+    rest.take(rest.fetch(lambda *_: next(service)))
+
+    assert inherited == segment.rows_per_second == pytest.approx(4 / 3)
+    # One row in the twenty seconds from where it was cut.
+    assert rest.rows_per_second == pytest.approx(1 / 20)
+
+
+def test_an_error_about_refused_tokens_says_what_was_answered_and_what_to_do():
+    error = tokens_refused("ValidationException")
+
+    assert str(error) == (
+        "HealthImaging answered ValidationException to page tokens that it had just given, so the result would not be "
+        "complete. They may have expired: retry; if it stays so, search shorter windows and report it to AWS."
+    )
+    assert error.code == "ValidationException"

@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
-from airflow_provider_healthimaging.window import TimeWindow, isoformat, parse_instant
+from airflow_provider_healthimaging.window import TimeWindow, isoformat, parse_instant, window_until
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
@@ -206,3 +206,21 @@ def test_the_hour_that_comes_twice_is_two_windows_that_touch():
     summer, winter = TimeWindow(first, first.replace(fold=1)), TimeWindow(first.replace(fold=1), after)
     assert summer.end == winter.start
     assert summer.duration == winter.duration == timedelta(hours=1)
+
+
+def test_a_window_is_split_into_halves_unless_told_otherwise():
+    window = TimeWindow("2026-01-31T12:00:00Z", "2026-01-31T13:00:00Z")
+
+    assert [str(half.end - half.start) for half in window.split()] == ["0:30:00", "0:30:00"]
+
+
+def test_a_window_until_now_ends_now_and_is_never_empty():
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    begun = window_until("2026-01-31T11:00:00Z", noon)
+    to_come = window_until(noon + timedelta(hours=1), noon)
+
+    assert (begun.start, begun.end) == (noon - timedelta(hours=1), noon)
+    assert to_come.start == noon + timedelta(hours=1)
+    assert to_come.end - to_come.start == timedelta(microseconds=1)
+    with pytest.raises(InvalidArgumentError, match="window start"):
+        window_until("2026-01-31T11:00:00", noon)
