@@ -93,6 +93,7 @@ def environment(folder):
         "PATH": f"{folder / 'venv' / 'bin'}:/usr/local/bin:/usr/bin:/bin",
         "PIP_CACHE_DIR": cache.stdout.strip(),
         "PIP_CONSTRAINT": str(REPOSITORY / "constraints.txt"),
+        "PIP_NO_COMPILE": "1",  # most of what is installed is never imported
         "PIP_FIND_LINKS": f"{kept.get('PIP_FIND_LINKS', '')} {wheels}".strip(),
     }
 
