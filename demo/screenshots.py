@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -125,7 +126,7 @@ def take_all(page: Page, deployment: Deployment, store: Any, hour: datetime) -> 
         "rendered-template",
         f"/dags/{BY_NUMBER}/runs/{masked}/tasks/search/rendered_templates",
         "search_criteria",
-        height=1060,
+        height=900,
     )
     picture(page, deployment, "task-log", f"/dags/{TO_S3}/runs/{logged}/tasks/search", "handed on through", keys="w")
     of_the_asset = "SELECT id FROM asset WHERE name = 'healthimaging_arrivals'"
@@ -136,6 +137,8 @@ def take_all(page: Page, deployment: Deployment, store: Any, hour: datetime) -> 
 
 def main() -> None:
     """Start everything, and end it."""
+    # So that being told to end still ends what was started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     chromium = shutil.which("chromium")
     if not chromium:
         raise SystemExit("chromium is not on PATH: apt-get install chromium")
