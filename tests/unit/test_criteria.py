@@ -347,3 +347,8 @@ def test_an_error_says_which_attribute_it_is_about(attribute, content, where):
 def test_between_on_what_has_no_order_says_what_it_works_on():
     with pytest.raises(InvalidArgumentError, match="BETWEEN works on createdAt, updatedAt, DICOMStudyDateAndTime; use"):
         parse_criteria({"filters": [between("DICOMPatientId")]})
+
+
+def test_a_mistyped_time_field_is_called_by_the_arguments_name():
+    with pytest.raises(InvalidArgumentError, match="Unknown time_field"):
+        check_time_field("created")
