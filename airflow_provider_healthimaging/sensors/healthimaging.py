@@ -87,10 +87,10 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         """Look again after the trigger has fired."""
+        deadline = parse_instant(event["deadline"], "deadline")
         if event["status"] == "timeout":
-            awaited = self._awaited(self.own_window(context))
-            raise AirflowSensorTimeout(f"Sensor has timed out: {awaited} not there by {event['deadline']}.")
-        return self._poke_or_defer(context, parse_instant(event["deadline"], "deadline"), event.get("error"))
+            raise self._timed_out(context, deadline)
+        return self._poke_or_defer(context, deadline, event.get("error"))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """Go on after a deferral; ``soft_fail`` skips only what is out of time, as it does without a deferral."""
@@ -150,9 +150,15 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
             raise
         if isinstance(done, PokeReturnValue):
             return done.xcom_value
+        if datetime.now(UTC) >= deadline:
+            raise self._timed_out(context, deadline)
         owned = self.own_window(context)
         window = owned.window if owned else None
         return self.defer(trigger=self._trigger(window, deadline), method_name="execute_complete")
+
+    def _timed_out(self, context: Any, deadline: datetime) -> AirflowSensorTimeout:
+        awaited = self._awaited(self.own_window(context))
+        return AirflowSensorTimeout(f"Sensor has timed out: {awaited} not there by {isoformat(deadline)}.")
 
     def _poke_after(self, context: Any, failure: str | None) -> bool | PokeReturnValue:
         """Look, and give way to what ended the trigger where that does not show here, too."""
