@@ -53,6 +53,11 @@ class Case:
         """Whether what is in the data store stays as it is."""
         return not self.settings.keys() & {"change_rate", "vanish_rate"}
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether all that is there can be read in time: not through tokens that are too old when they come back."""
+        return self.is_steady and not FAULTS[self.fault].hopeless and "token_lifetime" not in self.settings
+
     def ending(self, moment: datetime) -> Case:
         """Return the same case on a day that ends at ``moment``."""
         shift = moment - (MIDNIGHT + DAY)

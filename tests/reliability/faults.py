@@ -55,7 +55,7 @@ FAULTS: Mapping[str, Fault] = {
     "slow answers": Fault(lambda rng: {"slow_rate": often(rng), "slow_seconds": 0.3}, {"read_timeout": 0.15}),
     "empty pages": Fault(lambda rng: {"empty_page_rate": rng.choice([0.1, 0.5, 0.9])}),
     "tokens refused": Fault(lambda rng: {"expired_token_rate": rng.choice([0.1, 0.3, 0.5])}),
-    "tokens that expire": Fault(lambda rng: {"token_lifetime": rng.choice([0.0, 0.01, 0.03])}),
+    "tokens that expire": Fault(lambda rng: {"token_lifetime": rng.choice([0.0, 0.02, 0.1])}),
     "index that lags": Fault(lambda rng: {"index_lag": rng.choice([0.05, 0.15, 0.3])}),
     "image sets change": Fault(lambda rng: {"change_rate": rng.choice([0.3, 1.0])}),
     "image sets vanish": Fault(lambda rng: {"vanish_rate": rng.choice([0.3, 1.0])}),

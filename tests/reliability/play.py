@@ -68,7 +68,7 @@ def _attempts(
             records = search(case, store, window, len(due))
         except AirflowSensorTimeout:
             outcome.timeouts += 1
-            if due and case.is_steady and not FAULTS[case.fault].hopeless:
+            if due and case.is_readable:
                 outcome.wrong.append("a sensor gave up on what is there")
             return None
         except HealthImagingError as error:

@@ -18,7 +18,6 @@ from airflow_provider_healthimaging.operators.healthimaging import HealthImaging
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
 from airflow_provider_healthimaging.window import TimeWindow
 from tests.reliability.cases import Case
-from tests.reliability.faults import FAULTS
 from tests.reliability.store import BUCKET, CANARY, Store
 
 ROWS_PER_FILE = 70
@@ -53,7 +52,9 @@ def search(case: Case, store: Store, window: TimeWindow, awaited: int) -> list[d
             "rows_per_file": ROWS_PER_FILE,
             "file_format": case.file_format,
         }
-        return read_dataset(store, HealthImagingSearchImageSetsOperator(**arguments).execute(_context())["manifest"])
+        summary = HealthImagingSearchImageSetsOperator(**arguments).execute(_context())
+        store.s3.rate = 0.0
+        return read_dataset(store, summary["manifest"])
     return HealthImagingSearchImageSetsOperator(**arguments).execute(_context())
 
 
@@ -79,7 +80,7 @@ def _narrowed(case: Case) -> Mapping[str, Any]:
 
 
 def _sensed(case: Case, arguments: dict[str, Any], awaited: int) -> Any:
-    certain = case.is_steady and awaited and not FAULTS[case.fault].hopeless
+    certain = case.is_readable and awaited
     sensor = HealthImagingImageSetSensor(
         **arguments,
         min_image_sets=awaited if certain else 1,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
+from moto.core.exceptions import JsonRESTError
+
 from airflow_provider_healthimaging.local import backend
 from tests.reliability.cases import DAY, Case
+from tests.reliability.faults import FAULTS
 
 BUCKET = "image-sets"
 CANARY = "CANARY-4711"
@@ -62,6 +66,9 @@ class Store:
         settings = dict(case.settings)
         self.s3.rate, self.s3.random = settings.pop("s3_error_rate", 0.0), Random(case.seed)
         backend().settings.update(settings)
+        if FAULTS[case.fault].hopeless and "burst" in settings:
+            with suppress(JsonRESTError):
+                backend().admit_search()
 
     def mend(self) -> None:
         """Switch every fault off that could make a search fail."""
