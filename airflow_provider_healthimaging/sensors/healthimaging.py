@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -83,7 +85,8 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
             self.check_arguments(rendered=True)
             if not self.deferrable:
                 return super().execute(context)
-            return self._poke_or_defer(context, datetime.now(UTC) + timedelta(seconds=self.timeout))
+            with self._skipping_what_is_out_of_time():
+                return self._poke_or_defer(context, datetime.now(UTC) + timedelta(seconds=self.timeout))
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         """Look again after the trigger has fired."""
@@ -94,13 +97,8 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """Go on after a deferral; ``soft_fail`` skips only what is out of time, as it does without a deferral."""
-        with failing_at_once():
-            try:
-                return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-            except AirflowSensorTimeout as timeout:
-                if self.soft_fail:
-                    raise AirflowSkipException("Skipping due to soft_fail is set to True.") from timeout
-                raise
+        with failing_at_once(), self._skipping_what_is_out_of_time():
+            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
 
     def poke(self, context: Any) -> bool | PokeReturnValue:
         """Look once, and hand on what is there if it is what was waited for."""
@@ -155,6 +153,15 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
         owned = self.own_window(context)
         window = owned.window if owned else None
         return self.defer(trigger=self._trigger(window, deadline), method_name="execute_complete")
+
+    @contextmanager
+    def _skipping_what_is_out_of_time(self) -> Iterator[None]:
+        try:
+            yield
+        except AirflowSensorTimeout as timeout:
+            if self.soft_fail:
+                raise AirflowSkipException("Skipping due to soft_fail is set to True.") from timeout
+            raise
 
     def _timed_out(self, context: Any, deadline: datetime) -> AirflowSensorTimeout:
         awaited = self._awaited(self.own_window(context))

@@ -267,21 +267,32 @@ def test_the_time_that_is_left_does_not_grow_with_a_deferral(store, script, run_
     assert script.searches > 3
 
 
+@pytest.mark.parametrize(("soft_fail", "state"), [(False, "failed"), (True, "skipped")], ids=["hard", "soft"])
+@pytest.mark.parametrize("timeout", [0, 1])
 @pytest.mark.parametrize("mode", MODES)
-def test_what_is_there_but_cannot_be_handed_on_is_waited_for_until_the_timeout(mode, store, run_dag, failures):
+def test_what_is_there_but_cannot_be_handed_on_is_waited_for_until_the_timeout(
+    mode, timeout, soft_fail, state, store, run_dag, failures
+):
     """The look finds one and is content; the second page, which the result needs, never comes."""
     for _ in range(60):
         store.put_image_set(DATASTORE_ID, created_at=DAY)
     store.settings.expired_token_rate = 1.0
-    with DAG(f"unreadable_{mode}", schedule="@hourly", start_date=DAY, catchup=False) as dag:
+    name = f"unreadable_{mode}_{timeout}_{soft_fail}"
+    with DAG(name, schedule="@hourly", start_date=DAY, catchup=False) as dag:
         HealthImagingImageSetSensor(
-            task_id="wait", datastore_id=DATASTORE_ID, poke_interval=0.1, timeout=1, **MODES[mode], **failures.callbacks
+            task_id="wait",
+            datastore_id=DATASTORE_ID,
+            poke_interval=0.1,
+            timeout=timeout,
+            soft_fail=soft_fail,
+            **MODES[mode],
+            **failures.callbacks,
         )
 
     run = run_dag(dag, WHEN)
 
-    assert run.states("wait") == ["failed"]
-    assert [type(each).__name__ for each in failures] == ["AirflowSensorTimeout"]
+    assert run.states("wait") == [state]
+    assert [type(each).__name__ for each in failures] == ["AirflowSensorTimeout"] * (not soft_fail)
 
 
 @pytest.mark.parametrize(
