@@ -25,11 +25,8 @@ def with_progress(pages: Iterable[Page], window: TimeWindow | None, stats: ScanS
         now = time.monotonic()
         if now - said >= PROGRESS_EVERY:
             said = now
-            part = f", {window.part_before(stats.reached):.0%} of the window" if window and stats.reached else ""
-            log.info(
-                "Read %s image sets in %s calls%s; %.0f image sets/s.",
-                f"{stats.read:,}",
-                f"{stats.calls:,}",
-                part,
-                stats.read / (now - started),
-            )
+            read, calls = stats.read + page.rows_ahead, stats.calls + page.calls_ahead
+            unread = None if window is None or page.left is None else page.left / (window.whole_end() - window.start)
+            part = "" if unread is None else f", {1 - unread:.0%} of the window"
+            rate = read / (now - started)
+            log.info("Read %s image sets in %s calls%s; %.0f image sets/s.", f"{read:,}", f"{calls:,}", part, rate)

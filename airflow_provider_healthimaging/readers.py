@@ -14,6 +14,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from airflow_provider_healthimaging.scan import Page
@@ -56,7 +57,8 @@ def read_window(
     scale = min(1.0, read_ahead / READ_AHEAD_ROWS) if read_ahead else 1.0
     segment = Segment(window, order)
     for pages in itertools.count(1):
-        yield segment.take(segment.fetch(fetch))
+        page = segment.take(segment.fetch(fetch))
+        yield replace(page, left=segment.left)
         if segment.done:
             return
         judged = pages >= PAGES_TO_JUDGE or segment.rows_left >= ROWS_TO_RISK
@@ -76,7 +78,7 @@ class _Readers:
         self._unread = [segment]
         self._segments = [segment]
         self._waiting: dict[Segment, deque[Page]] = {segment: deque()}
-        self._rows_waiting = 0
+        self._rows_waiting = self._calls_waiting = 0
         self._credit = 1.0
         self._unproven: set[Segment] = set()
         self._helpful_cuts = 0
@@ -113,8 +115,10 @@ class _Readers:
                 if waiting:
                     page = waiting.popleft()
                     self._rows_waiting -= len(page.rows)
+                    self._calls_waiting -= page.calls
                     self._changed.notify_all()
-                    return page
+                    left = sum((segment.left for segment in self._segments), timedelta(0))
+                    return replace(page, left=left, rows_ahead=self._rows_waiting, calls_ahead=self._calls_waiting)
                 del self._waiting[self._segments.pop(0)]
                 self._changed.notify_all()
             return None
@@ -171,6 +175,7 @@ class _Readers:
     def _put(self, segment: Segment, page: Page) -> None:
         self._waiting[segment].append(page)
         self._rows_waiting += len(page.rows)
+        self._calls_waiting += page.calls
         self._credit += 1 / PAGES_A_CUT
         if segment in self._unproven:
             self._unproven.remove(segment)

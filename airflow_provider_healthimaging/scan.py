@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
@@ -35,11 +35,18 @@ class ScanStats:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of the service: its rows, how many requests it took to get it, and the token for the next."""
+    """One answer of the service: its rows, how many requests it took to get it, and the token for the next.
+
+    ``left`` is how much of the window was unread when the page was given; ``rows_ahead`` and ``calls_ahead`` are what
+    several readers had read by then of the pages after it.
+    """
 
     rows: list[Summary]
     calls: int = 1
     next_token: str | None = None
+    left: timedelta | None = None
+    rows_ahead: int = 0
+    calls_ahead: int = 0
 
 
 def scan(

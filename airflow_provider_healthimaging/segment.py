@@ -55,7 +55,12 @@ class Segment:
     @property
     def rows_left(self) -> float:
         """How many rows are still to come, by the latest page's measure."""
-        return self.rows_per_second * (self.end - self.reached).total_seconds()
+        return self.rows_per_second * self.left.total_seconds()
+
+    @property
+    def left(self) -> timedelta:
+        """How much time of it is unread."""
+        return timedelta(0) if self.done else self.end - self.reached
 
     def fetch(self, fetch: Fetch) -> Page:
         """Ask for the next page.

@@ -116,10 +116,6 @@ class TimeWindow:
         """Return the window with its start moved back by ``lookback``."""
         return TimeWindow(_shift(self.start, -lookback), self.end)
 
-    def part_before(self, moment: datetime) -> float:
-        """Return how much of the window lies before ``moment``, from 0 to 1."""
-        return min(max((moment - self.start) / self.duration, 0.0), 1.0)
-
     def split(self, parts: int = 2) -> list[TimeWindow]:
         """Cut the window into ``parts`` that touch, of equal length to the microsecond.
 

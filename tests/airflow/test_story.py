@@ -88,7 +88,7 @@ def test_long_reading_tells_image_sets_calls_part_of_the_window_and_rate(store, 
         SEARCHING,
         r"Read 50 image sets in 1 calls, 1% of the window; \d+ image sets/s.",
         r"Read 100 image sets in 2 calls, 3% of the window; \d+ image sets/s.",
-        r"Read 120 image sets in 3 calls, 3% of the window; \d+ image sets/s.",
+        r"Read 120 image sets in 3 calls, 100% of the window; \d+ image sets/s.",
         r"Found 120 image sets \(read: 120, calls: 3, .*",
     )
 

@@ -360,6 +360,30 @@ def test_the_calls_of_rejected_tokens_are_counted(workers):
     assert stats.calls == service.calls
 
 
+@with_threads
+@given(moments, windows, st.integers(1, 9), many_or_one)
+def test_what_is_left_of_a_window_only_shrinks_and_is_nothing_at_the_end(times, window, size, workers):
+    service = Service([row(number, moment) for number, moment in enumerate(times)], size=size)
+    with eager_readers():
+        pages = list(read_window(service, window, "createdAt", workers=workers))
+    left = [page.left for page in pages]
+    assert left == sorted(left, reverse=True)
+    assert timedelta(0) <= left[0] <= window.whole_end() - window.start
+    assert left[-1] == timedelta(0)
+
+
+def test_what_readers_have_read_ahead_is_told_with_each_page():
+    service, given_rows, given_calls, ahead = evenly(20_000), 0, 0, []
+    for page in read_window(service, DAY, "createdAt", workers=4):
+        given_rows, given_calls = given_rows + len(page.rows), given_calls + page.calls
+        assert given_calls + page.calls_ahead <= service.calls
+        assert given_rows + page.rows_ahead <= 20_000
+        ahead.append((page.rows_ahead, page.calls_ahead))
+    assert max(ahead) > (1000, 20)
+    assert ahead[-1] == (0, 0)
+    assert (given_rows, given_calls) == (20_000, service.calls)
+
+
 # How it ends
 
 

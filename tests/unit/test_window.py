@@ -186,11 +186,6 @@ def test_lookback_past_the_beginning_of_time_reaches_back_to_it():
     assert TimeWindow(NOON, NOON + SECOND).lengthened(timedelta(days=999_999)).start == EARLIEST
 
 
-@pytest.mark.parametrize(("at", "part"), [(-1, 0.0), (0, 0.0), (1, 0.25), (4, 1.0), (5, 1.0)])
-def test_progress_runs_from_none_to_all(at, part):
-    assert TimeWindow(NOON, NOON + 4 * SECOND).part_before(NOON + at * SECOND) == part
-
-
 # Daylight saving
 
 
