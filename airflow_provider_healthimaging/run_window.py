@@ -106,7 +106,9 @@ def _last_period(context: Context) -> OwnedWindow | None:
 def _partition(context: Context) -> OwnedWindow | None:
     from airflow_provider_healthimaging.schedule import next_tick, partition_start
 
-    start, key = context.get("partition_date"), context.get("partition_key")
+    # Airflow 3.2 tells the run its key, and not the context.
+    key = context.get("partition_key") or getattr(context.get("dag_run"), "partition_key", None)
+    start = context.get("partition_date")
     if not start and key:
         start = partition_start(context["dag"], key)
     if start and (end := next_tick(context["dag"], start)):

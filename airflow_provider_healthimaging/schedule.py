@@ -53,7 +53,7 @@ def next_tick(dag: Any, moment: datetime) -> datetime | None:
 
 
 def partition_start(dag: Any, partition_key: str) -> datetime | None:
-    """Return the time that a partition's key stands for (Airflow 3.2 gives tasks the key, and 3.3 the time too)."""
+    """Return the time that a partition's key stands for (Airflow 3.2 gives runs the key, and 3.3 tasks the time)."""
     timetable = _time_based(dag)
     key_format = _attribute(timetable, "key_format")
     if not key_format:

@@ -303,7 +303,14 @@ def test_a_partition_owns_the_time_up_to_the_next_tick_by_date_or_by_key(make, c
     timetable = make(cron, timezone=pendulum.timezone(zone), key_format="%Y-%m-%dT%H:%M")
     date = pendulum.instance(utc(start))
     key = date.in_timezone(zone).strftime("%Y-%m-%dT%H:%M")
-    for context in ({"partition_date": date}, {"partition_date": date, "partition_key": "x"}, {"partition_key": key}):
+    in_the_run = {"dag_run": SimpleNamespace(run_type="scheduled", partition_key=key)}
+    told = (
+        {"partition_date": date},
+        {"partition_date": date, "partition_key": "x"},
+        {"partition_key": key},
+        in_the_run,
+    )
+    for context in told:
         owned = resolve_window({"dag": dag(timetable), **context})
         assert edges(owned) == (utc(start), utc(end))
         assert owned.rule == RULE_4
