@@ -19,6 +19,7 @@ import shlex
 import subprocess
 import sys
 from configparser import ConfigParser
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import metadata
@@ -34,6 +35,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from airflow_provider_healthimaging.get_provider_info import get_provider_info
+from tests.ports import port_of_the_documentation
 
 REPOSITORY = Path(__file__).parents[2]
 README = REPOSITORY / "README.md"
@@ -80,7 +82,7 @@ class Reader:
 
     def __init__(self, tmp_path, airflow_version, request):
         self.folder, self.airflow_version, self.request = tmp_path, airflow_version, request
-        self.names, self.runs, self.tables, self.servers = {}, [], {}, []
+        self.names, self.runs, self.tables, self.servers = {}, [], {}, ExitStack()
 
     def read(self, page):
         for block in BLOCKS[page]:
@@ -143,10 +145,12 @@ class Reader:
                 self.request.getfixturevalue("shell")(line)
 
     def _serve(self, line):
+        self.servers.enter_context(port_of_the_documentation())
         process = subprocess.Popen(
             [sys.executable, *shlex.split(line)[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        self.servers.append(process)
+        self.servers.callback(process.communicate, timeout=30)
+        self.servers.callback(process.terminate)
         for printed in process.stdout:
             if "aws medical-imaging" in printed:
                 return
@@ -181,9 +185,7 @@ class Reader:
         assert block.code.strip()
 
     def close(self):
-        for process in self.servers:
-            process.terminate()
-            process.communicate(timeout=30)
+        self.servers.close()
 
 
 def check_requirement(text):

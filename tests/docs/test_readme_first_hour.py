@@ -13,12 +13,15 @@ import signal
 import subprocess
 import sys
 import venv
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
 import airflow
 import pytest
 from markdown_it import MarkdownIt
+
+from tests.ports import port_of_the_documentation
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
@@ -101,15 +104,15 @@ def environment(folder):
 @pytest.fixture
 def terminal(environment, folder):
     """Open terminals, and close them in the end."""
-    opened = []
+    with ExitStack() as opened:
+        opened.enter_context(port_of_the_documentation())
 
-    def open_one():
-        opened.append(Terminal(environment, folder / "home"))
-        return opened[-1]
+        def open_one():
+            one = Terminal(environment, folder / "home")
+            opened.callback(one.close)
+            return one
 
-    yield open_one
-    for one in opened:
-        one.close()
+        yield open_one
 
 
 def quoted(sentence: str) -> str:
