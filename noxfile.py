@@ -111,7 +111,8 @@ def check(session: nox.Session, airflow: str, *requirements: str, botocore: str 
     suites = session.posargs or [str(HERE / suite) for suite in SUITES]
     session.run("python", "-m", "pytest", *options, f"--junitxml={report}", *suites, env=env, success_codes=[0, 1])
     row = {**found, **counts(report), "session": session.name, "seconds": round(time.monotonic() - began)}
-    write(row)
+    if not session.posargs:
+        write(row)
     session.log("{passed} passed, {failed} failed, {skipped} skipped, {seconds} s".format(**row))
     if row["failed"]:
         session.error(f"{row['failed']} failed")
