@@ -37,6 +37,12 @@ def server():
         yield running
 
 
+@pytest.fixture(autouse=True)
+def new_clients_for_triggers(monkeypatch):
+    """Let no trigger find the client of another test, whose server is gone."""
+    monkeypatch.setattr("airflow_provider_healthimaging.triggers.polling._hooks", {})
+
+
 @pytest.fixture
 def store(server, monkeypatch):
     """The local backend with one empty data store, and Airflow's default AWS connection pointing at it."""

@@ -145,16 +145,18 @@ def test_a_search_that_waits_for_its_window_tells_until_when(store, story):
 
 
 def test_a_deferred_sensor_tells_what_it_waits_for(store, story):
-    start = datetime.now(UTC) - timedelta(minutes=1)
+    now = datetime.now(UTC)
+    start = now - timedelta(minutes=1)
 
     def wait():
-        store.put_image_set(DATASTORE_ID)
+        # Late enough for the first look to come before it.
+        store.put_image_set(DATASTORE_ID, created_at=now, updated_at=now + 8 * SECOND)
         HealthImagingImageSetSensor(
             task_id="wait",
             datastore_id=DATASTORE_ID,
             window_start=start,
             open_ended=True,
-            quiet_period=4 * SECOND,
+            quiet_period=SECOND,
             poke_interval=1,
             timeout=60,
             deferrable=True,
@@ -163,6 +165,6 @@ def test_a_deferred_sensor_tells_what_it_waits_for(store, story):
     run, lines = story(wait)
 
     assert run.states("wait") == ["success"]
-    awaited = r"1 image set\(s\) with createdAt in \[.*\), unchanged for 0:00:04, in data store d{32}."
+    awaited = r"1 image set\(s\) with createdAt in \[.*\), unchanged for 0:00:01, in data store d{32}."
     assert re.fullmatch(f"Not there yet: {awaited}", lines[0])
     assert tells(lines[-3:], r"Window \[.*", "Searching data store .*", r"Found 1 image sets .*")
