@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import signal
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import airflow
 import boto3
@@ -60,6 +61,22 @@ def one_loader():
         yield
 
 
+@contextmanager
+def ended_after(seconds):
+    """Raise ``TimeoutError`` in what is done within, if it is not done by then."""
+
+    def end(*_):
+        raise TimeoutError(f"no end in {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture
 def played(service, failing_s3, impatient, one_loader, monkeypatch, pytestconfig):
     """``played(case)`` plays a case on a service that knows nothing of the one before, and counts its outcome."""
@@ -74,9 +91,8 @@ def played(service, failing_s3, impatient, one_loader, monkeypatch, pytestconfig
         BackendDict.reset()
         bucket = s3.create_bucket(Bucket=BUCKET)
         datastore_id = backend().create_datastore().datastore_id
-        pool = ThreadPoolExecutor(1)
-        outcome = pool.submit(play, case, Store(failing_s3, bucket, datastore_id)).result(HANGS)
-        pool.shutdown()
+        with ended_after(HANGS):
+            outcome = play(case, Store(failing_s3, bucket, datastore_id))
         counts = tally.setdefault(case.fault, Counter())
         counts.update(cases=1, searches=outcome.whole, errors=outcome.errors, timeouts=outcome.timeouts)
         counts.update(lost=len(outcome.lost), repeated=len(outcome.repeated), wrong=len(outcome.wrong))

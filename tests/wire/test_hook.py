@@ -536,5 +536,5 @@ def test_progress_is_logged_and_no_search_value(hook, store, logged, monkeypatch
     criteria = equal("DICOMPatientId", CANARY)
     assert found(hook, window=WINDOW, search_criteria=criteria, match={"DICOMPatientName": CANARY}) == ids
     said = logged()
-    assert "Read 60 image sets in 2 pages, 2% of the window" in said
+    assert "Read 60 image sets in 2 calls, 100% of the window" in said
     assert CANARY not in said
