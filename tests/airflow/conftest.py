@@ -176,13 +176,16 @@ def _test(dag: Any, when: datetime | None, conf: Any, make: Callable[..., Any], 
     date = "logical_date" if Version("3") <= AIRFLOW else "execution_date"
     with monkeypatch.context() as patch:
         patch.setattr(module, name, made)
-        _tell_callbacks_the_error(patch)
+        _as_in_a_worker(patch)
         ended = dag.test(**{date: when}, run_conf=conf)
     return _read(dag.dag_id, ended.run_id, getattr(ended, date), str(ended.state))
 
 
-def _tell_callbacks_the_error(patch: Any) -> None:
-    """Let ``dag.test()`` tell callbacks what a worker tells them: before Airflow 3.3 it left the error out."""
+def _as_in_a_worker(patch: Any) -> None:
+    """Let ``dag.test()`` do what workers do: before Airflow 3.3 it does not tell callbacks the error.
+
+    And in 3.0, the time of the first reschedule, which goes to workers as JSON and becomes a time, stays text.
+    """
     if not Version("3") <= AIRFLOW < Version("3.3"):
         return
     from airflow.sdk.execution_time import task_runner
@@ -194,6 +197,13 @@ def _tell_callbacks_the_error(patch: Any) -> None:
         finalize(ti, state, context, log, error)
 
     patch.setattr(task_runner, "finalize", finalized)
+    first_reschedule_date = task_runner.RuntimeTaskInstance.get_first_reschedule_date
+
+    def as_time(ti: Any, context: Any) -> datetime | None:
+        date: Any = first_reschedule_date(ti, context)
+        return datetime.fromisoformat(date) if isinstance(date, str) else date
+
+    patch.setattr(task_runner.RuntimeTaskInstance, "get_first_reschedule_date", as_time)
 
 
 def _read(dag_id: str, run_id: str, when: datetime | None, state: str) -> Run:

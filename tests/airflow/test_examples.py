@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,8 @@ from packaging.version import Version
 
 from airflow_provider_healthimaging.local.__main__ import DATASTORE_ID
 from airflow_provider_healthimaging.local.dicom import load_dicom, pydicom_sample_files
+
+from .evidence import kept_by_airflow
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 ALL = sorted(EXAMPLES.glob("*.py"))
@@ -122,22 +123,21 @@ def test_metadata_of_each_image_set_goes_to_s3_as_it_is_and_nowhere_else(
     assert results(run, "fetch") == [20, len(samples) + 1 - 20]
     first = run.xcom("search")[0][0]["createdAt"]
     assert run.task("fetch", 0).rendered_map_index == f"{first}, 20 sets"
-    shown = kept_by_airflow() + "".join(capfd.readouterr())
+    shown = kept_or_printed(capfd)
     assert patient in str(written[f"metadata/{named.image_set_id}/version-1.json.gz"])
     assert patient not in shown
     assert named.image_set_id in shown
+
+
+def kept_or_printed(capfd):
+    """Return all that Airflow has written into its home, its database included, or said."""
+    return "".join([*(value.decode(errors="replace") for _, value in kept_by_airflow()), *capfd.readouterr()])
 
 
 def results(run, task_id):
     """Return what the mapped tasks returned, but for those that were skipped."""
     found = (run.xcom(task_id, map_index=index) for index in range(len(run.states(task_id))))
     return [each for each in found if each is not None]
-
-
-def kept_by_airflow():
-    """Return all that Airflow has written into its home, its database included."""
-    files = (path for path in Path(os.environ["AIRFLOW_HOME"]).rglob("*") if path.is_file())
-    return "".join(path.read_bytes().decode(errors="replace") for path in files)
 
 
 @pytest.mark.parametrize("path", ALL, ids=[path.stem for path in ALL])
