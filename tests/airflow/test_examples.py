@@ -96,7 +96,7 @@ def test_by_accession_number_finds_the_study_and_shows_the_number_nowhere(
     assert set(results(run, "process")) == {f"{row.image_set_id}, version 1" for row in series}
     printed = "".join(capfd.readouterr()).splitlines()
     # Airflow 3.0's dag.test() prints at DEBUG what a task asks its supervisor for, that a value be masked included.
-    shown = kept_by_airflow() + "\n".join(line for line in printed if "type='MaskSecret'" not in line)
+    shown = kept() + "\n".join(line for line in printed if "type='MaskSecret'" not in line)
     assert number not in shown
     assert name in shown
 
@@ -123,15 +123,15 @@ def test_metadata_of_each_image_set_goes_to_s3_as_it_is_and_nowhere_else(
     assert results(run, "fetch") == [20, len(samples) + 1 - 20]
     first = run.xcom("search")[0][0]["createdAt"]
     assert run.task("fetch", 0).rendered_map_index == f"{first}, 20 sets"
-    shown = kept_or_printed(capfd)
+    shown = kept() + "".join(capfd.readouterr())
     assert patient in str(written[f"metadata/{named.image_set_id}/version-1.json.gz"])
     assert patient not in shown
     assert named.image_set_id in shown
 
 
-def kept_or_printed(capfd):
-    """Return all that Airflow has written into its home, its database included, or said."""
-    return "".join([*(value.decode(errors="replace") for _, value in kept_by_airflow()), *capfd.readouterr()])
+def kept():
+    """Return all that Airflow has written into its home, its database included."""
+    return "".join(value.decode(errors="replace") for _, value in kept_by_airflow())
 
 
 def results(run, task_id):
