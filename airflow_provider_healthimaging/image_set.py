@@ -57,13 +57,15 @@ def unknown_name(
 ) -> InvalidArgumentError:
     """Make the error for a name that does not exist, with the nearest that does.
 
-    :param private: whether a search value may stand where the name should; then it is shown only if it is nearly one.
+    :param private: whether a search value may stand where the name should; then it is shown only if it is nearly one,
+        and of letters alone.
     :param example: how it is written, where the names alone do not say it.
     """
     names = sorted(known)
     near = nearest_name(name, names)
     hint = f"Did you mean {near!r}? " if near else ""
-    shown = f" {name!r}" if near or not private else ""
+    is_a_name = isinstance(name, str) and name.isalpha() and near
+    shown = f" {name!r}" if is_a_name or not private else ""
     return InvalidArgumentError(f"Unknown {kind}{shown}. {hint}Known: {', '.join(names)}.{example}")
 
 

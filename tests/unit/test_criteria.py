@@ -293,6 +293,20 @@ def test_whatever_is_wrong_no_value_is_ever_shown(all_text, criteria, how):
         assert CANARY not in all_text(error)  # noqa: PT017 - most draws are refused, but not all
 
 
+@pytest.mark.parametrize(
+    "beside", [{"DICOMStudyDateAndTime": CANARY}, f"DICOMPatientId={CANARY}", ["createdAt", CANARY]]
+)
+def test_a_value_that_slipped_into_a_name_is_not_shown_though_it_is_nearly_one(all_text, beside):
+    for criteria in (
+        {"sort": {"sortField": beside, "sortOrder": "ASC"}},
+        {"filters": [{"operator": "EQUAL", "values": [{str(beside): "x"}]}]},
+        {str(beside): "x"},
+    ):
+        with pytest.raises(InvalidArgumentError) as caught:
+            parse_criteria(criteria)
+        assert CANARY not in all_text(caught.value)
+
+
 @pytest.mark.parametrize("attribute", ["createdAt", "updatedAt"])
 def test_a_naive_time_in_a_filter_is_refused_unseen(all_text, attribute):
     with pytest.raises(InvalidArgumentError) as caught:
