@@ -23,6 +23,7 @@ os.environ.update(
 import boto3  # noqa: E402
 import pytest  # noqa: E402
 
+from airflow_provider_healthimaging import client_config, pacing  # noqa: E402
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook  # noqa: E402
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend  # noqa: E402
 
@@ -41,6 +42,18 @@ def server():
 def new_clients_for_triggers(monkeypatch):
     """Let no trigger find the client of another test, whose server is gone."""
     monkeypatch.setattr("airflow_provider_healthimaging.triggers.polling._hooks", {})
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """Let retries cost no time: ours, and those of botocore's standard, adaptive and legacy modes."""
+    from botocore import retryhandler
+    from botocore.retries import standard
+
+    monkeypatch.setattr(client_config, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(pacing, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.0)
+    monkeypatch.setattr(retryhandler, "delay_exponential", lambda *_, **__: 0.0)
 
 
 @pytest.fixture

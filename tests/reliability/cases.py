@@ -58,6 +58,11 @@ class Case:
         """Whether all that is there can be read in time: not through tokens that are too old when they come back."""
         return self.is_steady and not FAULTS[self.fault].hopeless and "token_lifetime" not in self.settings
 
+    @property
+    def is_content_with_less(self) -> bool:
+        """Whether it is a sensor that waits for one image set, while others of its window cannot be found yet."""
+        return "sensor" in self.searcher and bool(self.lag) and not self.is_readable
+
     def ending(self, moment: datetime) -> Case:
         """Return the same case on a day that ends at ``moment``."""
         shift = moment - (MIDNIGHT + DAY)

@@ -1,4 +1,4 @@
-"""What cases are played on: one server for all, whose S3 can fail, and retries that cost no time."""
+"""What cases are played on: one server for all, whose S3 can fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import botocore.session
 import pytest
 from cryptography.fernet import Fernet
 
-from airflow_provider_healthimaging import client_config, pacing
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend
 from tests.reliability.cases import Case
 from tests.reliability.faults import FAULTS
@@ -41,18 +40,6 @@ def service(failing_s3):
         yield running
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    """Let retries cost no time: ours, and those of botocore's standard and legacy modes."""
-    from botocore import retryhandler
-    from botocore.retries import standard
-
-    monkeypatch.setattr(client_config, "LONGEST_WAIT", 0.0)
-    monkeypatch.setattr(pacing, "LONGEST_WAIT", 0.0)
-    monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.0)
-    monkeypatch.setattr(retryhandler, "delay_exponential", lambda *_, **__: 0.0)
-
-
 @pytest.fixture(scope="session")
 def one_loader():
     """Let botocore read its service descriptions once, and not for every session: a third of a case's time."""
@@ -78,7 +65,7 @@ def ended_after(seconds):
 
 
 @pytest.fixture
-def played(service, failing_s3, impatient, one_loader, monkeypatch, pytestconfig):
+def played(service, failing_s3, no_waiting, one_loader, monkeypatch, pytestconfig):
     """``played(case)`` plays a case on a service that knows nothing of the one before, and counts its outcome."""
     from moto.core.base_backend import BackendDict
 

@@ -7,7 +7,6 @@ import botocore
 import pytest
 from airflow import __version__ as airflow_version
 
-from airflow_provider_healthimaging import client_config, pacing
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
 
@@ -18,15 +17,8 @@ def pytest_report_collectionfinish():
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    """Let retries cost no time: ours, and those of botocore's standard, adaptive and legacy modes."""
-    from botocore import retryhandler
-    from botocore.retries import standard
-
-    monkeypatch.setattr(client_config, "LONGEST_WAIT", 0.0)
-    monkeypatch.setattr(pacing, "LONGEST_WAIT", 0.0)
-    monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.0)
-    monkeypatch.setattr(retryhandler, "delay_exponential", lambda *_, **__: 0.0)
+def no_retry_takes_time(no_waiting):
+    """Let retries cost no time in all of these tests."""
 
 
 @pytest.fixture
