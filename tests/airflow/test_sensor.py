@@ -254,7 +254,7 @@ def test_the_time_that_is_left_does_not_grow_with_a_deferral(store, script, run_
             datastore_id=DATASTORE_ID,
             aws_conn_id=script.conn_id,
             poke_interval=0.1,
-            timeout=3,
+            timeout=6,
             deferrable=True,
             **failures.callbacks,
         )
