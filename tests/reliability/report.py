@@ -22,8 +22,8 @@ Row = Mapping[str, Any]
 HEAD = """\
 # Reliability
 
-Generated on {day} (UTC) from what the suites counted on {cores} cores ({machine}), {system}; `make reliability` runs them
-all. Every figure was counted by a test that fails where it is not what it should be; what was not counted is not here.
+Generated on {day} (UTC) from what the suites counted on {cores} cores ({machine}), {system}; `make reliability` runs
+them. Every figure was counted by a test that fails where it is not what it should be; what was not counted is not here.
 
 ## Faults
 
