@@ -209,6 +209,8 @@ def rest(evidence: Evidence, monkeypatch) -> None:
     from fastapi.testclient import TestClient
 
     monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True")
+    # Airflow 3.0 signs without one, which the newest PyJWT refuses.
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_ISSUER", "tests")
     client = TestClient(create_app("core"))
     token = client.get("/auth/token").json()["access_token"]
 
