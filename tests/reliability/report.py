@@ -48,8 +48,8 @@ place something harmless that went the same way had to be found, since a place t
 CONDITIONS = """\
 ## Conditions, and what becomes of the task
 
-Each row of the table in `airflow_provider_healthimaging/error_table.py` was provoked. The operator had to fail at once or
-retry as it says, with the message that it says, and so had sensor and trigger, with one row of each kind.
+Each row of the table in `airflow_provider_healthimaging/error_table.py` was provoked. The operator had to fail at once
+or retry as it says, with the message that it says, and so had sensor and trigger, with one row of each kind.
 """
 
 VERSIONS = """\
