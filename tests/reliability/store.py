@@ -73,10 +73,8 @@ class Store:
     def mend(self) -> None:
         """Switch every fault off that could make a search fail."""
         self.s3.rate = 0.0
-        backend().settings.update(
-            {"calls_per_second": None, "error_rate": 0, "cut_rate": 0, "slow_rate": 0, "expired_token_rate": 0}
-        )
-        backend().settings.update({"token_lifetime": None})
+        off = dict.fromkeys(("error_rate", "cut_rate", "slow_rate", "expired_token_rate"), 0)
+        backend().settings.update({**off, "calls_per_second": None, "token_lifetime": None})
 
     def now(self) -> dict[str, Any]:
         """Return the image sets that are there now, by id."""
