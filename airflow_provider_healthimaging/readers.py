@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -42,7 +42,7 @@ PAGES_A_CUT = 8
 
 def read_window(
     fetch: Fetch, window: TimeWindow, order: str, *, workers: int, read_ahead: int | None = None
-) -> Iterator[Page]:
+) -> Generator[Page]:
     """Yield the pages of ``window`` in order of time, each row in one of them.
 
     With one worker nothing is read before it is asked for. With more, threads read ahead; they end before this

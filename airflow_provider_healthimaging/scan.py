@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -77,6 +78,12 @@ def scan(
         for summary in filter(match, hits):
             stats.image_sets += 1
             yield summary
+
+
+def ending(pages: Generator[Page], found: Iterator[Summary]) -> Generator[Summary]:
+    """Yield what was ``found`` in ``pages``, and end them with it: threads may be reading them ahead."""
+    with closing(pages):
+        yield from found
 
 
 def _second(moment: datetime | None, window: TimeWindow | None) -> datetime | None:

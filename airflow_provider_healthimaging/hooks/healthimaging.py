@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from airflow_provider_healthimaging.pacing import keep_pace
 from airflow_provider_healthimaging.progress import with_progress
 from airflow_provider_healthimaging.quiet_client import hold_back
 from airflow_provider_healthimaging.readers import read_window
-from airflow_provider_healthimaging.scan import Page, ScanStats, scan
+from airflow_provider_healthimaging.scan import Page, ScanStats, ending, scan
 from airflow_provider_healthimaging.segment import tokens_refused
 from airflow_provider_healthimaging.service_errors import CALL_FAULTS, explained, explaining
 
@@ -126,14 +126,9 @@ class HealthImagingHook(AwsBaseHook):
             fetch = self._fetcher(datastore_id, criteria, time_field)
             workers = 1 if moving else max_workers
             pages = read_window(fetch, window, time_field, workers=workers, read_ahead=read_ahead)
-        return scan(
-            with_progress(pages, window, stats, self.log),
-            order=order,
-            window=window,
-            match=compile_match(match),
-            moving=moving,
-            stats=stats,
-        )
+        told = with_progress(pages, window, stats, self.log)
+        wanted = compile_match(match)
+        return ending(pages, scan(told, order=order, window=window, match=wanted, moving=moving, stats=stats))
 
     def count_image_sets(
         self,
@@ -194,11 +189,13 @@ class HealthImagingHook(AwsBaseHook):
         paginator = self.client_for(datastore_id).get_paginator("search_image_sets")
         return paginator.paginate(datastoreId=datastore_id, searchCriteria=criteria, PaginationConfig=config)
 
-    def _pages(self, datastore_id: str, criteria: Criteria, config: dict[str, Any], stats: ScanStats) -> Iterator[Page]:
+    def _pages(
+        self, datastore_id: str, criteria: Criteria, config: dict[str, Any], stats: ScanStats
+    ) -> Generator[Page]:
         pages = self._page_iterator(datastore_id, criteria, {"PageSize": MAX_PAGE_SIZE, **config})
         return self._read(datastore_id, pages, stats)
 
-    def _read(self, datastore_id: str, pages: Any, stats: ScanStats) -> Iterator[Page]:
+    def _read(self, datastore_id: str, pages: Any, stats: ScanStats) -> Generator[Page]:
         problem = None
         try:
             for page in pages:

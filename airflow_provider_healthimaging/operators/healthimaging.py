@@ -100,15 +100,15 @@ class HealthImagingSearchImageSetsOperator(ImageSetSearchTask, AwsBaseOperator[H
             raise unknown_name("on_empty", on_empty, ON_EMPTY)
         self.on_empty = on_empty
 
+    @failing_at_once
     def execute(self, context: Any) -> Any:
         """Wait until the window may be searched, search it, and hand on what was found."""
-        with failing_at_once():
-            self.check_arguments(rendered=True)
-            owned = self.own_window(context)
-            self.tell_window(owned)
-            if owned:
-                self._wait_until_over(owned.window)
-            result, found = deliver(self, context, owned)
+        self.check_arguments(rendered=True)
+        owned = self.own_window(context)
+        self.tell_window(owned)
+        if owned:
+            self._wait_until_over(owned.window)
+        result, found = deliver(self, context, owned)
         if not found:
             self._on_empty()
         return result

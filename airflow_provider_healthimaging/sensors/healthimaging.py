@@ -79,14 +79,14 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
         if deferrable and self.silent_fail:
             raise InvalidArgumentError("silent_fail=True works in the modes poke and reschedule, not with deferrable.")
 
+    @failing_at_once
     def execute(self, context: Any) -> Any:
         """Look until it is there, in the way that the mode says."""
-        with failing_at_once():
-            self.check_arguments(rendered=True)
-            if not self.deferrable:
-                return super().execute(context)
-            with self._skipping_what_is_out_of_time():
-                return self._poke_or_defer(context, datetime.now(UTC) + timedelta(seconds=self.timeout))
+        self.check_arguments(rendered=True)
+        if not self.deferrable:
+            return super().execute(context)
+        with self._skipping_what_is_out_of_time():
+            return self._poke_or_defer(context, datetime.now(UTC) + timedelta(seconds=self.timeout))
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         """Look again after the trigger has fired."""
@@ -95,9 +95,10 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
             raise self._timed_out(context, deadline)
         return self._poke_or_defer(context, deadline, event.get("error"))
 
+    @failing_at_once
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """Go on after a deferral; ``soft_fail`` skips only what is out of time, as it does without a deferral."""
-        with failing_at_once(), self._skipping_what_is_out_of_time():
+        with self._skipping_what_is_out_of_time():
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
 
     def poke(self, context: Any) -> bool | PokeReturnValue:

@@ -36,6 +36,7 @@ from .evidence import (
     criteria,
     kept_by_airflow,
     kept_in,
+    not_masking,
     objects,
     recording,
     rest,
@@ -74,8 +75,9 @@ def leaks(canaries, bucket, capfd):
 
     def look(said=""):
         captured = capfd.readouterr()
+        printed = "\n".join(not_masking(captured.out))
         look.places = dict([*kept_by_airflow(), *kept_in(bucket)])
-        look.places |= {"stdout": captured.out.encode(), "stderr": captured.err.encode(), "output": said.encode()}
+        look.places |= {"stdout": printed.encode(), "stderr": captured.err.encode(), "output": said.encode()}
         return {
             tag: where
             for tag, canary in canaries.items()
@@ -102,7 +104,7 @@ def gather(canaries, dag, run_dag, bucket, capfd, caplog, monkeypatch, tmp_path,
             assert len(done.xcom("to_xcom")) == done.xcom("to_s3")["image_sets"] == 3
             triggers(evidence)
             said = capfd.readouterr()
-            evidence.note("log at INFO", said.out, said.err, caplog.text)
+            evidence.note("log at INFO", *not_masking(said.out + said.err), caplog.text)
             # What the next run replaces, as it is of the same date.
             evidence.airflow += kept_by_airflow()
             command_line(evidence, tmp_path)

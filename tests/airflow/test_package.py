@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -58,7 +59,8 @@ def airflow(installed, metadata_db):
     def command(*arguments):
         done = run("-m", "airflow", *arguments, "--output", "json", **options)
         assert PACKAGE not in done.stderr
-        return json.loads(done.stdout[done.stdout.index("[") :])
+        # Airflow 3.0 logs to the same stream before, each line with its time in brackets.
+        return json.loads(done.stdout[re.search(r"^\[(?!\d)", done.stdout, re.MULTILINE).start() :])
 
     return command
 

@@ -267,9 +267,11 @@ def test_closing_the_iterator_ends_the_workers(hook, server, store):
     hits = hook.search_image_sets(DATASTORE_ID, window=WINDOW, max_workers=4)
     assert [next(hits)["imageSetId"] for _ in range(120)] == ids[:120]
     assert reading_threads()
+    kept_by_a_debugger = hits.gi_frame
     hits.close()
     assert reading_threads() == []
     assert server.calls.count() < 40
+    assert kept_by_a_debugger
 
 
 # At the quota
@@ -305,7 +307,7 @@ def paces(monkeypatch):
 def test_refused_calls_are_repeated_and_the_result_is_whole(server, hook, store, workers):
     ids = fill(store, evenly(1000))
     stats = ScanStats()
-    with quota(store, 40, 5):
+    with quota(store, 10, 3):
         assert found(hook, workers=workers, stats=stats) == ids
     assert server.calls.count(status=429) >= 1
     assert stats.calls == server.calls.count()
