@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import pickle
+import re
 import sqlite3
 import subprocess
 import sys
@@ -109,17 +110,17 @@ def command_line(evidence: Evidence, folder: Path, *arguments: str) -> None:
     }
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    evidence.note("log at DEBUG", *not_masking(done.stdout + done.stderr))
+    evidence.note("log at DEBUG", *of_the_task(done.stdout + done.stderr))
     evidence.note("lineage", events.read_text() if events.exists() else "")
 
 
-def not_masking(log: str) -> list[str]:
-    """Return the lines of a log that are not Airflow 3's about a secret that it is to mask.
+def of_the_task(log: str) -> list[str]:
+    """Return the lines of a log that are not Airflow 3's about what a task sends its supervisor: secrets, XCom.
 
-    It writes them where supervisor and task share a process, as they do in ``dag.test()``: at DEBUG, and 3.0 always.
-    A worker's supervisor omits the value: see tests/live.
+    It writes them with their values where both share a process, as they do in ``dag.test()``: at DEBUG, and 3.0 at any
+    level. A worker's supervisor omits the values: see tests/live. What is in XCom is a place of its own.
     """
-    return [line for line in log.splitlines() if "msg=MaskSecret(" not in line]
+    return [line for line in log.splitlines() if not re.search(r"msg=(MaskSecret|SetXCom)\(", line)]
 
 
 def triggers(evidence: Evidence) -> None:

@@ -36,8 +36,8 @@ from .evidence import (
     criteria,
     kept_by_airflow,
     kept_in,
-    not_masking,
     objects,
+    of_the_task,
     recording,
     rest,
     triggers,
@@ -75,7 +75,7 @@ def leaks(canaries, bucket, capfd):
 
     def look(said=""):
         captured = capfd.readouterr()
-        printed = "\n".join(not_masking(captured.out))
+        printed = "\n".join(of_the_task(captured.out))
         look.places = dict([*kept_by_airflow(), *kept_in(bucket)])
         look.places |= {"stdout": printed.encode(), "stderr": captured.err.encode(), "output": said.encode()}
         return {
@@ -104,7 +104,7 @@ def gather(canaries, dag, run_dag, bucket, capfd, caplog, monkeypatch, tmp_path,
             assert len(done.xcom("to_xcom")) == done.xcom("to_s3")["image_sets"] == 3
             triggers(evidence)
             said = capfd.readouterr()
-            evidence.note("log at INFO", *not_masking(said.out + said.err), caplog.text)
+            evidence.note("log at INFO", *of_the_task(said.out + said.err), caplog.text)
             # What the next run replaces, as it is of the same date.
             evidence.airflow += kept_by_airflow()
             command_line(evidence, tmp_path)
