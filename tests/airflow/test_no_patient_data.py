@@ -13,6 +13,7 @@ import os
 import random
 import subprocess
 import sys
+import traceback
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -221,14 +222,26 @@ def malformed(store, monkeypatch):
 
 
 @pytest.mark.parametrize("broken", [deleted, malformed])
-def test_a_search_that_fails_leaves_no_trace_of_the_patient(store, monkeypatch, dag, run_dag, leaks, broken):
+def test_a_search_that_fails_leaves_no_trace_of_the_patient(store, monkeypatch, dag, run_dag, leaks, failures, broken):
     broken(store, monkeypatch)
+    for task in dag.tasks:
+        task.on_failure_callback = [failures.callbacks["on_failure_callback"]]
 
     run = run_dag(dag, NOON)
 
     assert run.states("to_xcom") == run.states("to_s3") == ["failed"]
     assert leaks() == {}
     assert b"HealthImagingTaskFailed" in leaks.places["stdout"] + leaks.places["stderr"]
+    assert {name for error in failures for name in frames(error)} == {"failing"}
+
+
+def frames(error):
+    """Return the names of this package's functions whose variables services that collect errors would be sent."""
+    while error:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_globals["__name__"].startswith("airflow_provider_healthimaging"):
+                yield frame.f_code.co_name
+        error = error.__cause__ or error.__context__
 
 
 def answering(status, quoted):
