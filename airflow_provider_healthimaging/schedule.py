@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pendulum
 from airflow.timetables.base import DataInterval, TimeRestriction
@@ -17,7 +17,8 @@ from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataInte
 from airflow.timetables.trigger import CronTriggerTimetable
 from pendulum import DateTime
 
-from airflow_provider_healthimaging.exceptions import UndeterminedWindowError
+if TYPE_CHECKING:
+    from airflow.timetables.base import DagRunInfo
 
 Period = tuple[datetime, datetime]
 Cron = tuple[str, Any]
@@ -92,20 +93,14 @@ class _Ticks:
 
     def after(self, moment: DateTime) -> DateTime:
         """Return the first tick after ``moment``."""
-        asked = moment
-        while (tick := min(map(partial(_next, asked), self._timetables))) <= moment:
-            asked = asked.add(minutes=1)
-        return tick
+        return min(map(partial(_next, moment), self._timetables))
 
 
-def _next(asked: DateTime, timetable: CronTriggerTimetable) -> DateTime:
-    info = timetable.next_dagrun_info(
-        last_automated_data_interval=DataInterval(asked, asked),
-        restriction=TimeRestriction(earliest=None, latest=None, catchup=True),
-    )
-    if info is None:
-        raise UndeterminedWindowError("The DAG's schedule has no further tick.")
-    return info.run_after
+def _next(moment: DateTime, timetable: CronTriggerTimetable) -> DateTime:
+    endless = TimeRestriction(earliest=None, latest=None, catchup=True)
+    last = DataInterval(moment, moment)
+    info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=endless)
+    return cast("DagRunInfo", info).run_after
 
 
 def _steady_clock(crons: list[Cron], *moments: DateTime) -> bool:

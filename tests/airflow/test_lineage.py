@@ -64,3 +64,9 @@ def test_what_went_to_xcom_is_no_dataset(lineage):
 
     assert source.name == DATASTORE_ID
     assert outputs == []
+
+
+def test_a_dataset_without_tags_has_no_column_for_them(lineage):
+    _, (dataset,) = lineage(HealthImagingSearchImageSetsOperator, **S3)
+
+    assert "DICOMTags" not in [column.name for column in dataset.facets["schema"].fields]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import urllib3
 from botocore.exceptions import ClientError
+from moto.core.exceptions import JsonRESTError
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -156,3 +158,22 @@ def test_many_changes_at_once_leave_every_order_right(local, put, search, datast
     left = [image_set_id for n, image_set_id in enumerate(ids) if n >= 300 or n % 3 != 1]
     assert search(sort="createdAt ASC") == left[:-6:-1] + left[:-5]
     assert search(sort="updatedAt DESC")[:100] == ids[:300:3][::-1]
+
+
+def test_a_data_store_s_id_is_taken_once(local, datastore_id):
+    with pytest.raises(JsonRESTError, match=datastore_id):
+        local.create_datastore("again", datastore_id=datastore_id)
+
+
+def test_an_image_set_s_times_have_a_zone(put):
+    with pytest.raises(ValueError, match="aware"):
+        put(created_at=NOON.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"{}"])
+def test_what_botocore_would_not_send_creates_no_data_store(server, local, body):
+    scope = "Credential=testing/20260301/us-east-1/medical-imaging/aws4_request"
+    headers = {"Authorization": f"AWS4-HMAC-SHA256 {scope}", "Content-Type": "application/json"}
+    reply = urllib3.request("POST", f"{server.url}/datastore", headers=headers, body=body)
+    assert (reply.status, reply.headers["x-amzn-ErrorType"]) == (400, "ValidationException")
+    assert len(local.datastores) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -233,3 +234,42 @@ def test_an_ipv6_address_is_written_as_a_url_wants_it():
         pytest.skip("this machine has no IPv6 loopback")
     assert running.url == f"http://[::1]:{running.port}"
     running.stop()
+
+
+@pytest.mark.parametrize("megabytes", [0, 16])
+def test_a_client_that_is_gone_before_its_answer_is_no_reason_for_a_word(capfd, megabytes):
+    asked, gone = threading.Event(), threading.Event()
+
+    def middleware(app):
+        def answer(environ, start_response):
+            if environ["PATH_INFO"] != "/slow":
+                return app(environ, start_response)
+            asked.set()
+            gone.wait(10)
+            start_response("200 OK", [])
+            return [b"x" * megabytes * 2**20]
+
+        return answer
+
+    with LocalServer(middleware=middleware) as server:
+        at = urlsplit(server.url)
+        client = socket.create_connection((at.hostname, at.port))
+        client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert asked.wait(10)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        gone.set()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_breaks_the_handling_of_a_connection_is_shown_and_the_server_goes_on(capfd):
+    with LocalServer() as server:
+        at = urlsplit(server.url)
+        with socket.create_connection((at.hostname, at.port)) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n")
+            assert client.recv(1) == b""
+        connection = HTTPConnection(at.hostname, at.port)
+        connection.request("GET", "/moto-api/")
+        assert connection.getresponse().status == 200
+        connection.close()
+    assert "ValueError" in capfd.readouterr().err

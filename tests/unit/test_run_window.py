@@ -349,6 +349,11 @@ def test_a_key_that_the_schedule_did_not_make_gives_no_window(make):
         resolve_window({"dag": dag(timetable), "partition_key": "patient-7"})
 
 
+def test_a_partition_of_something_other_than_time_gives_no_window():
+    with pytest.raises(UndeterminedWindowError):
+        resolve_window({"dag": dag(), "partition_key": "2026-01-31"})
+
+
 # Rule 5: asset events
 
 

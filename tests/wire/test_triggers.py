@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingImageSetTrigger,
     HealthImagingNewImageSetsTrigger,
 )
+from airflow_provider_healthimaging.triggers.sealed import unseal
 from airflow_provider_healthimaging.window import TimeWindow, isoformat
 
 DATASTORE_ID = "d" * 32
@@ -62,12 +64,35 @@ def test_a_deferred_sensors_trigger_keeps_and_shows_no_criterion(store):
     assert revived(trigger).serialize() == trigger.serialize()
 
 
+def test_a_trigger_is_revived_after_the_fernet_key_was_rotated(monkeypatch):
+    kept = waiting()
+    old = os.environ["AIRFLOW__CORE__FERNET_KEY"]
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", f"{Fernet.generate_key().decode()},{old}")
+    assert CANARY in unseal(kept.serialize()[1]["search_criteria"])
+
+
+def test_a_trigger_of_another_fernet_key_says_what_to_do_and_shows_nothing(monkeypatch):
+    kept = waiting().serialize()[1]["search_criteria"]
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
+    with pytest.raises(ConfigurationError, match="fernet_key is not the one of the worker") as caught:
+        unseal(kept)
+    assert kept not in str(caught.value)
+
+
 def test_a_trigger_that_was_revived_searches_by_the_same_criteria(store):
     trigger = revived(waiting())
     store.put_image_set(DATASTORE_ID, dicom_tags={"DICOMPatientId": "another"})
     assert asyncio.run(anext(waiting(deadline=isoformat(datetime.now(UTC))).run())).payload["status"] == "timeout"
     store.put_image_set(DATASTORE_ID, dicom_tags={"DICOMPatientId": CANARY})
     assert asyncio.run(anext(trigger.run())).payload["status"] == "ready"
+
+
+@pytest.mark.parametrize("ends", [{"datastore_id": "e" * 32}, {"deadline": isoformat(datetime.now(UTC))}])
+def test_a_deferred_sensors_trigger_fires_once(store, ends):
+    async def events():
+        return [event async for event in waiting(**ends).run()]
+
+    assert len(asyncio.run(events())) == 1
 
 
 def test_what_can_never_succeed_ends_the_wait_at_once(store):
@@ -134,11 +159,23 @@ class StateStore:
         return self.kept.get(key, default)
 
     async def aset(self, key, value):
+        self.set(key, value)
+
+    def set(self, key, value):
         if self.writes_left == 0:
             raise Died
         if self.writes_left is not None:
             self.writes_left -= 1
         self.kept[key] = value
+
+
+class StateStoreOfAirflow330(StateStore):
+    """The same with the calls that Airflow had before 3.3.2."""
+
+    aget = aset = property()
+
+    def get(self, key, default=None):
+        return self.kept.get(key, default)
 
 
 async def fired(state, start, count):
@@ -157,9 +194,10 @@ async def fired(state, start, count):
 
 
 @needs_asset_state
+@pytest.mark.parametrize("state_store", [StateStore, StateStoreOfAirflow330])
 @pytest.mark.parametrize("dies_after_writes", range(6))
 def test_nothing_is_lost_and_only_whole_windows_repeat_whenever_the_triggerer_dies(
-    dies_after_writes, store, monkeypatch
+    dies_after_writes, state_store, store, monkeypatch
 ):
     monkeypatch.setattr(watermark, "HANDOVER", 0)
     start = datetime.now(UTC) - timedelta(hours=1)
@@ -178,7 +216,7 @@ def test_nothing_is_lost_and_only_whole_windows_repeat_whenever_the_triggerer_di
         return batch
 
     monkeypatch.setattr(watching.HealthImagingNewImageSetsTrigger, "_arrivals", look_and_let_more_come)
-    state = StateStore()
+    state = state_store()
     state.writes_left = dies_after_writes
     events = asyncio.run(fired(state, start, 4))
     state.writes_left = None
@@ -196,6 +234,13 @@ def test_nothing_is_lost_and_only_whole_windows_repeat_whenever_the_triggerer_di
     assert all(announced[row.image_set_id] == 1 for row in in_reach)
     counts = {window: event["count"] for window, event in zip(windows, events, strict=True)}
     assert sum(counts.values()) == len(in_reach)
+
+
+@needs_asset_state
+def test_a_window_without_image_sets_is_not_announced_nor_one_that_is_not_over(store):
+    trigger = HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID, delay=0, poke_interval=60)
+    assert trigger._arrivals(isoformat(datetime.now(UTC) - timedelta(hours=1))) is None
+    assert trigger._arrivals(isoformat(datetime.now(UTC) + timedelta(hours=1))) is None
 
 
 @needs_asset_state

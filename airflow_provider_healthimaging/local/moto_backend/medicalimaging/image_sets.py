@@ -174,9 +174,6 @@ class ImageSetStore:
     def __iter__(self) -> Iterator[ImageSet]:
         return (versions[-1] for versions in self._versions.values())
 
-    def __contains__(self, image_set_id: str) -> bool:
-        return image_set_id in self._versions
-
     def versions(self, image_set_id: str) -> list[ImageSet]:
         """Return every known version, oldest first."""
         try:
