@@ -24,6 +24,9 @@ SORT_FIELDS = (*TIME_FIELDS, "DICOMStudyDateAndTime")
 SORT_ORDERS = ("ASC", "DESC")
 VALUES_PER_OPERATOR = {"EQUAL": 1, "BETWEEN": 2}
 MAX_FILTERS = 2
+STUDY_TIME = {"DICOMStudyDate": 36, "DICOMStudyTime": 56}
+"""The parts of ``DICOMStudyDateAndTime``, and how long each may be."""
+
 EXAMPLE = ' Write {"filters": [{"operator": "EQUAL", "values": [{"DICOMPatientId": "..."}]}]}.'
 
 _UID = re.compile(r"[0-9.]+")
@@ -93,10 +96,14 @@ def _parse_value(where: str, value: object) -> dict[str, Any]:
 
 
 def _unknown_attribute(where: str, attribute: object) -> InvalidArgumentError:
-    # The study's date and time are filtered on together.
-    tag = nearest_name(attribute, {*_CHECKS, *DICOM_TAGS} - {"DICOMStudyDate", "DICOMStudyTime"})
+    tag = nearest_name(attribute, {*_CHECKS, *DICOM_TAGS})
     if tag is None or tag in _CHECKS:
         return unknown_name(f"attribute in {where}", attribute, _CHECKS, private=True)
+    if tag in STUDY_TIME:
+        return InvalidArgumentError(
+            f"Unknown attribute in {where}. Did you mean 'DICOMStudyDateAndTime'? Date and time are filtered on "
+            "together: {'DICOMStudyDateAndTime': {'DICOMStudyDate': '...', 'DICOMStudyTime': '...'}}."
+        )
     return InvalidArgumentError(
         f"{where}: the service cannot filter on {tag}. Take the filter out, and give match={{{tag!r}: [...]}}: "
         f"it is decided in the task. The service filters on {', '.join(sorted(_CHECKS))}."
@@ -151,10 +158,9 @@ def _instant(where: str, content: object) -> datetime:
 
 
 def _study_time(where: str, content: object) -> dict[str, str]:
-    parts = {"DICOMStudyDate": 36, "DICOMStudyTime": 56}
-    if not isinstance(content, Mapping) or "DICOMStudyDate" not in content or set(content) - set(parts):
+    if not isinstance(content, Mapping) or "DICOMStudyDate" not in content or set(content) - set(STUDY_TIME):
         raise InvalidArgumentError(f"{where} must have 'DICOMStudyDate' and may have 'DICOMStudyTime'.")
-    return {part: _text(f"{where}.{part}", text, parts[part]) for part, text in content.items()}
+    return {part: _text(f"{where}.{part}", text, STUDY_TIME[part]) for part, text in content.items()}
 
 
 _CHECKS = {

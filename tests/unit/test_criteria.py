@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_healthimaging.criteria import check_time_field, combine, parse_criteria
+from airflow_provider_healthimaging.criteria import check_room_for_window, check_time_field, combine, parse_criteria
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.window import TimeWindow
 
@@ -111,7 +111,7 @@ REFUSED = {
     ),
     "a tag without its prefix": (
         {"filters": [{"operator": "EQUAL", "values": [{"StudyDate": "20260101"}]}]},
-        "'StudyDate'. Did you mean 'DICOMStudyDateAndTime'",
+        "Did you mean 'DICOMStudyDateAndTime'",
     ),
     "a tag without its prefix, which cannot be filtered on": (
         {"filters": [{"operator": "EQUAL", "values": [{"BodyPartExamined": "CHEST"}]}]},
@@ -366,3 +366,65 @@ def test_between_on_what_has_no_order_says_what_it_works_on():
 def test_a_mistyped_time_field_is_called_by_the_arguments_name():
     with pytest.raises(InvalidArgumentError, match="Unknown time_field"):
         check_time_field("created")
+
+
+FILTERABLE = (
+    "DICOMAccessionNumber, DICOMPatientId, DICOMSeriesInstanceUID, DICOMStudyDateAndTime, DICOMStudyId, "
+    "DICOMStudyInstanceUID, createdAt, isPrimary, updatedAt."
+)
+HOW_IT_IS_WRITTEN = 'Write {"filters": [{"operator": "EQUAL", "values": [{"DICOMPatientId": "..."}]}]}.'
+LATER = {"operator": "BETWEEN", "values": [{"createdAt": f"2026-01-{day}T00:00:00Z"} for day in ("02", "01")]}
+TOGETHER = (
+    "Unknown attribute in search_criteria filters[0]. Did you mean 'DICOMStudyDateAndTime'? Date and time are filtered "
+    "on together: {'DICOMStudyDateAndTime': {'DICOMStudyDate': '...', 'DICOMStudyTime': '...'}}."
+)
+
+
+@pytest.mark.parametrize(
+    ("criteria", "message"),
+    [
+        (
+            {"sor": []},
+            "Unknown key in search_criteria 'sor'. Did you mean 'sort'? Known: filters, sort. " + HOW_IT_IS_WRITTEN,
+        ),
+        ({CANARY: []}, "Unknown key in search_criteria. Known: filters, sort. " + HOW_IT_IS_WRITTEN),
+        ({"filters": [LATER]}, "search_criteria filters[0]: the first value of BETWEEN is later than the second."),
+        (
+            {"filters": [equal("DICOMPatientID", "x")]},
+            "Unknown attribute in search_criteria filters[0] 'DICOMPatientID'. Did you mean 'DICOMPatientId'? Known: "
+            + FILTERABLE,
+        ),
+        (
+            {"filters": [equal("DICOMSeriesModality", "CT")]},
+            "search_criteria filters[0]: the service cannot filter on DICOMSeriesModality. Take the filter out, and "
+            "give match={'DICOMSeriesModality': [...]}: it is decided in the task. The service filters on "
+            + FILTERABLE,
+        ),
+        ({"filters": [equal("DICOMStudyDate", "20260131")]}, TOGETHER),
+        ({"filters": [equal("StudyTime", "12")]}, TOGETHER),
+        (
+            {"sort": {"sortField": "createdAt"}},
+            "search_criteria sort must have 'sortField' and 'sortOrder', and nothing else.",
+        ),
+    ],
+)
+def test_what_an_error_says_of_criteria_is_the_whole_of_it(criteria, message):
+    with pytest.raises(InvalidArgumentError) as caught:
+        parse_criteria(criteria)
+    assert str(caught.value) == message
+
+
+def test_what_an_error_says_of_time_filters_is_the_whole_of_it():
+    times = [equal(field, "2026-01-01T00:00:00Z") for field in ("createdAt", "updatedAt")]
+    with pytest.raises(InvalidArgumentError) as caught:
+        combine(parse_criteria({"filters": times}), None, None)
+    assert str(caught.value) == "search_criteria has two time filters. Leave one, or use a window for it."
+    with pytest.raises(InvalidArgumentError) as caught:
+        check_room_for_window(parse_criteria({"filters": times[1:]}), "createdAt")
+    assert str(caught.value) == (
+        "search_criteria filters on updatedAt, and so does the window on createdAt. "
+        "Take the filter out, or set time_field=None to search without a window."
+    )
+    with pytest.raises(InvalidArgumentError) as caught:
+        check_time_field("created")
+    assert str(caught.value) == "Unknown time_field 'created'. Did you mean 'createdAt'? Known: createdAt, updatedAt."

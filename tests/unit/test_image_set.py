@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
-from airflow_provider_healthimaging.image_set import DICOM_TAGS, NOT_PATIENT_DATA, chosen_tags, to_record
+from airflow_provider_healthimaging.image_set import DICOM_TAGS, NOT_PATIENT_DATA, chosen_tags, nearest_name, to_record
 
 CREATED = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HIT = {
@@ -103,3 +103,24 @@ def test_tags_are_those_of_botocores_model_and_so_is_what_is_sensitive():
     assert {name: kinds[member.type_name] for name, member in shape.members.items()} == dict(DICOM_TAGS)
     open_ = {name for name, member in shape.members.items() if not member.metadata.get("sensitive")}
     assert open_ == NOT_PATIENT_DATA
+
+
+def test_what_an_error_says_of_tags_is_the_whole_of_it():
+    with pytest.raises(InvalidArgumentError) as caught:
+        chosen_tags(7)
+    known = ", ".join(DICOM_TAGS)
+    assert str(caught.value) == f"dicom_tags must be a list of tag names or 'all', not 7. Known tags: {known}."
+
+
+@pytest.mark.parametrize(
+    ("written", "known", "nearest"),
+    [
+        ("number", "DICOMNumberOfStudyRelatedSeries", True),  # six letters that it begins with
+        ("numbe", "DICOMNumberOfStudyRelatedSeries", False),
+        ("numbe", "DICOMSeriesNumber", True),  # nearly the six letters that it ends with
+        ("abcdeyyy", "abcdefgh", False),  # too little in common
+        ("abcdefyy", "abcdefgh", True),
+    ],
+)
+def test_the_nearest_name_is_one_that_was_meant(written, known, nearest):
+    assert nearest_name(written, [known]) == (known if nearest else None)

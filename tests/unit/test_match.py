@@ -105,3 +105,9 @@ def test_whatever_is_wrong_no_value_is_ever_shown(all_text, match, as_text):
         parse_match(json.dumps(match) if as_text else match)
     except InvalidArgumentError as error:
         assert "4711" not in all_text(error)  # noqa: PT017 - most draws are refused, but not all
+
+
+def test_an_error_about_a_truth_says_which_field_it_is_of():
+    with pytest.raises(InvalidArgumentError) as caught:
+        parse_match({"isPrimary": "maybe"})
+    assert str(caught.value) == "match on isPrimary must be true or false."

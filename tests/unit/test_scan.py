@@ -149,3 +149,13 @@ def test_pages_are_fetched_as_they_are_needed():
     assert pages.fetched == 0
     assert next(hits)["imageSetId"] == "0"
     assert pages.fetched == 1
+
+
+def test_without_a_window_the_order_within_a_second_is_the_caller_s():
+    assert versions(read(Pages([row("b", 0.2), row("a", 0.5)]), None)) == [("b", 1), ("a", 1)]
+
+
+@pytest.mark.parametrize("version", [1, None])
+def test_the_same_version_read_twice_stays_where_it_was_first(version):
+    rows = [row("b", version=version), row("a"), row("b", version=version)]
+    assert versions(read(Pages(rows), moving=True)) == [("b", version), ("a", 1)]

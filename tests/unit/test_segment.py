@@ -326,3 +326,58 @@ def test_an_error_about_refused_tokens_says_what_was_answered_and_what_to_do():
         "complete. They may have expired: retry; if it stays so, search shorter windows and report it to AWS."
     )
     assert error.code == "ValidationException"
+
+
+def test_a_segment_that_was_not_read_yet_is_not_done_and_promises_no_rows():
+    segment = Segment(MINUTE, "createdAt")
+    assert segment.done is False
+    assert segment.rows_left == 0
+
+
+def judged(*pages):
+    """Return how dense a segment takes rows to lie, after pages with rows at these seconds."""
+    segment = Segment(MINUTE, "createdAt")
+    for page in pages:
+        segment.take(Page([row(second, second) for second in page], next_token="t"))
+    return segment.rows_per_second
+
+
+def test_rows_are_as_dense_as_they_lie_from_the_first_on_however_late_it_is():
+    assert judged([30, 31, 32, 33]) == pytest.approx(4 / 3)
+
+
+def test_a_later_page_counts_for_more_than_an_earlier_one():
+    assert judged([0, 1, 2, 3], [10, 13]) == pytest.approx((4 * 0.9 + 2) / (3 * 0.9 + 10))
+
+
+def test_rows_of_less_than_a_second_are_as_dense_as_if_it_were_one():
+    assert judged([0, 0.1, 0.2, 0.3]) == 4
+
+
+def test_a_lone_row_behind_the_end_ends_the_segment_though_a_token_came_with_it():
+    segment = Segment(MINUTE, "createdAt")
+    assert segment.take(Page([row("late", 60)], next_token="t")).rows == []
+    assert segment.done
+
+
+def test_ten_searches_are_begun_again_before_refused_tokens_are_an_error():
+    begun = []
+
+    def fetch(window, token):
+        if token is not None:
+            raise RejectedRequestError("The token is not valid.", code="ValidationException")
+        begun.append(window)
+        return Page([], next_token=f"token {len(begun)}")
+
+    with pytest.raises(ServiceError) as caught:
+        list(read(Segment(MINUTE, "createdAt"), fetch))
+    assert len(begun) == 1 + 10
+    assert caught.value.code == "ValidationException"
+
+
+def test_what_an_error_says_of_a_token_that_comes_back_is_the_whole_of_it():
+    with pytest.raises(HealthImagingError) as caught:
+        list(read(Segment(MINUTE, "createdAt"), lambda *_: Page([], next_token="t")))
+    assert str(caught.value) == (
+        "The service gave the same page token twice, so the result would have no end. Report this to AWS."
+    )

@@ -1,5 +1,6 @@
 """A window is half-open, aware and exact: what touches shares nothing, and what it asks for covers it."""
 
+import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -219,3 +220,55 @@ def test_a_window_until_now_ends_now_and_is_never_empty():
     assert to_come.end - to_come.start == timedelta(microseconds=1)
     with pytest.raises(InvalidArgumentError, match="window start"):
         window_until("2026-01-31T11:00:00", noon)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: parse_instant("2026-01-31T13:00:00", "window_start"),
+            (
+                "window_start='2026-01-31T13:00:00' has no time zone, and none is guessed. Add an offset, such as "
+                "'2026-01-31T13:00:00Z' or '2026-01-31T13:00:00+01:00'."
+            ),
+        ),
+        (
+            lambda: parse_instant("0001-01-01T00:00:00+01:00", "window_end"),
+            "window_end='0001-01-01T00:00:00+01:00' is out of range. Give a time after year 1.",
+        ),
+        (
+            lambda: TimeWindow("x", NOON),
+            "window start='x' is not an ISO 8601 time. Give one such as '2026-01-31T13:00:00Z'.",
+        ),
+        (
+            lambda: TimeWindow(NOON, "x"),
+            "window end='x' is not an ISO 8601 time. Give one such as '2026-01-31T13:00:00Z'.",
+        ),
+        (
+            lambda: window_until("x", NOON),
+            "window start='x' is not an ISO 8601 time. Give one such as '2026-01-31T13:00:00Z'.",
+        ),
+    ],
+)
+def test_what_an_error_says_of_a_time_is_the_whole_of_it(make, message):
+    with pytest.raises(InvalidArgumentError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+def test_the_machine_s_own_time_zone_is_of_no_account(monkeypatch, zone):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert parse_instant("2026-01-31T13:00:00+01:00", "window_start") == datetime(2026, 1, 31, 12, tzinfo=UTC)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_parts_of_all_the_time_there_is_are_equal_to_the_microsecond():
+    parts = TimeWindow(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)).split(3)
+    lengths = [part.duration for part in parts]
+    assert max(lengths) - min(lengths) <= timedelta(microseconds=1)
+    assert parts[0].end == parts[1].start
