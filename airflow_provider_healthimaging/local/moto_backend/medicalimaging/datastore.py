@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from moto.moto_api._internal import mock_random
+
 from .exceptions import ValidationError
 from .image_sets import ImageSetStore
 
@@ -11,6 +13,11 @@ ID = re.compile(r"[0-9a-z]{32}")
 NAME = re.compile(r"[A-Za-z0-9._/#-]{1,256}")
 CLIENT_TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 STATUSES = ("CREATING", "CREATE_FAILED", "ACTIVE", "DELETING", "DELETED")
+
+
+def new_id() -> str:
+    """Return an id of 32 hexadecimal digits, the same ones for the same seed of moto's."""
+    return f"{mock_random.getrandbits(128):032x}"
 
 
 def check(pattern: re.Pattern[str], value: object, where: str) -> str:

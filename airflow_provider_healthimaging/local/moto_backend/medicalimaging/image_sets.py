@@ -63,7 +63,7 @@ def parse_study_moment(date: str, time: str | None = None) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """One version of one image set. Times are aware, in UTC, to the microsecond.
+    """One version of one image set. Times are given aware and kept in UTC, to the microsecond.
 
     :param dicom_tags: members of ``DICOMTags``; one that is missing is ``null`` in a response.
     :param sop_instance_uids: the instances in it, where whoever filled the store knows them.
@@ -79,8 +79,11 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         """Refuse what the service could not hold: naive times and unknown or mistyped tags."""
-        if self.created_at.tzinfo is None or self.updated_at.tzinfo is None:
-            raise ValueError("created_at and updated_at must be aware datetimes")
+        for name in ("created_at", "updated_at"):
+            moment = getattr(self, name)
+            if moment.tzinfo is None:
+                raise ValueError(f"{name} must be an aware datetime")
+            object.__setattr__(self, name, moment.astimezone(UTC))
         for name, value in self.dicom_tags.items():
             if name not in TAG_TYPES:
                 raise ValueError(f"{name!r} is not one of DICOMTags")

@@ -12,16 +12,9 @@ from threading import RLock
 from time import monotonic
 
 from moto.core.base_backend import BackendDict, BaseBackend
-from moto.moto_api._internal import mock_random
 
-from .datastore import CLIENT_TOKEN, ID, NAME, STATUSES, Datastore, check
-from .exceptions import (
-    AccessDeniedError,
-    ConflictError,
-    ResourceNotFoundError,
-    ThrottlingError,
-    ValidationError,
-)
+from .datastore import CLIENT_TOKEN, ID, NAME, STATUSES, Datastore, check, new_id
+from .exceptions import AccessDeniedError, ConflictError, ResourceNotFoundError, ThrottlingError, ValidationError
 from .faults import NO_FAULT, Dice, Fate
 from .image_sets import ImageSet, TagValue
 from .paging import INVALID, START, PageTokens, cut
@@ -30,10 +23,6 @@ from .search import Query
 from .settings import Settings
 
 REGIONS = ("us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2")
-
-
-def _new_id() -> str:
-    return f"{mock_random.getrandbits(128):032x}"
 
 
 class MedicalImagingBackend(BaseBackend):
@@ -57,7 +46,7 @@ class MedicalImagingBackend(BaseBackend):
         :param name: 1 to 256 of ``A-Za-z0-9._/#-``; the id when not given.
         :param datastore_id: 32 of ``0-9a-z``; random when not given, as it always is over HTTP.
         """
-        datastore_id = check(ID, datastore_id or _new_id(), "datastoreId")
+        datastore_id = check(ID, datastore_id or new_id(), "datastoreId")
         if client_token is not None:
             check(CLIENT_TOKEN, client_token, "clientToken")
         if name is not None:
@@ -190,9 +179,9 @@ class MedicalImagingBackend(BaseBackend):
         """
         created_at = created_at or datetime.now(UTC)
         row = ImageSet(
-            check(ID, image_set_id or _new_id(), "imageSetId"),
-            _utc(created_at),
-            _utc(updated_at or created_at),
+            check(ID, image_set_id or new_id(), "imageSetId"),
+            created_at,
+            updated_at or created_at,
             1 if version is None else version,
             is_primary,
             dict(dicom_tags or {}),
@@ -221,7 +210,7 @@ class MedicalImagingBackend(BaseBackend):
             row = replace(
                 old,
                 version=old.version + 1,
-                updated_at=_utc(updated_at or datetime.now(UTC)),
+                updated_at=updated_at or datetime.now(UTC),
                 is_primary=old.is_primary if is_primary is None else is_primary,
                 dicom_tags={**old.dicom_tags, **(dicom_tags or {})},
                 sop_instance_uids=old.sop_instance_uids.union(sop_instance_uids),
@@ -247,12 +236,6 @@ class MedicalImagingBackend(BaseBackend):
         check(ID, image_set_id, "imageSetId")
         with self._lock:
             return list(self._active(datastore_id).image_sets.versions(image_set_id))
-
-
-def _utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError("created_at and updated_at must be aware datetimes")
-    return moment.astimezone(UTC)
 
 
 medicalimaging_backends = BackendDict(
