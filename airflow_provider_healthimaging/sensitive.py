@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from airflow_provider_healthimaging.criteria import SORT_FIELDS, SORT_ORDERS, VALUES_PER_OPERATOR
+from airflow_provider_healthimaging.match import MATCH_FIELDS
 
 MASK = "***"
 
@@ -21,14 +22,17 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
 }
 """The keys of ``searchCriteria`` whose values are words of the API, and those words: no search values."""
 
+NAMES = frozenset({"filters", "values", "sort", *SHOWN, *SORT_FIELDS, *MATCH_FIELDS})
+"""The keys that there are; what else stands in the place of one may be a value that slipped there."""
 
-def masked(value: Any, key: str = "") -> Any:
-    """Return the structure of ``value`` with ``***`` for each value in it."""
+
+def masked(value: Any, key: object = "") -> Any:
+    """Return the structure of ``value`` with ``***`` for each value in it, and for names that do not exist."""
     if isinstance(value, Mapping):
-        return {str(name): masked(content, str(name)) for name, content in value.items()}
+        return {name if name in NAMES else MASK: masked(content, name) for name, content in value.items()}
     if isinstance(value, list | tuple):
         return [masked(content, key) for content in value]
-    return value if value is None or value in SHOWN.get(key, ()) else MASK
+    return value if value is None or value in SHOWN.get(str(key), ()) else MASK
 
 
 class Sensitive:

@@ -49,16 +49,21 @@ def test_a_word_of_the_api_is_shown_only_where_it_belongs():
 
 
 def test_true_and_zero_are_values_too():
-    assert masked({"isPrimary": True, "version": 0, "DICOMStudyId": "", "tag": None}) == {
+    assert masked({"isPrimary": True, "version": 0, "DICOMStudyId": "", "storageTier": None}) == {
         "isPrimary": "***",
         "version": "***",
         "DICOMStudyId": "***",
-        "tag": None,
+        "storageTier": None,
     }
 
 
+def test_a_value_in_the_place_of_a_name_is_not_shown():
+    slipped = {"filters": [{"values": [{CANARY: "DICOMPatientId"}], 4711: []}], CANARY: {}}
+    assert masked(slipped) == {"filters": [{"values": [{"***": "***"}], "***": []}], "***": {}}
+
+
 leaves = st.just(CANARY) | st.text().map(lambda text: CANARY + text) | st.integers() | st.none() | st.booleans()
-keys = st.sampled_from(["operator", "sortField", "sortOrder", "values", "DICOMPatientId"])
+keys = st.sampled_from(["operator", "sortField", "sortOrder", "values", "DICOMPatientId", CANARY])
 
 
 @given(
