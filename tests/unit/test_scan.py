@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
-from airflow_provider_healthimaging.scan import Page, ScanStats, scan
+from airflow_provider_healthimaging.scan import Page, ScanStats, ending, scan
 from airflow_provider_healthimaging.window import TimeWindow
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -159,3 +159,19 @@ def test_without_a_window_the_order_within_a_second_is_the_caller_s():
 def test_the_same_version_read_twice_stays_where_it_was_first(version):
     rows = [row("b", version=version), row("a"), row("b", version=version)]
     assert versions(read(Pages(rows), moving=True)) == [("b", version), ("a", 1)]
+
+
+def test_pages_are_ended_with_what_was_found_in_them_though_someone_else_holds_them():
+    ended = []
+
+    def pages():
+        try:
+            yield from (1, 2, 3)
+        finally:
+            ended.append(True)
+
+    held = pages()
+    found = ending(held, held)
+    assert next(found) == 1
+    found.close()
+    assert ended

@@ -381,3 +381,8 @@ def test_what_an_error_says_of_a_token_that_comes_back_is_the_whole_of_it():
     assert str(caught.value) == (
         "The service gave the same page token twice, so the result would have no end. Report this to AWS."
     )
+
+
+def test_a_row_at_the_very_second_is_not_given_again_by_a_new_search_from_it():
+    rows = [row("a", 5), row("b", 5.3), row("c", 6), row("d", 7)]
+    assert found(Service(rows, size=1, rejects={2})) == list("abcd")
