@@ -30,16 +30,15 @@ install: .venv/ready .venv-2.11/ready
 test: test-newest test-oldest
 
 test-newest: .venv/ready .venv/docs
-	$(NEWEST) -m pytest
+	$(NEWEST) $(COVER) -m pytest
 
 test-oldest: .venv-2.11/ready
-	$(OLDEST) -m pytest
+	$(OLDEST) $(COVER) -m pytest
 
 # Some branches are taken on one version of Airflow only, so what both have run is put together.
 coverage: install .venv/docs
 	rm -f .coverage .coverage.*
-	$(NEWEST) -m coverage run -m pytest
-	$(OLDEST) -m coverage run -m pytest
+	$(MAKE) --jobs=2 --output-sync=target test COVER='-m coverage run'
 	$(NEWEST) -m coverage combine --quiet
 	$(NEWEST) -m coverage report
 
@@ -47,7 +46,7 @@ coverage: install .venv/docs
 	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group mutate
 	touch $@
 
-# Changes the pure modules in a thousand ways, each of which a unit test should notice; `mutmut results` has the rest.
+# Changes the pure modules in over a thousand ways, each of which a unit test should notice; `mutmut results` has the rest.
 mutate: .venv/mutate
 	.venv/bin/mutmut run --max-children 2
 	.venv/bin/mutmut results
