@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,9 @@ from airflow_provider_healthimaging.triggers.polling import (
 )
 from airflow_provider_healthimaging.triggers.sealed import seal
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant, window_until
+
+LAST_LOOK = 60.0
+"""Seconds by which a search that began before the deadline may outlast it."""
 
 
 class HealthImagingImageSetTrigger(BaseTrigger):
@@ -96,10 +100,11 @@ class HealthImagingImageSetTrigger(BaseTrigger):
         """Search until ready, failed or too late; the task has just looked, so the first search can wait a little."""
         await asyncio.sleep(min(somewhen(self._given["poke_interval"]), self._left()))
         while True:
-            status = await in_thread(self._look)
-            if status["status"] != "waiting":
-                yield fired(status)
-                return
+            with suppress(TimeoutError):
+                status = await asyncio.wait_for(in_thread(self._look), self._left() + LAST_LOOK)
+                if status["status"] != "waiting":
+                    yield fired(status)
+                    return
             left = self._left()
             if left <= 0:
                 yield fired({"status": "timeout", "deadline": self._given["deadline"]})

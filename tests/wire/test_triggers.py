@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet
 from packaging.version import Version
 
 from airflow_provider_healthimaging.exceptions import ConfigurationError, InvalidArgumentError
+from airflow_provider_healthimaging.triggers import waiting as waiting_trigger
 from airflow_provider_healthimaging.triggers import watching, watermark
 from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingImageSetTrigger,
@@ -93,6 +94,16 @@ def test_a_deferred_sensors_trigger_fires_once(store, ends):
         return [event async for event in waiting(**ends).run()]
 
     assert len(asyncio.run(events())) == 1
+
+
+def test_a_search_without_end_ends_with_the_time_for_it(store, monkeypatch):
+    monkeypatch.setattr(waiting_trigger, "LAST_LOOK", 0.2)
+    store.settings.empty_page_rate = 1.0
+    try:
+        event = asyncio.run(anext(waiting(deadline=isoformat(datetime.now(UTC) + timedelta(seconds=0.2))).run()))
+    finally:
+        store.settings.empty_page_rate = 0.0
+    assert event.payload["status"] == "timeout"
 
 
 def test_what_can_never_succeed_ends_the_wait_at_once(store):
