@@ -71,14 +71,18 @@ def test_a_time_span_is_a_timedelta_of_zero_or_more():
     [
         (
             lambda: check_datastore_id("arrivals"),
-            "datastore_id='arrivals' is malformed: a data store's id has 32 characters of 0-9 and a-z; its name and its "
-            "ARN are not its id. Take it from the HealthImaging console or from list_datastores.",
+            (
+                "datastore_id='arrivals' is malformed: a data store's id has 32 characters of 0-9 and a-z; its name and its "
+                "ARN are not its id. Take it from the HealthImaging console or from list_datastores."
+            ),
         ),
         (lambda: check_pagination_config([]), "pagination_config must be a JSON object, not a list."),
         (
             lambda: check_pagination_config({"pageSize": 10}),
-            "Unknown pagination_config key 'pageSize'. Did you mean 'PageSize'? Known: MaxItems, PageSize, "
-            "StartingToken.",
+            (
+                "Unknown pagination_config key 'pageSize'. Did you mean 'PageSize'? Known: MaxItems, PageSize, "
+                "StartingToken."
+            ),
         ),
         (
             lambda: check_pagination_config({"StartingToken": 7}),
@@ -86,8 +90,10 @@ def test_a_time_span_is_a_timedelta_of_zero_or_more():
         ),
         (
             lambda: from_json("match", "{"),
-            "match is a string that is not JSON. Give AWS's structure, or a template that renders to its JSON (use the "
-            "tojson filter). The text is not shown, since it may hold patient data.",
+            (
+                "match is a string that is not JSON. Give AWS's structure, or a template that renders to its JSON (use the "
+                "tojson filter). The text is not shown, since it may hold patient data."
+            ),
         ),
         (
             lambda: check_timedelta("delay", timedelta(days=2, microseconds=1), timedelta(days=2)),
