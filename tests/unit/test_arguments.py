@@ -72,8 +72,8 @@ def test_a_time_span_is_a_timedelta_of_zero_or_more():
         (
             lambda: check_datastore_id("arrivals"),
             (
-                "datastore_id='arrivals' is malformed: a data store's id has 32 characters of 0-9 and a-z; its name and its "
-                "ARN are not its id. Take it from the HealthImaging console or from list_datastores."
+                "datastore_id='arrivals' is malformed: a data store's id has 32 characters of 0-9 and a-z; its name "
+                "and its ARN are not its id. Take it from the HealthImaging console or from list_datastores."
             ),
         ),
         (lambda: check_pagination_config([]), "pagination_config must be a JSON object, not a list."),
@@ -91,13 +91,16 @@ def test_a_time_span_is_a_timedelta_of_zero_or_more():
         (
             lambda: from_json("match", "{"),
             (
-                "match is a string that is not JSON. Give AWS's structure, or a template that renders to its JSON (use the "
-                "tojson filter). The text is not shown, since it may hold patient data."
+                "match is a string that is not JSON. Give AWS's structure, or a template that renders to its JSON (use "
+                "the tojson filter). The text is not shown, since it may hold patient data."
             ),
         ),
         (
             lambda: check_timedelta("delay", timedelta(days=2, microseconds=1), timedelta(days=2)),
-            "delay=datetime.timedelta(days=2, microseconds=1) is too long: give a datetime.timedelta of at most 2 days.",
+            (
+                "delay=datetime.timedelta(days=2, microseconds=1) is too long: give a datetime.timedelta of at most 2 "
+                "days."
+            ),
         ),
         (
             lambda: check_seconds("poke_interval", "60"),
