@@ -90,7 +90,9 @@ def main(folder: str) -> None:
     print(CONDITIONS)
     _table(("airflow", "conditions", "rows", "checked", "retried", "wrong"), rows("errors"))
     print(VERSIONS)
-    _table(("session", "airflow", "python", "botocore", "amazon", "passed", "failed", "skipped"), rows("matrix"))
+    sessions = rows("matrix")
+    print(f"Sessions run: {len(sessions)}; passed: {sum(not row['failed'] for row in sessions)}.\n")
+    _table(("session", "airflow", "python", "botocore", "amazon", "passed", "failed", "skipped"), sessions)
 
 
 def _table(columns: Iterable[str], rows: Iterable[Row]) -> None:
