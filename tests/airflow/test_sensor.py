@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, AirflowSkipException
 
-from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
 
@@ -310,3 +311,26 @@ def test_what_is_there_but_cannot_be_handed_on_is_waited_for_until_the_timeout(
 def test_bad_arguments_are_found_when_the_dag_is_parsed(arguments, message):
     with pytest.raises(InvalidArgumentError, match=message):
         HealthImagingImageSetSensor(task_id="wait", datastore_id=DATASTORE_ID, **arguments)
+
+
+def deferrable(**arguments):
+    window = {"window_start": DAY, "window_end": WHEN}
+    return HealthImagingImageSetSensor(
+        **({"task_id": "wait", "datastore_id": DATASTORE_ID, "deferrable": True} | window | arguments)
+    )
+
+
+def test_what_ended_the_trigger_ends_the_task_though_it_does_not_show_there(store):
+    event = {"status": "failed", "error": "The triggerer has no network.", "deadline": "2100-01-01T00:00:00Z"}
+    with pytest.raises(HealthImagingError, match="The triggerer has no network"):
+        deferrable().resume_execution("execute_complete", {"event": event}, {"ti": SimpleNamespace()})
+    put(store)
+    found = deferrable(do_xcom_push=False).resume_execution(
+        "execute_complete", {"event": event}, {"ti": SimpleNamespace()}
+    )
+    assert len(found) == 1
+
+
+def test_a_deferrable_sensor_that_may_never_fail_is_skipped_instead(store):
+    with pytest.raises(AirflowSkipException, match="never_fail"):
+        deferrable(datastore_id="e" * 32, never_fail=True).execute({"ti": SimpleNamespace()})

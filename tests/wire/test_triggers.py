@@ -263,3 +263,20 @@ def test_while_nothing_can_be_seen_the_watermark_stays_and_the_log_says_why(stor
     with caplog.at_level(logging.INFO):
         assert trigger._arrivals("2026-01-01T00:00:00Z") is None
     assert state.kept[watermark.KEY] == {"start": "2026-01-01T00:00:00Z"}
+
+
+@needs_asset_state
+def test_watching_goes_on_while_nothing_arrives(store, monkeypatch):
+    looks = []
+    look = HealthImagingNewImageSetsTrigger._arrivals
+
+    def look_again(trigger, since):
+        looks.append(since)
+        if len(looks) == 2:
+            store.put_image_set(DATASTORE_ID, created_at=datetime.now(UTC))
+        return look(trigger, since)
+
+    monkeypatch.setattr(watching.HealthImagingNewImageSetsTrigger, "_arrivals", look_again)
+    (event,) = asyncio.run(fired(StateStore(), datetime.now(UTC) - timedelta(hours=1), 1))
+    assert event["count"] == 1
+    assert len(looks) == 2
