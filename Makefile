@@ -81,7 +81,7 @@ SECONDS ?= 3600
 soak: .venv/ready
 	SOAK_SECONDS=$(SECONDS) $(NEWEST) -m pytest tests/reliability
 
-# docs/reliability.md out of what the suites count: an hour and a half.
+# docs/reliability.md out of what the suites count: some two hours and a half.
 reliability: export RELIABILITY_REPORT_DIR = $(CURDIR)/build/reliability
 reliability: install
 	rm -rf $(RELIABILITY_REPORT_DIR)
