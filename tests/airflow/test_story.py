@@ -9,13 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import DAG
-from packaging.version import Version
 
 from airflow_provider_healthimaging import progress
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
 
-from .evidence import AIRFLOW
+from .evidence import AIRFLOW_3_0
 
 DATASTORE_ID = "d" * 32
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -46,7 +45,7 @@ def said(capfd):
     printed = re.sub(r"\x1b\[[0-9;]*m", "", "".join(capfd.readouterr()))
     line = re.compile(rf"(?:\] |INFO - )((?:{'|'.join(WORDS)})\b.*?)(?:\s+\[airflow\S*\].*|\s+loc=.*)?$")
     told = [found[1] for each in printed.splitlines() if (found := line.search(each.rstrip()))]
-    return [each for each, _ in itertools.groupby(told)] if Version("3") <= AIRFLOW < Version("3.1") else told
+    return [each for each, _ in itertools.groupby(told)] if AIRFLOW_3_0 else told
 
 
 def tells(lines, *story):

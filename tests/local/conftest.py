@@ -102,14 +102,14 @@ def search(client, criteria):
 
 @pytest.fixture
 def post(server, local):
-    """Sends a search as it stands, without any of botocore's checks."""
+    """Sends a search, or what is for another ``path``, as it stands, without any of botocore's checks."""
     pool = urllib3.PoolManager()
     scope = "Credential=testing/20260301/us-east-1/medical-imaging/aws4_request"
     headers = {"Authorization": f"AWS4-HMAC-SHA256 {scope}", "Content-Type": "application/json"}
 
-    def send(body=b"", datastore_id=DATASTORE_ID, **query):
+    def send(body=b"", datastore_id=DATASTORE_ID, path=None, **query):
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        url = f"{server.url}/datastore/{datastore_id}/searchImageSets?{urlencode(query)}"
+        url = f"{server.url}{path or f'/datastore/{datastore_id}/searchImageSets'}?{urlencode(query)}"
         reply = pool.request("POST", url, headers=headers, body=content)
         return Reply(reply.status, reply.headers.get("x-amzn-ErrorType"), reply.json())
 
