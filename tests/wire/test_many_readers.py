@@ -12,10 +12,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from airflow_provider_healthimaging import client_config, readers
+from airflow_provider_healthimaging import client_config, pacing, readers
 from airflow_provider_healthimaging.exceptions import AccessDeniedError, ServiceError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
-from airflow_provider_healthimaging.pacing import keep_pace
+from airflow_provider_healthimaging.pacing import LONGEST_WAIT, keep_pace
 from airflow_provider_healthimaging.scan import ScanStats
 from airflow_provider_healthimaging.window import TimeWindow
 
@@ -303,7 +303,14 @@ def paces(monkeypatch):
     return told
 
 
+@pytest.fixture
+def waits_before_refused_calls(monkeypatch):
+    """Let them take their time after all: without them, ten attempts are over before a slow bucket has refilled."""
+    monkeypatch.setattr(pacing, "LONGEST_WAIT", LONGEST_WAIT)
+
+
 @pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.usefixtures("waits_before_refused_calls")
 def test_refused_calls_are_repeated_and_the_result_is_whole(server, hook, store, workers):
     ids = fill(store, evenly(1000))
     stats = ScanStats()
