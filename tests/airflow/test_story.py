@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_healthimaging import progress
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
+from airflow_provider_healthimaging.triggers.healthimaging import HealthImagingImageSetTrigger
 
 from .evidence import AIRFLOW_3_0
 
@@ -135,10 +137,15 @@ def dies_at_the_manifest(load):
 
 
 def test_a_search_that_waits_for_its_window_tells_until_when(store, story):
-    end = datetime.now(UTC) + 8 * SECOND
-    edges = {"window_start": end - SECOND, "window_end": end}
+    @functools.cache
+    def end():
+        return datetime.now(UTC) + 3 * SECOND
 
-    _, lines = story(lambda: find(**edges, delay=timedelta(0), deferrable=True))
+    def first_begin(context):
+        # Not before, as Airflow may take its time until then.
+        context["task"].window_start, context["task"].window_end = end() - SECOND, end()
+
+    _, lines = story(lambda: find(pre_execute=first_begin, delay=timedelta(0), deferrable=True))
 
     window = r"Window \[.*\), by rule 1: window_start and window_end."
     assert tells(
@@ -151,13 +158,13 @@ def test_a_search_that_waits_for_its_window_tells_until_when(store, story):
     )
 
 
-def test_a_deferred_sensor_tells_what_it_waits_for(store, story):
-    now = datetime.now(UTC)
-    start = now - timedelta(minutes=1)
+def test_a_deferred_sensor_tells_what_it_waits_for(store, story, monkeypatch):
+    start = datetime.now(UTC) - timedelta(minutes=1)
+    arrive = functools.cache(lambda: store.put_image_set(DATASTORE_ID))
+    look = HealthImagingImageSetTrigger._look
+    monkeypatch.setattr(HealthImagingImageSetTrigger, "_look", lambda trigger: arrive() and look(trigger))
 
     def wait():
-        # Late enough for the first look to come before it.
-        store.put_image_set(DATASTORE_ID, created_at=now, updated_at=now + 8 * SECOND)
         HealthImagingImageSetSensor(
             task_id="wait",
             datastore_id=DATASTORE_ID,
