@@ -14,14 +14,17 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, get_args
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.core.exceptions import JsonRESTError
 from moto.medicalimaging import settings
+from moto.moto_api._internal import mock_random
 
 from . import LocalServer, backend
 from .connection import KEY, export_line
 from .control import PATH
 from .dicom import load_dicom, pydicom_sample_files
+from .hostile import exists
 
 if TYPE_CHECKING:
     from .moto_backend.medicalimaging.models import MedicalImagingBackend
@@ -59,9 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    # The same ids of image sets on every start, and so the same pages.
+    mock_random.seed(options.seed)
     try:
         state = _datastore(options)
-    except (FileNotFoundError, ValueError) as error:
+    except (BotoCoreError, FileNotFoundError, ValueError) as error:
         return _give_up(error)
     try:
         server = LocalServer(options.host, options.port).start()
@@ -69,8 +74,8 @@ def _serve(options: argparse.Namespace) -> int:
         return _give_up(f"cannot listen on {options.host}:{options.port}: {error}")
     try:
         _create_buckets(server.url, options)
-        _load(state, options)
         state.settings.update({name: getattr(options, name) for name in settings.FIELDS})
+        _load(state, options)
         ready = _READY.format(
             url=server.url,
             region=options.region,
@@ -81,7 +86,7 @@ def _serve(options: argparse.Namespace) -> int:
         )
         print(ready, flush=True)
         Event().wait()
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ValueError) as error:
         return _give_up(error)
     finally:
         server.stop()
@@ -95,7 +100,7 @@ def _give_up(reason: object) -> int:
 
 def _datastore(options: argparse.Namespace) -> "MedicalImagingBackend":
     for path in options.dicom:
-        if not path.exists():
+        if not exists(path):
             raise FileNotFoundError(f"--dicom {path} does not exist")
     try:
         state = backend(region=options.region)
@@ -114,6 +119,7 @@ def _create_buckets(url: str, options: argparse.Namespace) -> None:
         region_name=options.region,
         aws_access_key_id=KEY,
         aws_secret_access_key=KEY,
+        config=Config(proxies={}),
     )
     elsewhere = options.region != "us-east-1"
     place = {"CreateBucketConfiguration": {"LocationConstraint": options.region}} if elsewhere else {}
@@ -124,7 +130,8 @@ def _create_buckets(url: str, options: argparse.Namespace) -> None:
 def _load(state: "MedicalImagingBackend", options: argparse.Namespace) -> None:
     report = load_dicom(options.dicom, options.datastore_id, backend=state)
     for path, reason in report.skipped:
-        print(f"skipped {path}: {reason}", file=sys.stderr)
+        name = str(path)
+        print(f"skipped {name if name.isprintable() else ascii(name)}: {reason}", file=sys.stderr)
     if options.sample_data:
         # Some of pydicom's files are meant to be unreadable: not worth a word.
         files, now = pydicom_sample_files(), datetime.now(UTC)
@@ -179,6 +186,9 @@ def _number_of(name: str) -> Callable[[str], float]:
     def number(text: str) -> float:
         try:
             value: float = json.loads(text)
+        except (ValueError, RecursionError):
+            raise argparse.ArgumentTypeError("not a number") from None
+        try:
             settings.Settings().update({name: value})
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None

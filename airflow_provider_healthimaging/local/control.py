@@ -33,7 +33,7 @@ def controlled(app: "WSGIApplication", backend: "Callable[..., MedicalImagingBac
                 known.update(_structure(request.get_data()))
         except KeyError as error:
             return _json({"message": f"there is no HealthImaging in region {error}"}, 400)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return _json({"message": str(error)}, 400)
         return _json(asdict(known))
 

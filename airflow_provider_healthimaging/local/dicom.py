@@ -8,39 +8,19 @@ and how much of it is read.
 import logging
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, MutableSequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .hostile import Sparing, UnusableFileError, regular_files
+from .dicom_file import read_file
+from .hostile import UnusableFileError, regular_files
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
-
     from .moto_backend.medicalimaging.image_sets import ImageSet, TagValue
     from .moto_backend.medicalimaging.models import MedicalImagingBackend
-
-# DICOMTags of the API Reference, by the keyword of the attribute that each is taken from.
-_KEYWORDS = {
-    "PatientID": "DICOMPatientId",
-    "PatientName": "DICOMPatientName",
-    "PatientBirthDate": "DICOMPatientBirthDate",
-    "PatientSex": "DICOMPatientSex",
-    "StudyInstanceUID": "DICOMStudyInstanceUID",
-    "StudyID": "DICOMStudyId",
-    "StudyDescription": "DICOMStudyDescription",
-    "AccessionNumber": "DICOMAccessionNumber",
-    "SeriesInstanceUID": "DICOMSeriesInstanceUID",
-    "Modality": "DICOMSeriesModality",
-    "BodyPartExamined": "DICOMSeriesBodyPart",
-    "SeriesNumber": "DICOMSeriesNumber",
-    "StudyDate": "DICOMStudyDate",
-    "StudyTime": "DICOMStudyTime",
-}
-_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 @dataclass(frozen=True)
@@ -132,7 +112,7 @@ def _read(files: Iterable[tuple[Path, str | None]]) -> tuple[dict[tuple[str, str
                 skipped.append((path, refusal))
                 continue
             try:
-                tags, instance = _read_file(path)
+                tags, instance = read_file(path)
             except UnusableFileError as error:
                 skipped.append((path, str(error)))
                 continue
@@ -142,43 +122,6 @@ def _read(files: Iterable[tuple[Path, str | None]]) -> tuple[dict[tuple[str, str
                 if found.tags.get(name) is None:
                     found.tags[name] = value
     return series, skipped
-
-
-def _read_file(path: Path) -> tuple[dict[str, "TagValue"], str]:
-    from pydicom.errors import InvalidDicomError
-    from pydicom.filereader import read_partial
-    from pydicom.tag import Tag
-
-    tags = [Tag(keyword) for keyword in (*_KEYWORDS, "SOPInstanceUID")]
-    last = max(tags)
-    try:
-        with path.open("rb") as file:
-            # Attributes come in the order of their tags: what is behind the last of ours, pixels included, is not read.
-            dataset = read_partial(Sparing(file), lambda tag, *_: tag > last, specific_tags=tags)  # type: ignore[arg-type]
-        missing = [keyword for keyword in _UIDS if not dataset.get(keyword)]
-        instance = str(dataset.get("SOPInstanceUID"))
-    except UnusableFileError:
-        raise
-    except InvalidDicomError:
-        raise UnusableFileError("not a DICOM file") from None
-    except Exception as error:  # noqa: BLE001 - broken files break pydicom in any number of ways
-        # Its kind only: the text may quote the file.
-        raise UnusableFileError(f"unreadable ({type(error).__name__})") from None
-    if missing:
-        raise UnusableFileError(f"no {', '.join(missing)}")
-    return {tag: _value(dataset, keyword) for keyword, tag in _KEYWORDS.items()}, instance
-
-
-def _value(dataset: "Dataset", keyword: str) -> "TagValue":
-    # pydicom decodes a value when it is asked for: one that cannot be is as good as missing.
-    with suppress(Exception):
-        value = dataset.get(keyword)
-        if value is None or value == "":
-            return None
-        if keyword == "SeriesNumber":
-            return int(value)
-        return "\\".join(map(str, value)) if isinstance(value, MutableSequence) else str(value)
-    return None
 
 
 def _series_key(tags: Any) -> tuple[str, str]:

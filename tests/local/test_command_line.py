@@ -195,7 +195,8 @@ def test_quota_and_latency_are_set():
 
 
 @pytest.mark.parametrize(
-    "option", ["--calls-per-second=-1", "--burst=0", "--burst=1.5", "--latency=nan", "--latency=x"]
+    "option",
+    ["--calls-per-second=-1", "--burst=0", "--burst=1.5", "--latency=nan", "--latency=x", "--latency=" + "[" * 5000],
 )
 def test_a_quota_or_latency_that_cannot_be_is_told_with_exit_code_2(capsys, option):
     with pytest.raises(SystemExit) as caught:
@@ -230,6 +231,8 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(refused, server):
     [
         (["--dicom", "/no/such/folder"], "--dicom /no/such/folder does not exist"),
         (["--datastore-id", "LOCAL"], "datastoreId"),
+        (["--datastore-id", ""], "datastoreId"),
+        (["--host", ""], "Invalid endpoint"),
         (["--datastore-name", "a b"], "datastoreName"),
         (["--region", "eu-central-1"], "no HealthImaging in region eu-central-1"),
         (["--bucket", "B"], "InvalidBucketName"),
@@ -238,3 +241,25 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(refused, server):
 )
 def test_what_cannot_be_is_one_line_and_exit_code_2(refused, options, says):
     assert says in refused(*options)
+
+
+def test_the_same_command_gives_the_same_image_sets(tmp_path, monkeypatch):
+    # A proxy is for other hosts than this one.
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    (tmp_path / "forged\nline.txt").write_text("This is no image.")
+    options = ("--dicom", *pydicom_sample_files()[:4], tmp_path, "--bucket", "first", "--seed", 4)
+
+    def ids():
+        with serving(*options, complaints=r"skipped '\S*forged\\nline\.txt': not a DICOM file\n") as text:
+            rows = client_of(text, proxies={}).search_image_sets(datastoreId=LOCAL_ID)["imageSetsMetadataSummaries"]
+            return [row["imageSetId"] for row in rows]
+
+    first = ids()
+    assert len(first) > 1
+    assert ids() == first
+
+
+def test_the_index_lags_behind_what_is_loaded_too():
+    with serving("--dicom", pydicom_sample_files()[0], "--index-lag", 3600) as text:
+        assert "1 image sets" in text
+        assert client_of(text).search_image_sets(datastoreId=LOCAL_ID)["imageSetsMetadataSummaries"] == []

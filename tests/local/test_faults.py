@@ -66,8 +66,8 @@ def test_the_same_seed_gives_the_same_faults_and_another_gives_others(local, raw
         local.settings.update({"seed": seed, "error_rate": 0.3, "cut_rate": 0.3})
         return statuses(raw, 40)
 
-    first, other, again = run(1), run(2), run(1)
-    assert first == again != other
+    first, other, again, once_more = run(1), run(2), run(1), run(1)
+    assert first == again == once_more != other
 
 
 def test_one_fault_more_changes_nothing_about_the_others():
@@ -192,6 +192,17 @@ def test_a_search_shows_the_old_version_until_the_lag_is_over(local, put, client
     assert versions() == [5]
 
 
+def test_a_search_never_goes_back_to_an_older_version(local, put, client, clock, datastore_id):
+    image_set_id = put()
+    for lag in (30.0, 10.0):
+        local.settings.index_lag = lag
+        local.update_image_set(datastore_id, image_set_id)
+    for _ in range(2):
+        clock.now += 20
+        (row,) = client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]
+        assert row["version"] == 3
+
+
 def test_what_is_deleted_before_it_was_found_is_never_found(local, put, search, clock, datastore_id):
     local.settings.index_lag = 30.0
     gone, stays = put(), put()
@@ -258,7 +269,10 @@ def test_each_region_has_settings_of_its_own_over_http(local, settings):
         ({"json": {"latency": True}}, "latency=True must be"),
         ({"json": {"cut_where": "nowhere"}}, "cut_where='nowhere' must be one of"),
         ({"json": {"between_includes_edges": 1}}, "between_includes_edges=1 must be one of"),
+        ({"json": {"latency": 1e300}}, "latency=1e+300 must be a number from 0 to 1,000,000,000"),
+        ({"json": {"burst": 10**400}}, "burst=1"),
         ({"json": ["seed"]}, "must be a JSON structure"),
+        ({"body": b"[" * 100_000}, "recursion"),
         ({"body": b"{"}, "Expecting"),
     ],
 )

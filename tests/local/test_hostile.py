@@ -55,6 +55,14 @@ HOSTILE = {
         b"".join(short(9, n % 2**16, b"LO", b"") for n in range(2**19)),
     ),
     "a bomb": deflated(INSTANCE + NAME + bytes(2**28)),
+    "a codec that takes time by the square": deflated(
+        short(8, 5, b"CS", b"punycode") + INSTANCE + long(0x10, 0x10, b"UT", 2**21, b"a" * 2**21) + SERIES
+    ),
+    "a million values": deflated(INSTANCE + long(0x10, 0x10, b"UT", 2**20, b"\\" * 2**20) + SERIES),
+    "a million character sets": deflated(long(8, 5, b"UT", 2**20, b"\\" * 2**20) + WHOLE),
+    "a sequence for a name": dicom(INSTANCE, long(0x10, 0x10, b"SQ", UNDEFINED) + ITEM, SERIES),
+    "a series of letters": dicom(INSTANCE, NAME, short(0x20, 0xD, b"UI", b"1.1"), short(0x20, 0xE, b"UI", SECRET)),
+    "a deflated file that is cut": deflated(WHOLE)[:-4],
     "not deflated": dicom(WHOLE, syntax=DEFLATED),
     "not DICOM": b"%PDF-1.7" + SECRET * 99,
     "nothing": b"",
@@ -100,6 +108,53 @@ def test_a_hostile_file_is_named_and_the_rest_is_loaded(folder, only_good_is_loa
     assert only_good_is_loaded([name])[name]
 
 
+def test_a_file_that_is_cut_anywhere_is_named_or_says_all_that_it_said_before(folder, load, local, datastore_id):
+    whole = WHOLE + short(0x20, 0x10, b"SH", b"STUDY-4711") + short(0x20, 0x11, b"IS", b"4711")
+    between = {len(dicom(WHOLE)), len(dicom(WHOLE)) + 8 + 10}
+    for size in range(len(dicom(whole))):
+        (folder / "good.dcm").write_bytes(dicom(whole)[:size])
+        assert load(folder).files_read == (size in between), size
+    (folder / "good.dcm").write_bytes(dicom(whole))
+    assert load(folder).files_read == 1
+    (row,) = local.image_sets(datastore_id)
+    assert row.dicom_tags["DICOMSeriesInstanceUID"] == "1.1.1"
+
+
+def test_what_the_service_could_not_hold_is_as_good_as_missing(folder, load, local, datastore_id):
+    (folder / "good.dcm").write_bytes(
+        dicom(
+            short(8, 0x18, b"UI", b"1.1.1.1"),
+            long(8, 0x50, b"OB", 12, SECRET + b"\0"),
+            short(8, 0x60, b"CS", b"M" * 33),
+            long(0x10, 0x10, b"SQ", 0),
+            short(0x10, 0x20, b"LO", b"P" * 513),
+            short(0x10, 0x40, b"CS", b"S" * 16),
+            SERIES,
+            short(0x20, 0x11, b"IS", b"2147483648"),
+        )
+    )
+
+    assert load(folder).files_read == 1
+    (row,) = local.image_sets(datastore_id)
+    counted = {"DICOMNumberOfStudyRelatedSeries": 1, "DICOMNumberOfStudyRelatedInstances": 1}
+    uids = {"DICOMStudyInstanceUID": "1.1", "DICOMSeriesInstanceUID": "1.1.1"}
+    held = {name: value for name, value in row.dicom_tags.items() if value is not None}
+    assert held == {**uids, **counted, "DICOMPatientSex": "S" * 16}
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(folder, only_good_is_loaded):
+    here = os.open(folder, os.O_RDONLY)
+    # Longer than a path may be, so that it can be made by steps only.
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=here)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+    assert only_good_is_loaded(["d" * 250]) == {"d" * 250: "unreadable (OSError)"}
+
+
 def test_a_deflated_file_is_loaded_however_large(folder, load):
     (folder / "good.dcm").write_bytes(deflated(WHOLE + long(0x7FE0, 0x10, b"OW", 2**26) + bytes(2**26)))
 
@@ -107,16 +162,20 @@ def test_a_deflated_file_is_loaded_however_large(folder, load):
 
 
 @pytest.mark.parametrize(
-    "last",
-    [long(0x10, 0x20, b"UT", 2**32 - 2), long(9, 0x1001, b"OB", UNDEFINED), long(2, 0x102, b"OB", 2**32 - 2)],
+    ("last", "reason"),
+    [
+        (long(0x10, 0x20, b"UT", 2**32 - 2), "an attribute, (0010,0020), of more than 4,096 bytes"),
+        (long(9, 0x1001, b"OB", UNDEFINED), TOO_MUCH),
+        (long(2, 0x102, b"OB", 2**32 - 2), TOO_MUCH),
+    ],
     ids=["a value", "a value without end", "the header"],
 )
-def test_of_a_giant_no_more_than_a_little_is_read(folder, only_good_is_loaded, last):
+def test_of_a_giant_no_more_than_a_little_is_read(folder, only_good_is_loaded, last, reason):
     with (folder / "giant").open("wb") as file:
         file.write(dicom(last) if last[0] == 2 else dicom(INSTANCE, NAME, last))
         file.truncate(2**40)
 
-    assert only_good_is_loaded(["giant"]) == {"giant": TOO_MUCH}
+    assert only_good_is_loaded(["giant"]) == {"giant": reason}
 
 
 def test_pixels_are_not_read_however_many(folder, load):

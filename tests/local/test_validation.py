@@ -60,6 +60,7 @@ for time in ("createdAt", "updatedAt"):
     INVALID |= {f"{time} {value!r}": one("EQUAL", {time: value}) for value in ("noon", "", True, [1], 1e300)}
 INVALID |= {f"{value} as time": b'{"filters":[{"operator":"EQUAL","values":[{"createdAt":%s}]}]}' % value.encode()
             for value in ("NaN", "Infinity", "1e999")}  # fmt: skip
+INVALID["nested without end"] = b"[" * 100_000
 INVALID |= {f"isPrimary {value!r}": one("EQUAL", {"isPrimary": value}) for value in ("true", 1)}
 INVALID |= {
     f"study {moment!r}": one("EQUAL", {"DICOMStudyDateAndTime": moment})
@@ -82,7 +83,7 @@ def test_criteria_that_break_the_contract_are_refused(post, body):
     assert post(body)[:2] == (400, "ValidationException")
 
 
-@pytest.mark.parametrize("size", ["0", "51", "-1", "", "ten", "1.5", "\u0661"])
+@pytest.mark.parametrize("size", ["0", "51", "-1", "", "ten", "1.5", "\u0661", "1" * 5000])
 def test_a_page_has_one_to_fifty_image_sets(post, size):
     assert post(maxResults=size)[:2] == (400, "ValidationException")
 

@@ -59,11 +59,12 @@ class Store:
             state.put_image_set(
                 self.datastore_id, image_set_id=f"{number:032x}", dicom_tags=TAGS if number % 2 else None, **times
             )
+        state.settings.seed = case.seed
         self.filled_at = datetime.now(UTC)
 
     def break_as(self, case: Case) -> None:
-        """Switch the case's faults on."""
-        settings = dict(case.settings)
+        """Switch the case's faults on, which go on where they were in the window before."""
+        settings = {name: value for name, value in case.settings.items() if name != "seed"}
         self.s3.rate, self.s3.random = settings.pop("s3_error_rate", 0.0), Random(case.seed)
         backend().settings.update(settings)
         if FAULTS[case.fault].hopeless and "burst" in settings:

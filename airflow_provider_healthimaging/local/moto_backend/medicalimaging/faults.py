@@ -45,17 +45,17 @@ class Dice:
 
     def __init__(self) -> None:
         """Begin before the first call."""
-        self._seed: int | None = None
+        self._series: object = None
         self._calls = 0
         self._lock = Lock()
 
     def roll(self, settings: Settings) -> Fate:
-        """Decide for the next call; a new seed counts from the first call again."""
+        """Decide for the next call; where the seed was set, it counts from the first call again."""
         with self._lock:
-            if settings.seed != self._seed:
-                self._seed, self._calls = settings.seed, 0
+            if settings.series is not self._series:
+                self._series, self._calls = settings.series, 0
             self._calls += 1
-            chance = Random(f"{self._seed}/{self._calls}")  # noqa: S311 - no secret
+            chance = Random(f"{settings.seed}/{self._calls}")  # noqa: S311 - no secret
 
         def one_of(these: tuple[T, ...], rate: float) -> T | None:
             # Drawn in any case, so that one fault more or less changes nothing about the others.

@@ -205,7 +205,10 @@ class ImageSetStore:
             row = heappop(self._due)[2]
             if row.image_set_id not in self._lagging or row not in self._versions[row.image_set_id]:
                 continue
-            self._show(row, self._seen(row.image_set_id))
+            seen = self._seen(row.image_set_id)
+            if seen and seen.version > row.version:
+                continue
+            self._show(row, seen)
             self._lagging[row.image_set_id] = row
             if row is self._versions[row.image_set_id][-1]:
                 del self._lagging[row.image_set_id]

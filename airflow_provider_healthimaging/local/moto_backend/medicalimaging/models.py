@@ -46,7 +46,7 @@ class MedicalImagingBackend(BaseBackend):
         :param name: 1 to 256 of ``A-Za-z0-9._/#-``; the id when not given.
         :param datastore_id: 32 of ``0-9a-z``; random when not given, as it always is over HTTP.
         """
-        datastore_id = check(ID, datastore_id or new_id(), "datastoreId")
+        datastore_id = check(ID, new_id() if datastore_id is None else datastore_id, "datastoreId")
         if client_token is not None:
             check(CLIENT_TOKEN, client_token, "clientToken")
         if name is not None:

@@ -80,7 +80,7 @@ def parse_limit(text: str | None) -> int:
     """Return the page size asked for, 1 to 50 (the default, as nothing documents another one)."""
     if text is None:
         return MAX_PAGE
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PAGE):
+    if not (len(text) <= len(str(MAX_PAGE)) and text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PAGE):
         raise ValidationError(f"Value {text!r} at 'maxResults' must be between 1 and {MAX_PAGE}")
     return int(text)
 

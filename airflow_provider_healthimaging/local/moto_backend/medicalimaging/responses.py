@@ -52,7 +52,7 @@ class MedicalImagingResponse(BaseResponse):
     def create_datastore(self) -> TYPE_RESPONSE:
         """POST /datastore."""
         request = self._document()
-        if "clientToken" not in request:
+        if request.get("clientToken") is None:
             raise ValidationError("Value at 'clientToken' must not be null")
         datastore = self.backend.create_datastore(request.get("datastoreName"), client_token=request["clientToken"])
         return _json({"datastoreId": datastore.datastore_id, "datastoreStatus": datastore.status})

@@ -131,7 +131,7 @@ def parse_criteria(body: str, settings: Settings) -> Query:
     """Read a request body, which is the ``SearchCriteria`` itself; empty means everything."""
     try:
         criteria = json.loads(body or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         _refuse("searchCriteria", body, "is not JSON")
     criteria = _members(criteria, "searchCriteria", {"filters", "sort"})
     filters = _items(criteria["filters"], "filters") if "filters" in criteria else []

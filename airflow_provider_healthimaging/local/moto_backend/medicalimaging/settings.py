@@ -6,13 +6,12 @@ most tests want answers at once; an account of AWS begins with 25 calls a second
 effect with the next request, and a reset of the backend resets it.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 
-def _number(default: float | None, what: str, *, least: float = 0, most: float = math.inf) -> Any:
+def _number(default: float | None, what: str, *, least: float = 0, most: float = 10**9) -> Any:
     return field(default=default, metadata={"what": what, "least": least, "most": most})
 
 
@@ -28,9 +27,12 @@ def _choice(what: str, *, default: Any) -> Any:
 class Settings:
     """How one backend (one account in one region) behaves; each field says what it is for in its metadata.
 
-    Shares are decided by ``seed`` and the number of the call since the seed was set, so that the same calls meet the
-    same faults again. Seconds are of this machine's clock.
+    Shares are decided by ``seed`` and the number of the call since the seed was set, be it to the same number, so that
+    the same calls meet the same faults again. Seconds are of this machine's clock.
     """
+
+    series: ClassVar[object] = None
+    """Another object whenever the seed was set."""
 
     between_includes_edges: bool = _choice("whether a row exactly on a bound of BETWEEN matches", default=True)
     bounds_cut_to_seconds: bool = _choice("whether times in a filter lose their fraction of a second", default=False)
@@ -42,7 +44,7 @@ class Settings:
     )
     burst: int = _number(50, "calls answered at once before that, after a pause", least=1)
     latency: float = _number(0.0, "seconds that an answer takes, at least")
-    seed: int = _number(0, "decides which calls meet the faults below")
+    seed: int = _number(0, "decides which calls meet the faults below", most=2**63)
     error_rate: float = _share("calls answered with 500, 502, 503 or 504")
     cut_rate: float = _share("calls whose connection is cut (over HTTP only)")
     cut_where: Literal["any", "before", "during", "after"] = _choice(
@@ -56,6 +58,12 @@ class Settings:
     index_lag: float = _number(0.0, "seconds until a new image set or version can be found by a search")
     change_rate: float = _share("searches after which some image set gets a new version")
     vanish_rate: float = _share("searches after which some image set is deleted")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a setting; a seed begins a new series of calls."""
+        if name == "seed":
+            object.__setattr__(self, "series", object())
+        object.__setattr__(self, name, value)
 
     def update(self, given: Mapping[str, Any]) -> None:
         """Change settings by name, all or none.
@@ -84,7 +92,7 @@ def _checked(name: str, value: Any) -> Any:
         return None
     whole = kind is int
     numeric = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not numeric or not about["least"] <= value <= about["most"] or value == math.inf:
-        most = "" if about["most"] == math.inf else f" to {about['most']}"
-        raise ValueError(f"{name}={value!r} must be a {'whole ' * whole}number from {about['least']}{most}")
+    if not numeric or not about["least"] <= value <= about["most"]:
+        span = f"from {about['least']} to {about['most']:,}"
+        raise ValueError(f"{name}={value!r} must be a {'whole ' * whole}number {span}")
     return value
