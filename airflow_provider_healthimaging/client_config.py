@@ -1,10 +1,7 @@
-"""How the boto3 client is set up: retries, timestamps, endpoint, and pages that arrive cut short; no Airflow."""
+"""How the boto3 client is set up: retries, timestamps, endpoint; no Airflow."""
 
 from __future__ import annotations
 
-import json
-import logging
-import random
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,18 +14,12 @@ from botocore.utils import parse_timestamp
 
 from airflow_provider_healthimaging.exceptions import IncompleteResponseError
 
-log = logging.getLogger(__name__)
-
 RETRIES = {"mode": "standard", "total_max_attempts": 10}
 """Botocore's own default differs by version (legacy 5, standard 3 attempts), so it is always set."""
 
 CONNECTIONS = 32
 """Open connections that a client keeps; botocore's ten would be fewer than a search may have workers."""
 
-LONGEST_WAIT = 5.0
-"""Seconds between two readings of a page that arrives cut short."""
-
-_RESULT_KEY = "imageSetsMetadataSummaries"
 _AWS_HOST = re.compile(r"medical-imaging(-fips)?\.[a-z0-9-]+\.(amazonaws\.com(\.cn)?|api\.aws)")
 
 
@@ -62,42 +53,17 @@ def use_endpoint_as_given(client: Any, config: Config) -> None:
 
 
 def utc_timestamp(value: Any) -> datetime:
-    """Parse a timestamp of a response into UTC; botocore's own parser gives the machine's zone and is slower."""
-    if isinstance(value, int | float):
-        return datetime.fromtimestamp(value, UTC)
-    parsed: datetime = parse_timestamp(value)
-    return parsed.astimezone(UTC)
+    """Parse a timestamp of a response into UTC; botocore's own parser gives the machine's zone and is slower.
 
-
-def read_cut_pages_again(client: Any) -> None:
-    """Make ``client`` repeat SearchImageSets when the answer ended before its end, and raise if it always does.
-
-    Botocore 1.43.117 and later parse a body that was cut short as an empty page, the last of its result. The retry
-    follows the client's own number of attempts.
-
-    :raises IncompleteResponseError: by the client's calls, when every attempt was cut short.
+    :raises IncompleteResponseError: for what is no time.
     """
-    attempts_allowed = client.meta.config.retries["total_max_attempts"]
-
-    def needs_retry(response: Any, attempts: int, **_: Any) -> float | None:
-        if response is None or _is_whole(*response):
-            return None
-        if attempts >= attempts_allowed:
-            raise IncompleteResponseError(
-                f"The answer to SearchImageSets ended before its end, {attempts} time(s) in a row, so the result "
-                "would not be complete. Look for a proxy or a firewall between here and the service, and retry."
-            )
-        log.warning("The answer to SearchImageSets ended before its end; reading the page again.")
-        jitter = random.uniform(0.5, 1)  # noqa: S311 - no secret
-        return jitter * min(0.1 * 2.0**attempts, LONGEST_WAIT)
-
-    client.meta.events.register("needs-retry.medical-imaging.SearchImageSets", needs_retry)
-
-
-def _is_whole(http: Any, parsed: Mapping[str, Any]) -> bool:
-    if http.status_code != 200 or _RESULT_KEY in parsed:  # noqa: PLR2004
-        return True
     try:
-        return isinstance(json.loads(http.content), dict)
-    except ValueError:
-        return False
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+        parsed: datetime = parse_timestamp(value)
+        return parsed.replace(tzinfo=parsed.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, OSError):
+        pass
+    raise IncompleteResponseError(
+        "A time in an answer is none. Look for what answers in the service's place, and retry."
+    )

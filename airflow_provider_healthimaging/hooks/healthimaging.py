@@ -13,7 +13,6 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_healthimaging.arguments import MAX_PAGE_SIZE, check_datastore_id, check_pagination_config
 from airflow_provider_healthimaging.client_config import (
     merged_config,
-    read_cut_pages_again,
     use_endpoint_as_given,
     utc_timestamp,
 )
@@ -27,6 +26,7 @@ from airflow_provider_healthimaging.readers import read_window
 from airflow_provider_healthimaging.scan import Page, ScanStats, ending, scan
 from airflow_provider_healthimaging.segment import tokens_refused
 from airflow_provider_healthimaging.service_errors import CALL_FAULTS, explained, explaining
+from airflow_provider_healthimaging.whole_answers import read_again_what_is_not_whole
 
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.image_set import Summary
@@ -174,7 +174,7 @@ class HealthImagingHook(AwsBaseHook):
         """Return a boto3 client that reads a page again when it was cut short, and keeps to the account's quota."""
         client = super().get_client_type(*args, **kwargs)
         use_endpoint_as_given(client, self.config)
-        read_cut_pages_again(client)
+        read_again_what_is_not_whole(client)
         keep_pace(client)
         return client
 

@@ -1,5 +1,6 @@
 """Botocore's configuration is ours, then the connection's, then the caller's; none replaces another as a whole."""
 
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -84,3 +85,13 @@ def test_times_are_read_into_utc_be_they_numbers_or_texts_as_those_of_sts(given)
     read = utc_timestamp(given)
     assert read == datetime(2026, 1, 1, 12, 0, 0, 500_000, tzinfo=UTC)
     assert read.utcoffset().total_seconds() == 0
+
+
+def test_a_time_without_a_zone_is_taken_for_utc_wherever_this_runs(monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert utc_timestamp("2026-01-01T12:00:00") == datetime(2026, 1, 1, 12, tzinfo=UTC)
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -217,6 +217,108 @@ def test_a_whole_answer_without_image_sets_is_an_empty_page(body, behind, store)
     assert server.calls.count("SearchImageSets") == 2
 
 
+ROW = {"imageSetId": "a" * 32, "version": 1, "createdAt": NOON.timestamp(), "updatedAt": NOON.timestamp()}
+FOREIGN = {
+    "a login page": (200, b"<html>Who are you?</html>"),
+    "nothing": (200, b""),
+    "no content": (204, b""),
+    "another success": (201, b"{}"),
+    "a part": (206, json.dumps({"imageSetsMetadataSummaries": [ROW]}).encode()),
+    "a message": (200, b'{"message": "Who are you?"}'),
+    "an error in disguise": (200, b'{"__type": "InternalServerException"}'),
+    "null": (200, b"null"),
+    "a list": (200, b"[]"),
+    "a number": (200, b"5"),
+    "nested without end": (200, b"[" * 100_000),
+    "a mark before it": (200, b"\xef\xbb\xbf{}"),
+    "UTF-16": (200, json.dumps({"imageSetsMetadataSummaries": [ROW]}).encode("utf-16")),
+    "half a character": (200, '{"imageSetsMetadataSummaries": [], "sort": "山"}'.encode()[:-3]),
+    "rows in an object": (200, b'{"imageSetsMetadataSummaries": {}}'),
+    "rows in a text": (200, b'{"imageSetsMetadataSummaries": ""}'),
+    "no row": (200, b'{"imageSetsMetadataSummaries": [null]}'),
+    "a row without id": (200, b'{"imageSetsMetadataSummaries": [{"version": 1}]}'),
+    "tags in a text": (200, json.dumps({"imageSetsMetadataSummaries": [{**ROW, "DICOMTags": "none"}]}).encode()),
+    "a token that is none": (200, b'{"imageSetsMetadataSummaries": [], "nextToken": 5}'),
+}
+foreign = pytest.mark.parametrize(("status", "body"), FOREIGN.values(), ids=FOREIGN)
+
+
+class Stranger:
+    """Answers in the service's place: the second call, so many times."""
+
+    def __init__(self, status, body, times):
+        self.answer, self.times, self.calls = (status, body), times, 0
+
+    def __call__(self, app):
+        def answer(environ, start_response):
+            self.calls += 1
+            if not 2 <= self.calls < 2 + self.times:
+                return app(environ, start_response)
+            status, body = self.answer
+            start_response(f"{status} Fine", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+            return [body]
+
+        return answer
+
+
+@foreign
+@pytest.mark.parametrize("workers", [1, 4])
+def test_what_is_not_the_services_answer_is_asked_for_again(status, body, workers, behind, store):
+    ids = fill(store, 120)
+    server, hook = behind(Stranger(status, body, times=2))
+    assert sorted(found(hook, max_workers=workers)) == sorted(ids)
+    assert server.calls.count("SearchImageSets") == 3 + 2
+
+
+@foreign
+def test_what_is_never_the_services_answer_is_a_failure_and_never_a_short_result(status, body, behind, store):
+    fill(store, 120)
+    _, hook = behind(Stranger(status, body, times=10**6), config=Config(retries={"total_max_attempts": 3}))
+    with pytest.raises(IncompleteResponseError, match=r"3 time\(s\) in a row") as caught:
+        found(hook)
+    assert caught.value.retryable
+    assert "Who are you" not in str(caught.value)
+
+
+def test_a_name_that_is_cut_inside_a_letter_is_read_again(behind, store):
+    store.put_image_set(DATASTORE_ID, created_at=NOON, dicom_tags={"DICOMPatientName": "山田^太郎"})
+    name = "山田^太郎".encode()
+
+    class Unescaped(Cutter):
+        """Sends letters as they are, as the service does."""
+
+        def __call__(self, app):
+            def unescaped(environ, start_response):
+                (body,) = app(environ, lambda *_: start_response("200 OK", [("Content-Type", "application/json")]))
+                return [json.dumps(json.loads(body), ensure_ascii=False).encode()]
+
+            return super().__call__(unescaped)
+
+    cutter = Unescaped(times=0)
+    _, hook = behind(cutter)
+    bodies = []
+    hook.conn.meta.events.register_last(
+        "before-parse.medical-imaging.SearchImageSets", lambda response_dict, **_: bodies.append(response_dict["body"])
+    )
+    found(hook)
+    begins = bodies[0].index(name)
+    for way in (announced, adjusted, closed):
+        for at in range(begins, begins + len(name)):
+            cutter.again(at=at, way=way)
+            (hit,) = hook.search_image_sets(DATASTORE_ID, window=HOUR)
+            assert hit["DICOMTags"]["DICOMPatientName"] == "山田^太郎"
+
+
+@pytest.mark.parametrize("moment", [1.7e300, "yesterday", {}, NOON.timestamp() * 1000])
+def test_a_time_that_is_none_is_the_services_fault_and_not_the_callers(moment, behind, store):
+    body = json.dumps({"imageSetsMetadataSummaries": [{**ROW, "createdAt": moment}]}).encode()
+    fill(store, 120)
+    _, hook = behind(Stranger(200, body, times=1))
+    with pytest.raises(IncompleteResponseError, match="is none") as caught:
+        found(hook)
+    assert caught.value.retryable
+
+
 def test_without_the_protection_the_newest_botocore_loses_the_page_or_an_older_one_retries(behind, store, monkeypatch):
     """What this file is about does happen: the same client without our handler gives less, or notices by itself."""
     ids = fill(store, 3)
