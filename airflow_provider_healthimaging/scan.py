@@ -69,7 +69,8 @@ def scan(
         ``updatedAt``). The whole result is then held before the first is given.
     :param stats: kept up to date while reading.
     """
-    rows = _in_window(_rows(pages, order, stats), window, order)
+    rows = _rows(pages, order, stats)
+    rows = _in_window(rows if moving else _one_way(rows, order), window, order)
     groups = [("", rows)] if moving else itertools.groupby(rows, key=lambda row: _second(row.get(order), window))
     for _, group in groups:
         hits = _latest_versions(group)
@@ -101,17 +102,31 @@ def _rows(pages: Iterable[Page], order: str, stats: ScanStats) -> Iterator[Summa
         yield from page.rows
 
 
-def _in_window(rows: Iterable[Summary], window: TimeWindow | None, order: str) -> Iterator[Summary]:
-    if window is None:
-        yield from rows
-        return
-    beyond = window.whole_end()
+def _one_way(rows: Iterable[Summary], order: str) -> Iterator[Summary]:
+    """Pass rows on, and raise where their order turns round: some are given again then, or were passed over."""
+    last, forward = None, None
     for row in rows:
-        moment = timestamp(row, order, window)
-        if moment >= beyond:
-            return
-        if moment in window:
-            yield row
+        if moment := row.get(order):
+            second = moment.replace(microsecond=0)
+            if last not in {None, second}:
+                if forward not in {None, second > last}:
+                    raise not_sorted(order)
+                forward = second > last
+            last = second
+        yield row
+
+
+def _in_window(rows: Iterable[Summary], window: TimeWindow | None, order: str) -> Iterator[Summary]:
+    """Pass on what lies in the window; all is read, as an order is a promise and a last page is a fact."""
+    return (row for row in rows if window is None or timestamp(row, order, window) in window)
+
+
+def not_sorted(order: str) -> HealthImagingError:
+    """Return the error for rows that are not in the order asked for."""
+    return HealthImagingError(
+        f"The service did not sort by {order}, as it was asked to, so image sets could be given twice or passed over. "
+        "Look at what endpoint_url in the connection leads to, and report this to AWS if it is their service."
+    )
 
 
 def timestamp(row: Summary, order: str, window: TimeWindow) -> datetime:

@@ -1,8 +1,9 @@
 """One span of a window, read page by page by one reader; told how to fetch, it knows no boto3 and no threads.
 
 A segment ends on a whole second, as what the service sorts and compares by may be no finer (see
-:meth:`~airflow_provider_healthimaging.window.TimeWindow.server_bounds`). So a row at or after the end means that
-nothing of the segment can follow.
+:meth:`~airflow_provider_healthimaging.window.TimeWindow.server_bounds`). So where another segment was
+cut off, a row at or after the end means that nothing of this one can follow; the window's own end is where the service
+has nothing more. What goes back by a second is not sorted, or given again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, RejectedRequestError, ServiceError
 from airflow_provider_healthimaging.image_set import Summary
-from airflow_provider_healthimaging.scan import Page, timestamp
+from airflow_provider_healthimaging.scan import Page, not_sorted, timestamp
 from airflow_provider_healthimaging.window import TimeWindow
 
 Fetch = Callable[[TimeWindow, str | None], Page]
@@ -48,6 +49,8 @@ class Segment:
         self._order = order
         self._is_rest = is_rest
         self._token: str | None = None
+        self._is_cut = False
+        self._read_to: datetime | None = None
         self._last_second: list[tuple[str, Any]] = []
         self._given_before: frozenset[tuple[str, Any]] = frozenset()
         self._begun_in_vain = 0
@@ -65,7 +68,8 @@ class Segment:
     def fetch(self, fetch: Fetch) -> Page:
         """Ask for the next page.
 
-        A token that the service takes no more is given up for a new search from the last second read.
+        A token that the service takes no more is given up for a new search from the last second read; if that one is
+        behind the end, nothing was to come but what a service that does not sort might have kept.
 
         :raises ServiceError: when that was done ten times in a row and nothing gained.
         """
@@ -75,17 +79,24 @@ class Segment:
             if self._token is None:
                 raise
             code = error.code
-        if self._begun_in_vain == NEW_SEARCHES:
-            raise tokens_refused(code)
-        self._begin_again()
+        if self._read_to and self._read_to >= self.end:
+            return Page([])
+        self._begin_again(tokens_refused(code))
         page = self._checked(fetch(self._asked, None))
         return replace(page, calls=page.calls + 1)
 
     def take(self, page: Page) -> Page:
         """Go on behind ``page``, and return it without the rows that are not this segment's to give."""
         moments = [timestamp(row, self._order, self._asked) for row in page.rows]
+        seconds = [moment.replace(microsecond=0) for moment in moments]
+        if seconds != sorted(seconds):
+            return self.take(self._put_in_order(page))
+        if seconds and self._read_to and seconds[0] < self._read_to:
+            self._begin_again(not_sorted(self._order))
+            return replace(page, rows=[])
+        self._read_to = max(seconds, default=self._read_to)
         self._token = page.next_token
-        self.done = page.next_token is None or any(moment >= self.end for moment in moments[-1:])
+        self.done = page.next_token is None or (self._is_cut and any(moment >= self.end for moment in moments[-1:]))
         rows = [
             row
             for row, moment in zip(page.rows, moments, strict=True)
@@ -99,6 +110,7 @@ class Segment:
         """Leave what lies at or after ``moment``, a whole second, to the segment returned."""
         rest = Segment(TimeWindow(moment, self.end), self._order, is_rest=True)
         rest.rows_per_second = self.rows_per_second
+        rest._is_cut, self._is_cut = self._is_cut, True
         self.end = moment
         return rest
 
@@ -116,12 +128,21 @@ class Segment:
         self._seconds = self._seconds * MEMORY + max(span, timedelta(0)).total_seconds()
         self.rows_per_second = self._rows / max(self._seconds, 1.0)
 
-    def _begin_again(self) -> None:
+    def _put_in_order(self, page: Page) -> Page:
+        """Return ``page`` with its rows in order, if it is the only one; of others, nobody knows what is to come."""
+        if self._read_to or page.next_token:
+            raise not_sorted(self._order)
+        return replace(page, rows=sorted(page.rows, key=lambda row: row[self._order]))
+
+    def _begin_again(self, problem: HealthImagingError) -> None:
+        """Search anew from the last second read, or raise ``problem`` where that was in vain too often."""
+        if self._begun_in_vain == NEW_SEARCHES:
+            raise problem
         second = self.reached.replace(microsecond=0)
         self._asked = TimeWindow(second, self.end)
         self._first = max(self._first, second)
         self._given_before = frozenset(self._last_second)
-        self._token = None
+        self._token = self._read_to = None
         self._begun_in_vain += 1
 
     def _checked(self, page: Page) -> Page:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging import readers
-from airflow_provider_healthimaging.exceptions import AccessDeniedError, RejectedRequestError
+from airflow_provider_healthimaging.exceptions import AccessDeniedError, HealthImagingError, RejectedRequestError
 from airflow_provider_healthimaging.readers import read_window
 from airflow_provider_healthimaging.scan import Page, ScanStats, scan
 from airflow_provider_healthimaging.window import TimeWindow
@@ -592,3 +592,11 @@ def test_with_less_read_ahead_less_is_lost_with_a_reader_that_ends(read_ahead):
     # What waits, the pages under way, and of a page at each end of a segment a part.
     assert max(most) <= 4 * read_ahead + 4 * 50 + 2 * 50 * (service.cuts + 1)
     assert service.cuts >= 8
+
+
+@pytest.mark.parametrize("order", [reversed, lambda rows: random.Random(4).sample(rows, len(rows))])
+def test_many_readers_of_a_service_that_does_not_sort_end_with_an_error_that_says_so(order):
+    service = evenly(2000)
+    service.rows = [*order(service.rows)]
+    with pytest.raises(HealthImagingError, match="did not sort by createdAt"):
+        promptly(lambda: list(hits(service)))

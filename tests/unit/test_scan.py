@@ -105,11 +105,26 @@ def test_a_window_is_cut_exactly_even_from_rows_that_are_sorted_by_whole_seconds
     assert sorted(found) == sorted(expected)
 
 
-def test_reading_stops_once_nothing_of_the_window_can_follow():
+def test_all_pages_are_read_be_what_comes_first_behind_the_window():
     rows = [row("a", 3599), row("b", 3600), row("c", 3600.5), row("d", 3601)]
     pages = Pages(rows, size=1)
     assert versions(read(pages)) == [("a", 1)]
-    assert pages.fetched == 2
+    assert pages.fetched == 4
+
+
+@pytest.mark.parametrize("window", [HOUR, None])
+@pytest.mark.parametrize("seconds", [[0, 1, 2, 1, 2, 3], [0, 5, 4], [9, 8, 9]])
+def test_rows_that_turn_round_in_time_are_a_loud_error(window, seconds):
+    rows = [row(str(second), second) for second in seconds]
+    with pytest.raises(HealthImagingError, match="did not sort by createdAt"):
+        read(Pages(rows), window)
+
+
+@pytest.mark.parametrize("window", [HOUR, None])
+@pytest.mark.parametrize("seconds", [[0, 1, 1, 3], [9, 9, 8, 5]])
+def test_rows_may_go_back_in_time_if_all_do(window, seconds):
+    rows = [row(str(number), second) for number, second in enumerate(seconds)]
+    assert len(read(Pages(rows), window)) == 4
 
 
 def test_without_a_window_everything_is_given_and_read_to_the_end():

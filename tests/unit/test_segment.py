@@ -13,7 +13,8 @@ from airflow_provider_healthimaging.exceptions import (
     RejectedRequestError,
     ServiceError,
 )
-from airflow_provider_healthimaging.scan import Page
+from airflow_provider_healthimaging.readers import read_window
+from airflow_provider_healthimaging.scan import Page, ScanStats, scan
 from airflow_provider_healthimaging.segment import Segment, tokens_refused
 from airflow_provider_healthimaging.window import TimeWindow
 
@@ -134,10 +135,89 @@ def test_a_page_that_was_under_way_when_its_end_was_cut_off_gives_no_row_of_the_
     assert ids(read(rest, service)) == ["20", "30", "40", "50"]
 
 
-def test_no_page_is_asked_for_once_a_row_lies_at_the_end_or_behind_it():
-    service = Service([row("a", 59), row("b", 60), row("c", 60.5), row("d", 61)], size=2)
-    assert found(service) == ["a"]
+BEHIND_THE_END = [row("a", 59), row("b", 60), row("c", 60.5), row("d", 61)]
+
+
+def test_no_page_is_asked_for_once_a_row_lies_at_a_cut_or_behind_it():
+    service = Service(BEHIND_THE_END, size=2)
+    segment = Segment(TimeWindow(NOON, NOON + 99 * SECOND), "createdAt")
+    rest = segment.cut_at(MINUTE.end)
+    assert ids(read(segment, service)) == ["a"]
     assert len(service.asked) == 1
+    assert ids(read(rest, service)) == ["b", "c", "d"]
+
+
+def test_a_window_is_read_to_where_the_service_has_nothing_more():
+    service = Service(BEHIND_THE_END, size=2)
+    assert found(service) == ["a"]
+    assert len(service.asked) == 2
+
+
+# A service that does not sort, or gives rows again
+
+
+class Careless:
+    """Answers from rows in the order that they are in, and begins each page ``overlap`` rows before the last one's end.
+
+    Its tokens are places; ``after`` is what follows the last: nothing, or the first page again.
+    """
+
+    def __init__(self, rows, *, size=3, overlap=0, goes_round=False):
+        self.rows, self.size, self.step, self.goes_round = rows, size, size - overlap, goes_round
+        self.calls = 0
+
+    def __call__(self, window, token):
+        self.calls += 1
+        assert self.calls < 5000, "a search without end"
+        lower, upper = window.server_bounds()
+        rows = [each for each in self.rows if lower <= each["createdAt"] <= upper]
+        place = int(token or 0)
+        is_last = place + self.size >= len(rows)
+        following = None if is_last and not self.goes_round else f"{0 if is_last else place + self.step:0{place + 9}}"
+        return Page(rows[place : place + self.size], next_token=following)
+
+
+@given(
+    st.lists(st.integers(-3, 64).map(lambda each: each / 2) | st.sampled_from([0, 59.9, 60, 60.5]), max_size=30),
+    st.sampled_from([sorted, list, reversed]),
+    st.integers(1, 5),
+    st.integers(0, 4),
+)
+def test_in_whatever_order_rows_come_each_is_given_once_or_an_error_says_that_they_are_not_sorted(
+    moments, order, size, overlap
+):
+    rows = [row(number, at) for number, at in enumerate(order(moments))]
+    expected = [each["imageSetId"] for each in rows if each["createdAt"] in MINUTE]
+    service, problem, got = Careless(rows, size=size + overlap, overlap=overlap), "", []
+    pages = read_window(service, MINUTE, "createdAt", workers=1)
+    hits = scan(pages, order="createdAt", window=MINUTE, match=lambda _: True, moving=False, stats=ScanStats())
+    try:
+        got = ids(hits)
+    except HealthImagingError as error:
+        problem = str(error)
+    if problem:
+        assert order is not sorted or overlap
+        assert "did not sort by createdAt" in problem
+    else:
+        assert sorted(got) == sorted(expected)
+
+
+def test_pages_that_overlap_by_seconds_cost_calls_and_no_row_twice():
+    rows = [row(number, number) for number in range(40)]
+    service = Careless(rows, size=10, overlap=3)
+    assert found(service) == [str(number) for number in range(40)]
+
+
+def test_the_only_page_may_come_in_any_order():
+    assert found(Careless([row("b", 60.5), row("c", 3), row("a", 1), row("d", 59)], size=9)) == ["a", "c", "d"]
+
+
+def test_pages_that_go_round_have_an_end():
+    rows = [row(number, number) for number in range(9)]
+    service = Careless(rows, goes_round=True)
+    with pytest.raises(HealthImagingError, match=r"did not sort by createdAt|the same page token twice"):
+        found(service)
+    assert service.calls < 99
 
 
 def test_pages_without_rows_end_nothing():
@@ -354,8 +434,9 @@ def test_rows_of_less_than_a_second_are_as_dense_as_if_it_were_one():
     assert judged([0, 0.1, 0.2, 0.3]) == 4
 
 
-def test_a_lone_row_behind_the_end_ends_the_segment_though_a_token_came_with_it():
-    segment = Segment(MINUTE, "createdAt")
+def test_a_lone_row_behind_a_cut_ends_the_segment_though_a_token_came_with_it():
+    segment = Segment(TimeWindow(NOON, NOON + 99 * SECOND), "createdAt")
+    segment.cut_at(MINUTE.end)
     assert segment.take(Page([row("late", 60)], next_token="t")).rows == []
     assert segment.done
 
