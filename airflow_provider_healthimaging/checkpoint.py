@@ -73,9 +73,10 @@ class Checkpoint:
         try:
             progress = json.loads(self._hook.read_key(self.key, self._bucket))
             if progress["search"] == self._search:
-                after = progress["after"]
-                self._after = parse_instant(after["timestamp"], "timestamp"), after["imageSetId"]
-                self.parts = int(progress["parts"])
+                parts, after = int(progress["parts"]), progress["after"]
+                if parts > 0:
+                    self._after = parse_instant(after["timestamp"], "timestamp"), after["imageSetId"]
+                    self.parts = parts
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") not in ("404", "NoSuchKey"):
                 log.info("No earlier attempt's progress can be read from %s; starting anew.", self.key)

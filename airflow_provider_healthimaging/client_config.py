@@ -23,18 +23,30 @@ CONNECTIONS = 32
 _AWS_HOST = re.compile(r"medical-imaging(-fips)?\.[a-z0-9-]+\.(amazonaws\.com(\.cn)?|api\.aws)")
 
 
-def merged_config(connection: Mapping[str, Any], caller: Config | None) -> Config:
+PATIENT: Mapping[str, Any] = {"max_pool_connections": CONNECTIONS, "retries": RETRIES}
+"""What is set where neither connection nor caller say otherwise."""
+
+IMPATIENT: Mapping[str, Any] = {
+    **PATIENT,
+    "connect_timeout": 10,
+    "read_timeout": 20,
+    "retries": {**RETRIES, "total_max_attempts": 4},
+}
+"""The same for who looks again soon, and must not keep a thread meanwhile: seconds, where botocore has a minute."""
+
+
+def merged_config(connection: Mapping[str, Any], caller: Config | None, ours: Mapping[str, Any] = PATIENT) -> Config:
     """Return botocore's configuration: ours, then the connection's, then the caller's; retries key by key.
 
     :param connection: ``config_kwargs`` of the Airflow connection.
     :param caller: what was given to the hook or the operator.
     """
-    given = {"max_pool_connections": CONNECTIONS, **connection}
+    given = {**ours, **connection}
     if given.get("signature_version") == "unsigned":
         given["signature_version"] = UNSIGNED
     merged = Config(**given).merge(caller or Config())
     retries: dict[str, Any] = {}
-    for layer in (RETRIES, connection.get("retries") or {}, (caller and caller.retries) or {}):
+    for layer in (ours["retries"], connection.get("retries") or {}, (caller and caller.retries) or {}):
         if {"max_attempts", "total_max_attempts"} & layer.keys():
             retries = {key: value for key, value in retries.items() if key == "mode"}
         retries |= layer

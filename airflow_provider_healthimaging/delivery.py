@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -20,7 +21,7 @@ from airflow_provider_healthimaging.hooks.healthimaging import stays_in_place
 from airflow_provider_healthimaging.image_set import chosen_tags, to_record
 from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
 from airflow_provider_healthimaging.match import parse_match
-from airflow_provider_healthimaging.s3_dataset import S3Dataset
+from airflow_provider_healthimaging.s3_dataset import S3Dataset, raise_what_was_not_deleted
 from airflow_provider_healthimaging.scan import ScanStats
 from airflow_provider_healthimaging.service_errors import FAULTS, explaining
 
@@ -33,12 +34,30 @@ LEAST_READ_AHEAD = 500
 """Image sets for each worker that are read ahead of however small a part: fewer would cost calls."""
 
 
-def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, int]:
-    """Search for ``task``, and hand on what is found as its arguments say.
+@dataclass(frozen=True)
+class Delivery:
+    """What was found.
+
+    :param result: the task's: records, batches of them, or the dataset's summary.
+    :param summary: what was searched, and counts.
+    :param stats: what the reading says.
+    """
+
+    result: Any
+    summary: dict[str, Any]
+    stats: ScanStats
+
+    @property
+    def image_sets(self) -> int:
+        """How many were found."""
+        return int(self.summary["image_sets"])
+
+
+def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> Delivery:
+    """Search for ``task``, and put what is found where its arguments say; :func:`announce` tells of it.
 
     :param task: an :class:`~airflow_provider_healthimaging.search_task.ImageSetSearchTask`, rendered.
     :param owned: the window to search, or ``None`` for the criteria alone.
-    :return: the task's result (records, batches of them, or the dataset's summary), and how many were found.
     """
     window = owned.window if owned else None
     stats = ScanStats()
@@ -84,12 +103,24 @@ def deliver(task: Any, context: Any, owned: OwnedWindow | None) -> tuple[Any, in
         "seconds": round(time.monotonic() - started, 3),
         "output": output,
     }
-    _push(task, context, summary, stats)
+    return Delivery(result, summary, stats)
+
+
+def announce(task: Any, context: Any, delivery: Delivery) -> Any:
+    """Push the summary to XCom and to the task's outlets, log it, and return the task's result."""
+    summary, stats = delivery.summary, delivery.stats
+    for outlet in task.outlets:
+        context["outlet_events"][outlet].extra = dict(summary)
+    if task.do_xcom_push:
+        context["ti"].xcom_push(key="summary", value=summary)
+        # Airflow 3.0 takes no null for an XCom.
+        if stats.next_token is not None:
+            context["ti"].xcom_push(key="next_token", value=stats.next_token)
     task.log.info(
         "Found %s image sets (read: %s, calls: %s, seconds: %s); handed on through %s.",
         *(summary[key] for key in ("image_sets", "read", "calls", "seconds", "output")),
     )
-    return result, found
+    return delivery.result
 
 
 def _most_mapped(task: Any, context: Any) -> int | None:
@@ -174,6 +205,7 @@ def _write(
         extra_args=task.s3_extra_args,
         verify=task.verify,
     )
+    raise_what_was_not_deleted(hook)
     dataset = S3Dataset(hook, task.s3_uri, window, task.rows_per_file, file_format(task.file_format, tags))
     checkpoint = dataset.checkpoint(_search_digest(task, window, tags), task.time_field)
     if checkpoint.parts:
@@ -201,14 +233,3 @@ def _search_digest(task: Any, window: TimeWindow | None, tags: tuple[str, ...]) 
     }
     private = {"search_criteria": parse_criteria(task.search_criteria.value), "match": parse_match(task.match.value)}
     return digest(search, private)
-
-
-def _push(task: Any, context: Any, summary: dict[str, Any], stats: ScanStats) -> None:
-    for outlet in task.outlets:
-        context["outlet_events"][outlet].extra = dict(summary)
-    if not task.do_xcom_push:
-        return
-    context["ti"].xcom_push(key="summary", value=summary)
-    # Airflow 3.0 takes no null for an XCom.
-    if stats.next_token is not None:
-        context["ti"].xcom_push(key="next_token", value=stats.next_token)

@@ -24,3 +24,12 @@ def is_ready(found: Iterable[Summary], *, min_image_sets: int, quiet_since: date
         elif (changed := summary.get("updatedAt")) is None or changed > quiet_since:
             return False
     return count >= min_image_sets
+
+
+def is_still_ready(count: int, changed: datetime | None, *, min_image_sets: int, quiet_since: datetime | None) -> bool:
+    """Whether that can be said of what was then read to its end, too, as some may have vanished or changed meanwhile.
+
+    :param count: how many image sets it was.
+    :param changed: the latest change among them.
+    """
+    return count >= min_image_sets and (quiet_since is None or changed is None or changed <= quiet_since)

@@ -21,8 +21,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from airflow_provider_healthimaging.checkpoint import PROGRESS, Checkpoint
-from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.exceptions import IncompleteResponseError, InvalidArgumentError
 from airflow_provider_healthimaging.file_formats import FileFormat, JsonLines
 
 if TYPE_CHECKING:
@@ -55,6 +57,16 @@ def window_folder(window: TimeWindow | None) -> str:
 def _compact(moment: datetime) -> str:
     fraction = f".{moment.microsecond:06d}" if moment.microsecond else ""
     return f"{moment:%Y%m%dT%H%M%S}{fraction}Z"
+
+
+def raise_what_was_not_deleted(hook: S3Hook) -> None:
+    """Make the hook's client raise where S3 answers that it kept an object: with a status of 200, and why for each."""
+
+    def after_call(parsed: dict[str, Any], **_: Any) -> None:
+        for error in parsed.get("Errors", ()):
+            raise ClientError({**parsed, "Error": {"Code": error.get("Code", "")}}, "DeleteObjects")
+
+    hook.get_conn().meta.events.register("after-call.s3.DeleteObjects", after_call)
 
 
 def write_manifest(hook: S3Hook, bucket: str, folder: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +142,7 @@ class S3Dataset:
         return summary
 
     def _earlier_parts(self, count: int) -> list[dict[str, Any]]:
-        sizes = self._sizes() if count else {}
+        sizes = self._sizes(count) if count else {}
         return [self._part(i, self.rows_per_file, sizes[self._key(i)]) for i in range(count)]
 
     def _write_parts(self, rows: Iterator[Record], checkpoint: Checkpoint) -> Iterator[dict[str, Any]]:
@@ -152,12 +164,20 @@ class S3Dataset:
     def _key(self, number: int) -> str:
         return f"{self.folder}part-{number:05d}.{self.file_format.suffix}"
 
-    def _sizes(self) -> dict[str, int]:
-        """Return the size of every part that is there, by its key."""
+    def _sizes(self, known: int = 0) -> dict[str, int]:
+        """Return the size of every part that is there, by its key.
+
+        :param known: how many are sure to be there: a list without them was cut short, which botocore may not notice.
+        """
         objects = self.hook.get_file_metadata(f"{self.folder}part-", self.bucket)
-        return {each["Key"]: each["Size"] for each in objects}
+        sizes = {each["Key"]: each["Size"] for each in objects}
+        if not {self._key(number) for number in range(known)} <= sizes.keys():
+            raise IncompleteResponseError(
+                f"S3's list of s3://{self.bucket}/{self.folder} lacks parts that are there, so it is not whole. Retry."
+            )
+        return sizes
 
     def _delete_all_but(self, parts: list[dict[str, Any]]) -> None:
-        left_over = self._sizes().keys() - {self._key(number) for number in range(len(parts))}
+        left_over = self._sizes(len(parts)).keys() - {self._key(number) for number in range(len(parts))}
         if left_over:
             self.hook.delete_objects(self.bucket, sorted(left_over))

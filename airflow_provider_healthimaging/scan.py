@@ -10,12 +10,14 @@ import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
 from airflow_provider_healthimaging.image_set import Summary
 from airflow_provider_healthimaging.window import TimeWindow
+
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -23,13 +25,15 @@ class ScanStats:
     """What a scan has done so far.
 
     ``calls`` counts every request, retried ones included; ``read`` the rows as they came, ``image_sets`` those that
-    were passed on; ``reached`` is the timestamp of the last row read; ``next_token`` is where ``MaxItems`` cut off.
+    were passed on, and ``changed`` is the latest ``updatedAt`` of these, the end of time where one has none;
+    ``reached`` is the timestamp of the last row read; ``next_token`` is where ``MaxItems`` cut off.
     """
 
     pages: int = 0
     calls: int = 0
     read: int = 0
     image_sets: int = 0
+    changed: datetime | None = None
     reached: datetime | None = None
     next_token: str | None = None
 
@@ -78,6 +82,8 @@ def scan(
             hits.sort(key=lambda hit: (hit[order] if window else 0, str(hit["imageSetId"])))
         for summary in filter(match, hits):
             stats.image_sets += 1
+            changed = summary.get("updatedAt") or END_OF_TIME
+            stats.changed = max(stats.changed or changed, changed)
             yield summary
 
 

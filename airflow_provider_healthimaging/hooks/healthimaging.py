@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_healthimaging.arguments import MAX_PAGE_SIZE, check_datastore_id, check_pagination_config
 from airflow_provider_healthimaging.client_config import (
+    PATIENT,
     merged_config,
     use_endpoint_as_given,
     utc_timestamp,
@@ -47,6 +48,8 @@ class HealthImagingHook(AwsBaseHook):
     Additional arguments (such as ``aws_conn_id`` or ``region_name``) are passed to
     :class:`~airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook`.
     """
+
+    client_defaults = PATIENT
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Create the hook; the client is made at the first call."""
@@ -182,7 +185,9 @@ class HealthImagingHook(AwsBaseHook):
     def conn_config(self) -> Any:
         """The connection's settings, its botocore configuration merged with ours and the caller's."""
         wrapper = super().conn_config
-        wrapper.botocore_config = merged_config(wrapper.extra_config.get("config_kwargs") or {}, self._config)
+        wrapper.botocore_config = merged_config(
+            wrapper.extra_config.get("config_kwargs") or {}, self._config, self.client_defaults
+        )
         return wrapper
 
     def _page_iterator(self, datastore_id: str, criteria: Criteria, config: dict[str, Any]) -> Any:

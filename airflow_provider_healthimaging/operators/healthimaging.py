@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
 from airflow_provider_healthimaging.arguments import LONGEST_WAIT, check_timedelta
 from airflow_provider_healthimaging.aws_base import AwsBaseOperator
-from airflow_provider_healthimaging.delivery import deliver
+from airflow_provider_healthimaging.delivery import announce, deliver
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError, NoImageSetsError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.image_set import unknown_name
@@ -108,8 +108,9 @@ class HealthImagingSearchImageSetsOperator(ImageSetSearchTask, AwsBaseOperator[H
         self.tell_window(owned)
         if owned:
             self._wait_until_over(owned.window)
-        result, found = deliver(self, context, owned)
-        if not found:
+        delivery = deliver(self, context, owned)
+        result = announce(self, context, delivery)
+        if not delivery.image_sets:
             self._on_empty()
         return result
 

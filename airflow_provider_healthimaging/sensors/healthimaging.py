@@ -18,12 +18,12 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_healthimaging.arguments import LONGEST_WAIT, check_timedelta, check_whole_number, to_json
 from airflow_provider_healthimaging.aws_base import AwsBaseSensor
 from airflow_provider_healthimaging.criteria import parse_criteria
-from airflow_provider_healthimaging.delivery import deliver
+from airflow_provider_healthimaging.delivery import announce, deliver
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
 from airflow_provider_healthimaging.match import parse_match
-from airflow_provider_healthimaging.readiness import is_ready
+from airflow_provider_healthimaging.readiness import is_ready, is_still_ready
 from airflow_provider_healthimaging.run_window import OwnedWindow
 from airflow_provider_healthimaging.search_task import ImageSetSearchTask
 from airflow_provider_healthimaging.task_failure import failing_at_once
@@ -109,13 +109,21 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
                 self.log.info("Not there yet: %s.", self._awaited(owned))
                 return False
             self.tell_window(owned)
-            result, _ = deliver(self, context, owned)
+            delivery = deliver(self, context, owned)
         except HealthImagingError as error:
             if not error.retryable:
                 raise
             self.log.warning("Could not look, and will again: %s", error)
             return False
-        return PokeReturnValue(is_done=True, xcom_value=result)
+        if not is_still_ready(
+            delivery.image_sets,
+            delivery.stats.changed,
+            min_image_sets=self.min_image_sets,
+            quiet_since=self._quiet_since(),
+        ):
+            self.log.info("Changed since it was there; looking again for %s.", self._awaited(owned))
+            return False
+        return PokeReturnValue(is_done=True, xcom_value=announce(self, context, delivery))
 
     def own_window(self, context: Any, *, window_end: str | None = None) -> OwnedWindow | None:
         """Return the window to look at now."""
@@ -132,8 +140,10 @@ class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagin
             search_criteria=self.search_criteria.value,
             match=self.match.value,
         )
-        quiet_since = None if self.quiet_period is None else datetime.now(UTC) - self.quiet_period
-        return is_ready(found, min_image_sets=self.min_image_sets, quiet_since=quiet_since)
+        return is_ready(found, min_image_sets=self.min_image_sets, quiet_since=self._quiet_since())
+
+    def _quiet_since(self) -> datetime | None:
+        return None if self.quiet_period is None else datetime.now(UTC) - self.quiet_period
 
     def _awaited(self, owned: OwnedWindow | None) -> str:
         quiet = "" if self.quiet_period is None else f", unchanged for {self.quiet_period}"

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-THREADS = 8
+THREADS = 32
+"""How many looks may be under way in a process: an endpoint that does not answer keeps one for minutes."""
+
 CLIENT_LIFETIME = 900
 """Seconds after which a new client is made, so that a changed connection is seen."""
 
@@ -58,9 +60,11 @@ def shared_hook(datastore_id: str, **hook_parameters: Any) -> HealthImagingHook:
 
 def _ready_hook(datastore_id: str, parameters: dict[str, Any]) -> HealthImagingHook:
     # Two seconds of imports, which the triggerer's event loop would wait for were they at the top.
+    from airflow_provider_healthimaging.client_config import IMPATIENT
     from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 
     hook = HealthImagingHook(**parameters)
+    hook.client_defaults = IMPATIENT
     hook.client_for(datastore_id)
     return hook
 

@@ -71,6 +71,20 @@ def found_after_three_polls(store, script):
     script.at[4] = lambda: put(store)
 
 
+def gone_before_it_is_handed_on(store, script):
+    row = store.put_image_set(DATASTORE_ID, created_at=DAY)
+    # The first search finds it, and so does the deferred one; what is handed on is read by the one after.
+    script.at[2] = lambda: store.delete_image_set(DATASTORE_ID, row.image_set_id)
+    script.at[4] = lambda: put(store)
+
+
+def changed_before_it_is_handed_on(store, script):
+    put(store)
+    (row,) = store.image_sets(DATASTORE_ID)
+    script.at[2] = lambda: store.update_image_set(DATASTORE_ID, row.image_set_id)
+    return {"quiet_period": timedelta(seconds=0.5)}
+
+
 def never_found(store, script):
     put(store, minute=90)
 
@@ -113,6 +127,8 @@ SCENARIOS = {
     found_after_three_polls: FOUND,
     throttled: FOUND,
     failing_inside: FOUND,
+    gone_before_it_is_handed_on: FOUND,
+    changed_before_it_is_handed_on: FOUND,
     never_found: SKIPPED_WHEN_SOFT,
     access_denied: FAILED,
     store_deleted_while_waiting: FAILED,

@@ -23,11 +23,17 @@ from cryptography.fernet import Fernet
 from airflow_provider_healthimaging import file_formats
 from airflow_provider_healthimaging.checkpoint import Checkpoint, digest
 from airflow_provider_healthimaging.delivery import deliver
-from airflow_provider_healthimaging.exceptions import ConfigurationError
+from airflow_provider_healthimaging.exceptions import (
+    AccessDeniedError,
+    ConfigurationError,
+    IncompleteResponseError,
+    ServiceError,
+)
 from airflow_provider_healthimaging.image_set import DICOM_TAGS
 from airflow_provider_healthimaging.local import airflow_connection
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from airflow_provider_healthimaging.run_window import OwnedWindow
+from airflow_provider_healthimaging.task_failure import HealthImagingTaskFailed
 from airflow_provider_healthimaging.window import TimeWindow
 
 DATASTORE_ID = "d" * 32
@@ -251,6 +257,63 @@ def test_progress_that_cannot_be_read_is_none(store, bucket, junk):
     bucket.put_object(Key=FOLDER + "_progress.json", Body=junk)
     assert search(rows_per_file=10)["image_sets"] == 30
     assert len(contents(bucket)) == 4
+
+
+@pytest.mark.parametrize("parts", [0, -1, None, "many"])
+def test_progress_whose_count_is_damaged_is_none(bucket, interrupted, parts):
+    interrupted()
+    damaged = {**progress(bucket), "parts": parts}
+    bucket.put_object(Key=FOLDER + "_progress.json", Body=json.dumps(damaged).encode())
+    assert search(rows_per_file=10)["image_sets"] == 100
+    assert manifest(bucket)["image_sets"] == 100
+
+
+class S3Answers:
+    """Answers requests to S3 that ``are`` so, from the ``first`` of them on, with ``xml``; so many times."""
+
+    def __init__(self, xml, are, *, first=1, times=10**6):
+        self.xml, self.are, self.left = xml, are, [False] * (first - 1) + [True] * min(times, 99)
+
+    def __call__(self, app):
+        def answer(environ, start_response):
+            asked = f"{environ['REQUEST_METHOD']} {environ['QUERY_STRING']}"
+            if self.are(asked) and self.left and self.left.pop(0):
+                start_response("200 OK", [("Content-Type", "application/xml")])
+                return [self.xml.encode()]
+            return app(environ, start_response)
+
+        return answer
+
+
+def kept(code):
+    error = f"<Error><Key>{FOLDER}_manifest.json</Key><Code>{code}</Code><Message>{CANARY}</Message></Error>"
+    return S3Answers(f"<DeleteResult>{error}</DeleteResult>", lambda asked: asked.startswith("POST delete"))
+
+
+@pytest.mark.parametrize(("code", "error"), [("AccessDenied", AccessDeniedError), ("InternalError", ServiceError)])
+def test_what_s3_did_not_delete_is_an_error_by_its_code(behind, store, bucket, code, error):
+    fill(store, 3)
+    behind(kept(code))
+    with pytest.raises((HealthImagingTaskFailed, ServiceError)) as caught:
+        search()
+    assert isinstance(caught.value.__cause__ or caught.value, error)
+    assert f"S3 answered {code} (HTTP 200; s3://image-sets/arrivals/" in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+def test_a_list_that_lacks_what_was_just_written_is_not_taken_for_the_whole(behind, store, bucket):
+    fill(store, 30)
+    search(rows_per_file=10)
+    empty = (
+        '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><KeyCount>0</KeyCount></ListBucketResult>'
+    )
+    behind(S3Answers(empty, lambda asked: "list-type=2" in asked, times=1))
+    with pytest.raises(IncompleteResponseError, match="lacks parts that are there") as caught:
+        search(rows_per_file=20)
+    assert caught.value.retryable
+    assert FOLDER + "_manifest.json" not in contents(bucket)
+    search(rows_per_file=20)
+    assert len(contents(bucket)) == 3
 
 
 def test_a_result_that_may_still_change_leaves_no_progress(store, bucket, monkeypatch):

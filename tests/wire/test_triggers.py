@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -15,8 +16,9 @@ from cryptography.fernet import Fernet
 from packaging.version import Version
 
 from airflow_provider_healthimaging.exceptions import ConfigurationError, InvalidArgumentError
+from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
+from airflow_provider_healthimaging.triggers import polling, watching, watermark
 from airflow_provider_healthimaging.triggers import waiting as waiting_trigger
-from airflow_provider_healthimaging.triggers import watching, watermark
 from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingImageSetTrigger,
     HealthImagingNewImageSetsTrigger,
@@ -104,6 +106,36 @@ def test_a_search_without_end_ends_with_the_time_for_it(store, monkeypatch):
     finally:
         store.settings.empty_page_rate = 0.0
     assert event.payload["status"] == "timeout"
+
+
+def test_looks_that_hang_keep_no_other_from_looking(store, monkeypatch):
+    store.put_image_set(DATASTORE_ID, dicom_tags={"DICOMPatientId": CANARY})
+    hanging, closing = waiting(datastore_id="e" * 32), threading.Event()
+    monkeypatch.setattr(hanging, "_look", lambda: closing.wait(60))
+
+    async def look():
+        waits = [asyncio.ensure_future(anext(hanging.run())) for _ in range(16)]
+        await asyncio.sleep(0.1)
+        try:
+            return await anext(waiting().run())
+        finally:
+            closing.set()
+            for each in waits:
+                each.cancel()
+
+    assert asyncio.run(look()).payload["status"] == "ready"
+
+
+def test_a_look_gives_up_sooner_than_a_task_unless_the_user_says_otherwise(store, monkeypatch):
+    def client(**more):
+        parameters = {"aws_conn_id": "aws_default", "region_name": None, "verify": None, "config": None}
+        return polling.shared_hook(DATASTORE_ID, **{**parameters, **more}).conn.meta.config
+
+    assert (client().read_timeout, client().retries["total_max_attempts"]) == (20, 4)
+    config = client(config={"read_timeout": 50, "retries": {"total_max_attempts": 7}})
+    assert (config.read_timeout, config.retries["total_max_attempts"]) == (50, 7)
+    config = HealthImagingHook().conn.meta.config
+    assert (config.read_timeout, config.retries["total_max_attempts"]) == (60, 10)
 
 
 def test_what_can_never_succeed_ends_the_wait_at_once(store):
