@@ -73,8 +73,7 @@ def scan(
         ``updatedAt``). The whole result is then held before the first is given.
     :param stats: kept up to date while reading.
     """
-    rows = _rows(pages, order, stats)
-    rows = _in_window(rows if moving else _one_way(rows, order), window, order)
+    rows = _in_window(_rows(pages, order, stats), window, order)
     groups = [("", rows)] if moving else itertools.groupby(rows, key=lambda row: _second(row.get(order), window))
     for _, group in groups:
         hits = _latest_versions(group)
@@ -108,18 +107,18 @@ def _rows(pages: Iterable[Page], order: str, stats: ScanStats) -> Iterator[Summa
         yield from page.rows
 
 
-def _one_way(rows: Iterable[Summary], order: str) -> Iterator[Summary]:
-    """Pass rows on, and raise where their order turns round: some are given again then, or were passed over."""
+def one_way(pages: Iterable[Page], order: str) -> Generator[Page]:
+    """Pass pages on, and raise where their order turns round: rows are given again then, or were passed over."""
     last, forward = None, None
-    for row in rows:
-        if moment := row.get(order):
+    for page in pages:
+        for moment in filter(None, (row.get(order) for row in page.rows)):
             second = moment.replace(microsecond=0)
             if last not in {None, second}:
                 if forward not in {None, second > last}:
                     raise not_sorted(order)
                 forward = second > last
             last = second
-        yield row
+        yield page
 
 
 def _in_window(rows: Iterable[Summary], window: TimeWindow | None, order: str) -> Iterator[Summary]:

@@ -3,11 +3,12 @@
 A segment ends on a whole second, as what the service sorts and compares by may be no finer (see
 :meth:`~airflow_provider_healthimaging.window.TimeWindow.server_bounds`). So where another segment was
 cut off, a row at or after the end means that nothing of this one can follow; the window's own end is where the service
-has nothing more. What goes back by a second is not sorted, or given again.
+has nothing more. A page may begin with rows of the one before; else what goes back by a second is not sorted.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -51,6 +52,7 @@ class Segment:
         self._token: str | None = None
         self._is_cut = False
         self._read_to: datetime | None = None
+        self._page_before: frozenset[tuple[str, Any]] = frozenset()
         self._last_second: list[tuple[str, Any]] = []
         self._given_before: frozenset[tuple[str, Any]] = frozenset()
         self._begun_in_vain = 0
@@ -81,25 +83,31 @@ class Segment:
             code = error.code
         if self._read_to and self._read_to >= self.end:
             return Page([])
-        self._begin_again(tokens_refused(code))
+        if self._begun_in_vain == NEW_SEARCHES:
+            raise tokens_refused(code)
+        self._begin_again()
         page = self._checked(fetch(self._asked, None))
         return replace(page, calls=page.calls + 1)
 
     def take(self, page: Page) -> Page:
-        """Go on behind ``page``, and return it without the rows that are not this segment's to give."""
-        moments = [timestamp(row, self._order, self._asked) for row in page.rows]
-        seconds = [moment.replace(microsecond=0) for moment in moments]
-        if seconds != sorted(seconds):
+        """Go on behind ``page``, and return it without the rows that are not this segment's to give.
+
+        :raises HealthImagingError: for what is not sorted, since nobody knows then what is still to come.
+        """
+        fresh = [row for row in page.rows if _version(row) not in self._page_before]
+        moments = [timestamp(row, self._order, self._asked) for row in fresh]
+        if not _is_sorted(moments):
             return self.take(self._put_in_order(page))
-        if seconds and self._read_to and seconds[0] < self._read_to:
-            self._begin_again(not_sorted(self._order))
-            return replace(page, rows=[])
-        self._read_to = max(seconds, default=self._read_to)
+        if moments:
+            if self._read_to and moments[0] < self._read_to:
+                raise not_sorted(self._order)
+            self._read_to = moments[-1].replace(microsecond=0)
+        self._page_before = frozenset(map(_version, page.rows))
         self._token = page.next_token
         self.done = page.next_token is None or (self._is_cut and any(moment >= self.end for moment in moments[-1:]))
         rows = [
             row
-            for row, moment in zip(page.rows, moments, strict=True)
+            for row, moment in zip(fresh, moments, strict=True)
             if self._first <= moment < self.end and _version(row) not in self._given_before
         ]
         if rows:
@@ -134,10 +142,7 @@ class Segment:
             raise not_sorted(self._order)
         return replace(page, rows=sorted(page.rows, key=lambda row: row[self._order]))
 
-    def _begin_again(self, problem: HealthImagingError) -> None:
-        """Search anew from the last second read, or raise ``problem`` where that was in vain too often."""
-        if self._begun_in_vain == NEW_SEARCHES:
-            raise problem
+    def _begin_again(self) -> None:
         second = self.reached.replace(microsecond=0)
         self._asked = TimeWindow(second, self.end)
         self._first = max(self._first, second)
@@ -160,6 +165,14 @@ def tokens_refused(code: str) -> ServiceError:
         "They may have expired: retry; if it stays so, search shorter windows and report it to AWS.",
         code=code,
     )
+
+
+def _is_sorted(moments: list[datetime]) -> bool:
+    """Whether no moment is in an earlier second than one before it; a service may sort no finer."""
+    if all(map(operator.le, moments, moments[1:])):
+        return True
+    seconds = [moment.replace(microsecond=0) for moment in moments]
+    return seconds == sorted(seconds)
 
 
 def _version(row: Summary) -> tuple[str, Any]:

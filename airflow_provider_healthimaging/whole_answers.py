@@ -1,7 +1,8 @@
 """Answers to SearchImageSets that are not whole, or not the service's, are never taken for a page; no Airflow.
 
 Botocore 1.43.117 and later parse a body that was cut short as an empty page, the last of its result; a foreign one too,
-if it is JSON; and what cannot be parsed is an error that is not retried. So bodies are looked at before botocore does.
+if it is JSON; and what its parser trips over is an error that is not retried. So a page without image sets is looked at
+again, as it came, and so is what could not be parsed.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import json
 import logging
 import random
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+
+from botocore.parsers import ResponseParserFactory
 
 from airflow_provider_healthimaging.exceptions import IncompleteResponseError
 
@@ -24,7 +28,27 @@ FOREIGN = "was none of the service's"
 
 _ROWS = "imageSetsMetadataSummaries"
 _MEMBERS = {_ROWS, "nextToken", "sort"}
-_PROBLEM = "airflow_provider_healthimaging.problem"
+_TRIPS = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+
+
+class ParserFactory(ResponseParserFactory):  # type: ignore[misc]
+    """Makes botocore's parsers, but that an answer to SearchImageSets which they trip over has no members."""
+
+    def create_parser(self, protocol_name: str) -> Any:
+        """Return a parser; it is asked for at each call."""
+        parser = super().create_parser(protocol_name)
+        parse = parser.parse
+
+        def parsed(response: dict[str, Any], shape: Any) -> Any:
+            try:
+                return parse(response, shape)
+            except _TRIPS:
+                if getattr(shape, "name", "") != "SearchImageSetsResponse":
+                    raise
+            return {"ResponseMetadata": {"HTTPStatusCode": response["status_code"], "HTTPHeaders": {}}}
+
+        parser.parse = parsed
+        return parser
 
 
 def read_again_what_is_not_whole(client: Any) -> None:
@@ -36,14 +60,8 @@ def read_again_what_is_not_whole(client: Any) -> None:
     """
     attempts_allowed = client.meta.config.retries["total_max_attempts"]
 
-    def before_parse(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-        status = response_dict["status_code"]
-        if status < HTTPStatus.MULTIPLE_CHOICES and (problem := problem_of(status, response_dict["body"])):
-            response_dict["body"] = b"{}"
-            customized_response_dict[_PROBLEM] = problem
-
     def needs_retry(response: Any, attempts: int, **_: Any) -> float | None:
-        problem = response and response[1].pop(_PROBLEM, None)
+        problem = response and problem_of(*response)
         if not problem:
             return None
         if attempts >= attempts_allowed:
@@ -55,20 +73,24 @@ def read_again_what_is_not_whole(client: Any) -> None:
         jitter = random.uniform(0.5, 1)  # noqa: S311 - no secret
         return jitter * min(0.1 * 2.0**attempts, LONGEST_WAIT)
 
-    client.meta.events.register("before-parse.medical-imaging.SearchImageSets", before_parse)
     client.meta.events.register("needs-retry.medical-imaging.SearchImageSets", needs_retry)
 
 
-def problem_of(status: int, body: bytes) -> str | None:
+def problem_of(http: Any, parsed: Mapping[str, Any]) -> str | None:
     """Return what is wrong with an answer that is no error, or ``None``.
 
-    :param status: HTTP status; 200 is the only one of success that the service has.
+    :param http: botocore's response; 200 is the only status of success that the service has.
+    :param parsed: what botocore made of it.
     """
+    rows, token = parsed.get(_ROWS), parsed.get("nextToken")
+    has_rows = rows and all(row and "imageSetId" in row for row in rows) and isinstance(token, str | None)
+    if http.status_code >= HTTPStatus.MULTIPLE_CHOICES or (has_rows and http.status_code == HTTPStatus.OK):
+        return None
     try:
-        answer = json.loads(body.decode())
+        answer = json.loads(http.content.decode())
     except (ValueError, RecursionError):
         return CUT_SHORT
-    return None if status == HTTPStatus.OK and _is_a_page(answer) else FOREIGN
+    return None if http.status_code == HTTPStatus.OK and _is_a_page(answer) else FOREIGN
 
 
 def _is_a_page(answer: Any) -> bool:

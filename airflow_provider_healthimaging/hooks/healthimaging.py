@@ -24,10 +24,10 @@ from airflow_provider_healthimaging.pacing import keep_pace
 from airflow_provider_healthimaging.progress import with_progress
 from airflow_provider_healthimaging.quiet_client import hold_back
 from airflow_provider_healthimaging.readers import read_window
-from airflow_provider_healthimaging.scan import Page, ScanStats, ending, scan
+from airflow_provider_healthimaging.scan import Page, ScanStats, ending, one_way, scan
 from airflow_provider_healthimaging.segment import tokens_refused
 from airflow_provider_healthimaging.service_errors import CALL_FAULTS, explained, explaining
-from airflow_provider_healthimaging.whole_answers import read_again_what_is_not_whole
+from airflow_provider_healthimaging.whole_answers import ParserFactory, read_again_what_is_not_whole
 
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.image_set import Summary
@@ -125,6 +125,7 @@ class HealthImagingHook(AwsBaseHook):
         stats = stats or ScanStats()
         if window is None or time_field is None or config:
             pages = self._pages(datastore_id, combined, config, stats)
+            pages = pages if moving else one_way(pages, order)
         else:
             fetch = self._fetcher(datastore_id, criteria, time_field)
             workers = 1 if moving else max_workers
@@ -168,9 +169,9 @@ class HealthImagingHook(AwsBaseHook):
         session = super().get_session(*args, **kwargs)
         if not conf.getboolean("healthimaging", "log_botocore_debug", fallback=False):
             session.events.register("creating-client-class.medical-imaging", hold_back)
-        session._session.get_component("response_parser_factory").set_parser_defaults(  # noqa: SLF001
-            timestamp_parser=utc_timestamp
-        )
+        parsers = ParserFactory()
+        parsers.set_parser_defaults(timestamp_parser=utc_timestamp)
+        session._session.register_component("response_parser_factory", parsers)  # noqa: SLF001
         return session
 
     def get_client_type(self, *args: Any, **kwargs: Any) -> Any:

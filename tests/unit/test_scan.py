@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
-from airflow_provider_healthimaging.scan import Page, ScanStats, ending, scan
+from airflow_provider_healthimaging.scan import Page, ScanStats, ending, one_way, scan
 from airflow_provider_healthimaging.window import TimeWindow
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -117,14 +117,14 @@ def test_all_pages_are_read_be_what_comes_first_behind_the_window():
 def test_rows_that_turn_round_in_time_are_a_loud_error(window, seconds):
     rows = [row(str(second), second) for second in seconds]
     with pytest.raises(HealthImagingError, match="did not sort by createdAt"):
-        read(Pages(rows), window)
+        read(one_way(Pages(rows), "createdAt"), window)
 
 
 @pytest.mark.parametrize("window", [HOUR, None])
 @pytest.mark.parametrize("seconds", [[0, 1, 1, 3], [9, 9, 8, 5]])
 def test_rows_may_go_back_in_time_if_all_do(window, seconds):
     rows = [row(str(number), second) for number, second in enumerate(seconds)]
-    assert len(read(Pages(rows), window)) == 4
+    assert len(read(one_way(Pages(rows), "createdAt"), window)) == 4
 
 
 def test_without_a_window_everything_is_given_and_read_to_the_end():
