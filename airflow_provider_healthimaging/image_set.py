@@ -57,15 +57,14 @@ def unknown_name(
 ) -> InvalidArgumentError:
     """Make the error for a name that does not exist, with the nearest that does.
 
-    :param private: whether a search value may stand where the name should; then it is shown only if it is nearly one,
-        and of letters alone.
+    :param private: whether a search value may stand where the name should; then it is not shown, be it nearly one:
+        surnames are.
     :param example: how it is written, where the names alone do not say it.
     """
     names = sorted(known)
     near = nearest_name(name, names)
     hint = f"Did you mean {near!r}? " if near else ""
-    is_a_name = isinstance(name, str) and name.isalpha() and near
-    shown = f" {name!r}" if is_a_name or not private else ""
+    shown = "" if private else f" {name!r}"
     return InvalidArgumentError(f"Unknown {kind}{shown}. {hint}Known: {', '.join(names)}.{example}")
 
 
@@ -87,20 +86,22 @@ def chosen_tags(dicom_tags: Iterable[str] | str | None) -> tuple[str, ...]:
     """Return the tags that ``dicom_tags`` asks for, in the order of the API reference.
 
     :param dicom_tags: names of tags, ``"all"``, or ``None`` for none.
-    :raises InvalidArgumentError: for a name that is no tag of a search hit.
+    :raises InvalidArgumentError: for a name that is no tag of a search hit; it is not shown, since a filter's value may
+        have slipped there.
     """
     if dicom_tags is None or dicom_tags == "":
         return ()
     if dicom_tags == "all":
         return tuple(DICOM_TAGS)
-    if isinstance(dicom_tags, str) or not isinstance(dicom_tags, Iterable):
+    if isinstance(dicom_tags, str | Mapping) or not isinstance(dicom_tags, Iterable):
+        given, known = type(dicom_tags).__name__, ", ".join(DICOM_TAGS)
         raise InvalidArgumentError(
-            f"dicom_tags must be a list of tag names or 'all', not {dicom_tags!r}. Known tags: {', '.join(DICOM_TAGS)}."
+            f"dicom_tags must be a list of tag names or 'all', not a {given}. Known tags: {known}."
         )
     wanted = list(dicom_tags)
     for tag in wanted:
         if tag not in tuple(DICOM_TAGS):
-            raise unknown_name("DICOM tag", tag, DICOM_TAGS)
+            raise unknown_name("DICOM tag", tag, DICOM_TAGS, private=True)
     return tuple(tag for tag in DICOM_TAGS if tag in wanted)
 
 

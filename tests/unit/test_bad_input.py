@@ -69,7 +69,10 @@ RENDERED = {
         filters(BETWEEN_TIMES),
         ["filters on createdAt, and so does the window on createdAt", "set time_field=None"],
     ),
-    "an unknown attribute": (filters(equal("DICOMPatientID")), ["'DICOMPatientID'", "Did you mean 'DICOMPatientId'"]),
+    "an unknown attribute": (
+        filters(equal("DICOMPatientID")),
+        ["Unknown attribute in search_criteria filters[0]. Did you mean 'DICOMPatientId'"],
+    ),
     "an unknown operator": (
         filters({"operator": "EQUALS", "values": [{"DICOMPatientId": CANARY}]}),
         ["operator", "Did you mean 'EQUAL'"],
@@ -89,7 +92,7 @@ RENDERED = {
     "a match that is not JSON": ({"match": f"modality={CANARY}"}, ["match is a string that is not JSON", "tojson"]),
     "a match on an unknown field": (
         {"match": {"SeriesModality": CANARY}},
-        ["Unknown field in match 'SeriesModality'", "Did you mean 'DICOMSeriesModality'"],
+        ["Unknown field in match. Did you mean 'DICOMSeriesModality'"],
     ),
     "a page of 51": ({"pagination_config": {"PageSize": 51}}, ["PageSize=51", "from 1 to 50"]),
     "no items at most": ({"pagination_config": {"MaxItems": 0}}, ["MaxItems=0", "of 1 or more"]),
@@ -100,8 +103,11 @@ RENDERED = {
         ["s3_uri='s3:///prefix/'", "'s3://bucket/prefix/'"],
     ),
     "an S3 address that is a path": ({"s3_uri": "bucket/prefix"}, ["s3_uri='bucket/prefix'", "'s3://bucket/prefix/'"]),
-    "an unknown tag": ({"dicom_tags": ["DICOMPatientNme"]}, ["'DICOMPatientNme'", "Did you mean 'DICOMPatientName'"]),
-    "tags in one string": ({"dicom_tags": "DICOMStudyId"}, ["list of tag names or 'all'", "'DICOMStudyId'"]),
+    "an unknown tag": ({"dicom_tags": ["DICOMPatientNme"]}, ["Unknown DICOM tag. Did you mean 'DICOMPatientName'"]),
+    "tags in one string": ({"dicom_tags": "DICOMStudyId"}, ["list of tag names or 'all', not a str"]),
+    "tags with values": ({"dicom_tags": {"DICOMPatientId": CANARY}}, ["list of tag names or 'all', not a dict"]),
+    "a value in the place of a tag": ({"dicom_tags": [CANARY]}, ["Unknown DICOM tag. Known: DICOMAccessionNumber"]),
+    "a value in the place of all tags": ({"dicom_tags": CANARY}, ["list of tag names or 'all', not a str"]),
 }
 
 # Arguments that are no templates.
@@ -202,7 +208,12 @@ def test_what_cannot_work_fails_before_the_window_is_waited_for(case, no_call):
         ),
         ({"pagination_config": {"PageSize": "{{ params.size }}"}}, {"size": 51}, "PageSize='51'"),
         ({"s3_uri": "{{ params.to }}"}, {"to": "/tmp/x"}, "s3_uri='/tmp/x' names no bucket"),
-        ({"dicom_tags": ["{{ params.tag }}"]}, {"tag": "PatientName"}, "Unknown DICOM tag 'PatientName'"),
+        (
+            {"dicom_tags": ["{{ params.tag }}"]},
+            {"tag": "PatientName"},
+            "Unknown DICOM tag. Did you mean 'DICOMPatientName'",
+        ),
+        ({"dicom_tags": "{{ params.tags }}"}, {"tags": CANARY}, "dicom_tags must be a list of tag names or 'all'"),
     ],
 )
 def test_what_airflow_renders_is_checked_before_any_call(template, params, says, no_call, all_text):

@@ -385,14 +385,17 @@ TOGETHER = (
     [
         (
             {"sor": []},
-            "Unknown key in search_criteria 'sor'. Did you mean 'sort'? Known: filters, sort. " + HOW_IT_IS_WRITTEN,
+            "Unknown key in search_criteria. Did you mean 'sort'? Known: filters, sort. " + HOW_IT_IS_WRITTEN,
         ),
         ({CANARY: []}, "Unknown key in search_criteria. Known: filters, sort. " + HOW_IT_IS_WRITTEN),
+        (
+            {"Walters": []},  # a surname is nearly a name, too
+            "Unknown key in search_criteria. Did you mean 'filters'? Known: filters, sort. " + HOW_IT_IS_WRITTEN,
+        ),
         ({"filters": [LATER]}, "search_criteria filters[0]: the first value of BETWEEN is later than the second."),
         (
             {"filters": [equal("DICOMPatientID", "x")]},
-            "Unknown attribute in search_criteria filters[0] 'DICOMPatientID'. Did you mean 'DICOMPatientId'? Known: "
-            + FILTERABLE,
+            "Unknown attribute in search_criteria filters[0]. Did you mean 'DICOMPatientId'? Known: " + FILTERABLE,
         ),
         (
             {"filters": [equal("DICOMSeriesModality", "CT")]},

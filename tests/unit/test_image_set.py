@@ -80,11 +80,13 @@ def test_tags_come_in_the_order_of_the_api_reference_each_once(tags, how_many):
         (["DICOMPatientNme"], "Did you mean 'DICOMPatientName'"),
         (["BodyPartExamined"], "Did you mean 'DICOMSeriesBodyPart'"),
         (["DICOMPatientID"], "Did you mean 'DICOMPatientId'"),
-        (["PatientName", "DICOMStudyId"], "Unknown DICOM tag 'PatientName'"),
+        (["PatientName", "DICOMStudyId"], "Unknown DICOM tag. Did you mean 'DICOMPatientName'"),
         ("DICOMPatientName", "must be a list of tag names or 'all'"),
         ("ALL", "must be a list of tag names or 'all'"),
         (7, "must be a list of tag names or 'all'"),
-        ([None], "Unknown DICOM tag None"),
+        ([None], "Unknown DICOM tag. Known: "),
+        (["Patient^Name"], "Unknown DICOM tag. Did you mean 'DICOMPatientName'"),
+        ({"DICOMPatientId": "4711"}, "must be a list of tag names or 'all', not a dict"),
         ([["DICOMStudyId"]], "Unknown DICOM tag"),
     ],
 )
@@ -109,7 +111,7 @@ def test_what_an_error_says_of_tags_is_the_whole_of_it():
     with pytest.raises(InvalidArgumentError) as caught:
         chosen_tags(7)
     known = ", ".join(DICOM_TAGS)
-    assert str(caught.value) == f"dicom_tags must be a list of tag names or 'all', not 7. Known tags: {known}."
+    assert str(caught.value) == f"dicom_tags must be a list of tag names or 'all', not a int. Known tags: {known}."
 
 
 @pytest.mark.parametrize(
