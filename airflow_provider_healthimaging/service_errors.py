@@ -6,6 +6,7 @@ exceptions are passed on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -22,6 +23,9 @@ FAULTS = (BotoCoreError, ClientError, ResponseParserError)
 
 CALL_FAULTS = (*FAULTS, FileNotFoundError, ValueError)
 """What it raises as well, where nothing else could: of files of credentials, endpoints and tokens."""
+
+
+_CODE = re.compile(r"[A-Za-z][A-Za-z.]{0,63}")
 
 
 def explained(error: Exception, where: str, service: str = HEALTHIMAGING) -> HealthImagingError:
@@ -42,12 +46,19 @@ def explained(error: Exception, where: str, service: str = HEALTHIMAGING) -> Hea
         return row.error(f"{what} ({where}). {row.advice}")
     if error.operation_name.startswith("AssumeRole"):
         service = STS
-    code = str(error.response.get("Error", {}).get("Code", "")) or "no code"
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = _shown(str(error.response.get("Error", {}).get("Code", "")), status)
     by_code = (row for row in TABLE if code in row.codes.split() and row.service in {service, ""})
     row = next(by_code, None) or next(row for row in TABLE if status in row.statuses)
     message = f"{service} answered {code} (HTTP {status}; {where}). {row.advice}"
     return row.error(message, code=code) if issubclass(row.error, ServiceError) else row.error(message)
+
+
+def _shown(code: str, status: object) -> str:
+    """Return a code that looks like one; what a proxy answers as such may repeat search values."""
+    if not code:
+        return "no code"
+    return code if _CODE.fullmatch(code) or code == str(status) else "an unknown code"
 
 
 def explaining(

@@ -156,6 +156,22 @@ def test_an_error_without_a_code_is_still_an_error_and_may_be_retried(response):
     assert "no code (HTTP 0" in str(error)
 
 
+def test_every_code_of_the_table_is_passed_on():
+    for row in TABLE:
+        for code in row.codes.split():
+            status = int(code) if code.isdigit() else 400
+            assert explained(client_error(HEALTHIMAGING, code, status), WHERE).code == code
+
+
+@pytest.mark.parametrize("echoed", [CANARY, "Doe^Jane", "Jane Doe", "19700131", "Denied\n", "x" * 65])
+def test_a_code_that_is_none_is_not_passed_on(all_text, echoed):
+    error = explained(client_error(HEALTHIMAGING, echoed, 400), WHERE)
+    assert type(error) is RejectedRequestError
+    assert error.code == "an unknown code"
+    assert str(error).startswith(f"HealthImaging answered an unknown code (HTTP 400; {WHERE}). ")
+    assert echoed not in all_text(error)
+
+
 @pytest.mark.parametrize(("fault", "kind", "says"), FAULTS_AND_ERRORS, ids=lambda each: type(each).__name__)
 def test_what_botocore_says_itself_is_explained_without_its_text(all_text, fault, kind, says):
     ours = explained(fault, WHERE)
