@@ -5,6 +5,7 @@
     ├── UndeterminedWindowError    no rule says which window this run owns
     ├── TooManyImageSetsError      more image sets than XCom may take
     ├── NoImageSetsError           none found, and on_empty="fail"                     retry may help
+    ├── RenderingFailedError       what a template asks for is not there               retry may help
     ├── ConfigurationError         no credentials, no region, no trusted certificate
     ├── ConnectionFailedError      the endpoint cannot be reached                      retry may help
     ├── IncompleteResponseError    a response that ended before its end                retry may help
@@ -46,6 +47,12 @@ class TooManyImageSetsError(HealthImagingError):
 
 class NoImageSetsError(HealthImagingError):
     """Nothing was found where the author asked for that to be a failure."""
+
+    retryable = True
+
+
+class RenderingFailedError(HealthImagingError):
+    """What a template in ``search_criteria`` or ``match`` asks for could not be had, such as a Variable."""
 
     retryable = True
 

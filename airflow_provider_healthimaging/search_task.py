@@ -6,7 +6,6 @@ no templates when the DAG is parsed, and all of them when the task runs. Both co
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -14,7 +13,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 from jinja2.exceptions import UndefinedError
 
 from airflow_provider_healthimaging.arguments import (
@@ -29,15 +27,15 @@ from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.file_formats import check_can_be_written, check_file_format
 from airflow_provider_healthimaging.image_set import chosen_tags, nearest_name, unknown_name
 from airflow_provider_healthimaging.match import parse_match
+from airflow_provider_healthimaging.private_fields import PrivateFields
 from airflow_provider_healthimaging.run_window import OwnedWindow, parse_edge, resolve_window
 from airflow_provider_healthimaging.s3_dataset import parse_s3_uri
-from airflow_provider_healthimaging.sensitive import Sensitive
 from airflow_provider_healthimaging.task_failure import HealthImagingTaskFailed
 from airflow_provider_healthimaging.templates import is_template
 from airflow_provider_healthimaging.window import TimeWindow
 
 
-class ImageSetSearchTask(BaseOperator):
+class ImageSetSearchTask(PrivateFields):
     """The arguments of a search; operator and sensor inherit them before amazon's base class.
 
     Their meaning is described where users read it: at the operator.
@@ -89,8 +87,8 @@ class ImageSetSearchTask(BaseOperator):
         self.window_start = window_start
         self.window_end = window_end
         self.lookback = lookback
-        self.search_criteria = Sensitive(search_criteria)
-        self.match = Sensitive(match)
+        self.search_criteria = search_criteria
+        self.match = match
         self.max_workers = max_workers
         self.pagination_config = pagination_config
         self.dicom_tags = dicom_tags
@@ -102,17 +100,10 @@ class ImageSetSearchTask(BaseOperator):
         self.file_format = file_format
         self.rows_per_file = rows_per_file
         self.dataset: dict[str, Any] | None = None
-        for hidden in (search_criteria, match):
-            XComArg.apply_upstream_relationship(self, hidden)
         self.check_arguments(rendered=False)
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
-        """Render as Airflow does, without touching what other runs of this DAG object share.
-
-        Airflow renders inside of objects in place, and runs a shallow copy of the task.
-        """
-        self.search_criteria = copy.copy(self.search_criteria)
-        self.match = copy.copy(self.match)
+        """Render as Airflow does, and say what to do about a name that is not there."""
         undefined = None
         try:
             super().render_template_fields(context, jinja_env)

@@ -141,6 +141,7 @@ MISTAKES = [
     Mistake("has no time zone, and none is guessed", "search(window_start='2026-01-01')"),
     Mistake("its start must be before its end", "search(window_start=DAY[1], window_end=DAY[0])"),
     Mistake("A template of this task cannot be rendered", "search(window_start='{{ data_interval_strat }}')"),
+    Mistake("A template of this task cannot be rendered", "search(match={'DICOMStudyId': '{{ params.study }}'})"),
     Mistake(
         "A template of this task cannot be rendered",
         "search(window_start='{{ data_interval_start }}')",
