@@ -79,7 +79,10 @@ class ImageSetSearchTask(PrivateFields):
         rows_per_file: int = 50_000,
         **kwargs: Any,
     ) -> None:
-        """Hold the arguments, and check those that are no templates."""
+        """Hold the arguments, and check those that are no templates; what was mapped over, the run checks.
+
+        Airflow makes mapped tasks when they run: an error from here would take their retries.
+        """
         self._check_names(kwargs)
         super().__init__(**kwargs)
         self.datastore_id = datastore_id
@@ -100,7 +103,8 @@ class ImageSetSearchTask(PrivateFields):
         self.file_format = file_format
         self.rows_per_file = rows_per_file
         self.dataset: dict[str, Any] | None = None
-        self.check_arguments(rendered=False)
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            self.check_arguments(rendered=False)
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
         """Render as Airflow does, and say what to do about a name that is not there."""

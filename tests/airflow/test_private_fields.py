@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 from airflow.providers.common.compat.sdk import DAG, XComArg, task
 
-from airflow_provider_healthimaging.exceptions import RenderingFailedError
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError, RenderingFailedError
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from airflow_provider_healthimaging.sensitive import Sensitive
 from airflow_provider_healthimaging.task_failure import HealthImagingTaskFailed
@@ -164,6 +164,43 @@ def test_what_another_task_gives_to_a_mapped_one_is_not_taken_for_a_template(can
         )
 
     assert run_dag(hourly, NOON).xcom("search", map_index=0) == []
+
+
+@pytest.mark.parametrize("malformed", [{"filters": ["CANARY"]}, {"CANARY": 7}, '{"filters": CANARY'])
+def test_a_malformed_item_of_a_mapped_task_fails_at_once_and_shows_nothing(
+    canary, hourly, run_dag, failures, all_text, malformed
+):
+    @task
+    def items():
+        return [json.loads(json.dumps(malformed).replace("CANARY", canary))]
+
+    with hourly:
+        HealthImagingSearchImageSetsOperator.partial(
+            **SEARCH, datastore_id=DATASTORE_ID, retries=1, **failures.callbacks
+        ).expand(search_criteria=items())
+
+    run = run_dag(hourly, NOON)
+
+    assert run.states("search") == ["failed"]
+    assert [type(error) for error in (*failures, *failures.retried)] == [HealthImagingTaskFailed]
+    assert "search_criteria" in str(failures[0])
+    assert canary not in all_text(failures[0]) + variables(failures[0])
+
+
+def test_a_misspelt_argument_of_a_mapped_task_is_named_without_its_value(canary, hourly, run_dag, failures, all_text):
+    @task
+    def items():
+        return [{"search_criterias": canary}]
+
+    with hourly:
+        once = HealthImagingSearchImageSetsOperator.partial(**SEARCH, datastore_id=DATASTORE_ID, **failures.callbacks)
+        once.expand_kwargs(items())
+
+    run_dag(hourly, NOON)
+
+    assert [type(error) for error in failures] == [InvalidArgumentError]
+    assert "'search_criterias'. Did you mean 'search_criteria'" in str(failures[0])
+    assert canary not in all_text(failures[0])
 
 
 def test_another_tasks_output_that_is_set_later_comes_before(hourly):
