@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
@@ -201,9 +200,15 @@ class ImageSetSearchTask(PrivateFields):
         ours, airflows = set[str](), set[str]()
         for ancestor in cls.__mro__:
             names = ours if ancestor.__module__.startswith(__package__) else airflows
-            with suppress(TypeError, ValueError):
-                names.update(inspect.signature(ancestor.__init__).parameters)  # type: ignore[misc]
+            names.update(_named_arguments(ancestor))
         for name in kwargs:
-            if name not in ours | airflows and not name.startswith("_"):
+            if name not in ours | airflows and not name.startswith("_airflow"):
                 known = ours if nearest_name(name, ours | airflows) in ours else ours | airflows
-                raise unknown_name(f"argument of {cls.__name__}", name, known - {"self", "args", "kwargs"})
+                raise unknown_name(f"argument of {cls.__name__}", name, known)
+
+
+def _named_arguments(kind: type) -> set[str]:
+    """Return what a class's own ``__init__`` takes by name; a logger's ``context`` in Airflow 2 is no argument."""
+    taken = inspect.signature(vars(kind).get("__init__", object.__init__)).parameters.values()
+    named = {each.name for each in taken if each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}}
+    return named - {"self", "context"}

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskGroup
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
@@ -245,6 +245,39 @@ def test_an_argument_that_resembles_nothing_is_named_without_its_value(no_call, 
     with pytest.raises(InvalidArgumentError) as caught:
         operator(xyzzy=CANARY)
     assert_told(caught.value, ["Unknown argument of HealthImagingSearchImageSetsOperator 'xyzzy'"], all_text)
+
+
+@pytest.mark.parametrize("slipped", ["_search_criteria", "_match", "args", "kwargs", "context", "arguments"])
+def test_what_airflow_takes_no_argument_for_is_refused_before_airflow_shows_its_value(slipped, no_call, all_text):
+    class Own(HealthImagingSearchImageSetsOperator):
+        def __init__(self, **arguments):
+            super().__init__(**arguments)
+
+    for kind in (HealthImagingSearchImageSetsOperator, Own):
+        with pytest.raises(InvalidArgumentError) as caught:
+            kind(task_id="search", datastore_id=DATASTORE_ID, **{slipped: CANARY})
+        assert_told(caught.value, [f"Unknown argument of {kind.__name__} '{slipped}'"], all_text)
+        known = str(caught.value).partition("Known: ")[2].rstrip(".").split(", ")
+        assert {"self", "args", "kwargs", "context"}.isdisjoint(known)
+
+
+def test_what_airflow_gives_by_itself_is_known(no_call):
+    class Own(HealthImagingSearchImageSetsOperator):
+        def __init__(self, *, study, **arguments):
+            super().__init__(**arguments)
+
+    with (
+        DAG("known", start_date=NOON, default_args={"retries": 2}, params={"a": 1}) as dag,
+        TaskGroup("group") as group,
+    ):
+        task = Own(
+            task_id="search", datastore_id=DATASTORE_ID, study="1", params={"b": 2}, default_args={"owner": "me"}
+        )
+        other = Own(
+            task_id="other", datastore_id=DATASTORE_ID, study="1", dag=dag, task_group=group, trigger_rule="all_done"
+        )
+
+    assert (task.retries, task.owner, other.retries) == (2, "me", 2)
 
 
 def test_a_template_is_not_taken_for_its_value_when_the_dag_is_parsed(no_call):
