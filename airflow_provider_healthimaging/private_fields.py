@@ -6,6 +6,7 @@ Airflow logs a template that it cannot render, and what the rendering raised. Ei
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
@@ -17,6 +18,12 @@ from airflow_provider_healthimaging.task_failure import HealthImagingTaskFailed
 
 NEVER_CURED = (TemplateError, AttributeError, TypeError, ValueError)
 """What a template raises however often it is rendered; KeyError is what Airflow 2 says of a secrets backend away."""
+
+_MISSING = re.compile(
+    r"(?:'Variable |VARIABLE_NOT_FOUND: \{'(?:key': '|message': 'Variable ))([\w.-]+)"
+    r"(?: not found| does not exist)?'\}?"
+)
+"""What Airflow 2 and 3 say of a Variable that is not there; its name is no value."""
 
 
 def private(name: str) -> Any:
@@ -59,11 +66,17 @@ class PrivateFields(BaseOperator):
         try:
             return self.render_template(field.value, context, jinja_env, seen_oids)
         except NEVER_CURED as error:
-            failure, kind = HealthImagingTaskFailed, type(error).__name__
+            failure, kind = HealthImagingTaskFailed, _kind(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold search values
-            failure, kind = RenderingFailedError, type(error).__name__
+            failure, kind = RenderingFailedError, _kind(error)
         name = "match" if field is self.match else "search_criteria"
         raise failure(
             f"A template of this task cannot be rendered: {kind} in {name}. No more is shown, since it may be patient "
             "data. Check the names in the template, and that what they stand for is there."
         )
+
+
+def _kind(error: Exception) -> str:
+    """Say what was raised without its text, but for the name of a Variable that is missing."""
+    missing = _MISSING.fullmatch(str(error))
+    return f"{type(error).__name__}, no Variable {missing[1]!r}," if missing else type(error).__name__

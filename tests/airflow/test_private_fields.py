@@ -115,7 +115,7 @@ def test_a_template_whose_variable_is_not_there_yet_takes_the_retries_and_shows_
     run_dag(hourly, NOON)
 
     assert [type(error) for error in (*failures.retried, *failures)] == [RenderingFailedError] * 2
-    assert "in search_criteria. No more is shown" in str(failures[0])
+    assert "no Variable 'not_there', in search_criteria. No more is shown" in str(failures[0])
     assert shown(but=KEPT_BY_AIRFLOW[make]) == []
 
 

@@ -328,7 +328,7 @@ CONDITIONS = (
             ({"search_criteria": '{"filters": []}'}, "filters"),
             ({"search_criteria": "{not JSON"}, "search_criteria"),
             ({"match": '{"DICOMNonsense": ["x"]}'}, "Unknown field in match"),
-            ({"dicom_tags": "Nonsense"}, "Nonsense"),
+            ({"dicom_tags": "Nonsense"}, "dicom_tags must be a list of tag names or 'all', not a str"),
             ({"pagination_config": '{"PageSize": 51}'}, "PageSize"),
             ({"pagination_config": '{"StartingToken": "no token"}'}, "StartingToken"),
             ({"window_start": "2026-03-01T00:00:00"}, "no time zone"),
