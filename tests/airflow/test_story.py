@@ -136,16 +136,18 @@ def dies_at_the_manifest(load):
     return dying
 
 
-def test_a_search_that_waits_for_its_window_tells_until_when(store, story):
-    @functools.cache
-    def end():
-        return datetime.now(UTC) + 3 * SECOND
+def test_a_search_that_waits_for_its_window_tells_until_when(store, story, monkeypatch):
+    execute = HealthImagingSearchImageSetsOperator.execute
+    end = functools.cache(lambda: datetime.now(UTC) + 3 * SECOND)
 
-    def first_begin(context):
-        # Not before, as Airflow may take its time until then.
-        context["task"].window_start, context["task"].window_end = end() - SECOND, end()
+    def begin(task, context, **more):
+        # Airflow may take its time until here.
+        task.window_start, task.window_end = end() - SECOND, end()
+        return execute(task, context, **more)
 
-    _, lines = story(lambda: find(pre_execute=first_begin, delay=timedelta(0), deferrable=True))
+    monkeypatch.setattr(HealthImagingSearchImageSetsOperator, "execute", begin)
+
+    _, lines = story(lambda: find(delay=timedelta(0), deferrable=True))
 
     window = r"Window \[.*\), by rule 1: window_start and window_end."
     assert tells(
