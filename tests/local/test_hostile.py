@@ -63,6 +63,7 @@ HOSTILE = {
     "a sequence for a name": dicom(INSTANCE, long(0x10, 0x10, b"SQ", UNDEFINED) + ITEM, SERIES),
     "a series of letters": dicom(INSTANCE, NAME, short(0x20, 0xD, b"UI", b"1.1"), short(0x20, 0xE, b"UI", SECRET)),
     "a deflated file that is cut": deflated(WHOLE)[:-4],
+    "cut in what is passed over": dicom(WHOLE, long(0x20, 0xF, b"UT", 5000, b"more")),
     "not deflated": dicom(WHOLE, syntax=DEFLATED),
     "not DICOM": b"%PDF-1.7" + SECRET * 99,
     "nothing": b"",

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_healthimaging.readiness import is_ready
+from airflow_provider_healthimaging.readiness import is_ready, is_still_ready
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -36,3 +36,18 @@ def test_no_more_is_read_than_is_needed():
     restless = hits(NOON + MINUTE, NOON)
     assert not is_ready(restless, min_image_sets=1, quiet_since=NOON)
     assert len([*restless]) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "changed", "quiet_since", "still"),
+    [
+        (2, NOON, None, True),
+        (1, NOON, None, False),
+        (0, None, NOON, False),
+        (2, NOON, NOON, True),
+        (2, NOON + MINUTE, NOON, False),
+        (2, None, NOON, True),
+    ],
+)
+def test_what_was_read_after_all_must_be_enough_and_quiet_too(count, changed, quiet_since, still):
+    assert is_still_ready(count, changed, min_image_sets=2, quiet_since=quiet_since) is still

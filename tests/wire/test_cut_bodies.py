@@ -309,6 +309,19 @@ def test_a_name_that_is_cut_inside_a_letter_is_read_again(behind, store):
             assert hit["DICOMTags"]["DICOMPatientName"] == "山田^太郎"
 
 
+def test_of_other_operations_botocores_parser_says_itself_what_it_trips_over(behind):
+    def app(_):
+        def answer(environ, start_response):
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [b"\xff"]
+
+        return answer
+
+    _, hook = behind(app)
+    with pytest.raises(UnicodeDecodeError):
+        hook.conn.list_datastores()
+
+
 @pytest.mark.parametrize("moment", [1.7e300, "yesterday", {}, NOON.timestamp() * 1000])
 def test_a_time_that_is_none_is_the_services_fault_and_not_the_callers(moment, behind, store):
     body = json.dumps({"imageSetsMetadataSummaries": [{**ROW, "createdAt": moment}]}).encode()
