@@ -82,30 +82,28 @@ def problem_of(http: Any, parsed: Mapping[str, Any]) -> str | None:
     :param http: botocore's response; 200 is the only status of success that the service has.
     :param parsed: what botocore made of it.
     """
-    rows, token = parsed.get(_ROWS), parsed.get("nextToken")
-    has_rows = rows and all(row and "imageSetId" in row for row in rows) and isinstance(token, str | None)
-    if http.status_code >= HTTPStatus.MULTIPLE_CHOICES or (has_rows and http.status_code == HTTPStatus.OK):
+    if http.status_code >= HTTPStatus.MULTIPLE_CHOICES or (http.status_code == HTTPStatus.OK and _has_rows(parsed)):
         return None
     try:
         answer = json.loads(http.content.decode())
     except (ValueError, RecursionError):
         return CUT_SHORT
-    return None if http.status_code == HTTPStatus.OK and _is_a_page(answer) else FOREIGN
+    return None if http.status_code == HTTPStatus.OK and _is_an_empty_page(answer) else FOREIGN
 
 
-def _is_a_page(answer: Any) -> bool:
-    """Whether ``answer`` has the shape of ``SearchImageSetsResponse``, as far as pages and ids depend on it."""
-    if not isinstance(answer, dict) or (answer and not answer.keys() & _MEMBERS):
-        return False
-    rows = answer.get(_ROWS)
-    return isinstance(answer.get("nextToken", ""), str | None) and (
-        rows is None or (isinstance(rows, list) and all(map(_is_a_row, rows)))
+def _has_rows(page: Mapping[str, Any]) -> bool:
+    rows = page.get(_ROWS) or [None]
+    return all(row and isinstance(row.get("imageSetId"), str) for row in rows) and isinstance(
+        page.get("nextToken"), str | None
     )
 
 
-def _is_a_row(row: Any) -> bool:
+def _is_an_empty_page(answer: Any) -> bool:
+    """Whether ``answer`` is a ``SearchImageSetsResponse`` without image sets, and nothing else."""
     return (
-        isinstance(row, dict)
-        and isinstance(row.get("imageSetId"), str)
-        and isinstance(row.get("DICOMTags"), dict | None)
+        isinstance(answer, dict)
+        and (not answer or bool(answer.keys() & _MEMBERS))
+        and answer.get(_ROWS) in (None, [])
+        and isinstance(answer.get("nextToken"), str | None)
+        and isinstance(answer.get("sort"), dict | None)
     )

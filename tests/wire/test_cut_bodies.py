@@ -238,6 +238,9 @@ FOREIGN = {
     "no row": (200, b'{"imageSetsMetadataSummaries": [null]}'),
     "a row without id": (200, b'{"imageSetsMetadataSummaries": [{"version": 1}]}'),
     "tags in a text": (200, json.dumps({"imageSetsMetadataSummaries": [{**ROW, "DICOMTags": "none"}]}).encode()),
+    "a number for an id": (200, b'{"imageSetsMetadataSummaries": [{"imageSetId": 5}]}'),
+    "an order in a text": (200, json.dumps({"imageSetsMetadataSummaries": [ROW], "sort": "createdAt"}).encode()),
+    "an order in a text, and no row": (200, b'{"sort": "createdAt"}'),
     "a token that is none": (200, b'{"imageSetsMetadataSummaries": [], "nextToken": 5}'),
 }
 foreign = pytest.mark.parametrize(("status", "body"), FOREIGN.values(), ids=FOREIGN)
