@@ -417,7 +417,8 @@ def test_a_task_killed_at_any_moment_and_retried_makes_the_same_dataset_and_read
     arguments = {"file_format": file_format, "rows_per_file": ROWS_PER_FILE, "dicom_tags": ["DICOMPatientId"]}
     whole = killer(**arguments)
     expected = contents(bucket)
-    moments = random.Random(seed).sample(range(1, whole.requests + 1), 10)
+    # Readers cut a window by who is idle when, so that another run may make some calls fewer.
+    moments = random.Random(seed).sample(range(1, whole.requests - 5), 10)
     resumed = 0
 
     for moment in moments:
