@@ -40,6 +40,7 @@ def merged_config(connection: Mapping[str, Any], caller: Config | None, ours: Ma
 
     :param connection: ``config_kwargs`` of the Airflow connection.
     :param caller: what was given to the hook or the operator.
+    :param ours: ``PATIENT`` or ``IMPATIENT``.
     """
     given = {**ours, **connection}
     if given.get("signature_version") == "unsigned":

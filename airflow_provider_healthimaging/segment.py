@@ -1,9 +1,9 @@
 """One span of a window, read page by page by one reader; told how to fetch, it knows no boto3 and no threads.
 
 A segment ends on a whole second, as what the service sorts and compares by may be no finer (see
-:meth:`~airflow_provider_healthimaging.window.TimeWindow.server_bounds`). So where another segment was
-cut off, a row at or after the end means that nothing of this one can follow; the window's own end is where the service
-has nothing more. A page may begin with rows of the one before; else what goes back by a second is not sorted.
+:meth:`~airflow_provider_healthimaging.window.TimeWindow.server_bounds`). So where another segment was cut off, a row at
+or after the end means that nothing of this one can follow; the window's own end is where the service has nothing more.
+A page may begin with rows of the one before; else what goes back by a second is not sorted.
 """
 
 from __future__ import annotations
