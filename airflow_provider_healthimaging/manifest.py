@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_healthimaging.error_table import S3
+from airflow_provider_healthimaging.aws.error_table import S3
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError, ServiceError
-from airflow_provider_healthimaging.s3_dataset import parse_s3_uri, window_folder, write_manifest
-from airflow_provider_healthimaging.service_errors import FAULTS, explaining
+from airflow_provider_healthimaging.output.dataset import parse_s3_uri, window_folder, write_manifest
+from airflow_provider_healthimaging.aws.errors import FAULTS, explaining
 from airflow_provider_healthimaging.window import TimeWindow
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ os.environ.update(
 import boto3  # noqa: E402
 import pytest  # noqa: E402
 
-from airflow_provider_healthimaging import pacing, whole_answers  # noqa: E402
+from airflow_provider_healthimaging.aws import rate_limit, truncated_responses  # noqa: E402
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook  # noqa: E402
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend  # noqa: E402
 
@@ -50,8 +50,8 @@ def no_waiting(monkeypatch):
     from botocore import retryhandler
     from botocore.retries import standard
 
-    monkeypatch.setattr(whole_answers, "LONGEST_WAIT", 0.0)
-    monkeypatch.setattr(pacing, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(truncated_responses, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(rate_limit, "LONGEST_WAIT", 0.0)
     monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.0)
     monkeypatch.setattr(retryhandler, "delay_exponential", lambda *_, **__: 0.0)
 

@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_healthimaging.arguments import MAX_PAGE_SIZE, check_datastore_id, check_pagination_config
-from airflow_provider_healthimaging.client_config import (
+from airflow_provider_healthimaging.search.validation import MAX_PAGE_SIZE, check_datastore_id, check_pagination_config
+from airflow_provider_healthimaging.aws.client_config import (
     PATIENT,
     merged_config,
     use_endpoint_as_given,
     utc_timestamp,
 )
-from airflow_provider_healthimaging.criteria import Criteria, check_time_field, combine, parse_criteria
+from airflow_provider_healthimaging.search.criteria import Criteria, check_time_field, combine, parse_criteria
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError, RejectedRequestError
-from airflow_provider_healthimaging.match import compile_match
-from airflow_provider_healthimaging.pacing import keep_pace
-from airflow_provider_healthimaging.progress import with_progress
-from airflow_provider_healthimaging.quiet_client import hold_back
-from airflow_provider_healthimaging.readers import read_window
-from airflow_provider_healthimaging.scan import Page, ScanStats, ending, one_way, scan
-from airflow_provider_healthimaging.segment import tokens_refused
-from airflow_provider_healthimaging.service_errors import CALL_FAULTS, explained, explaining
-from airflow_provider_healthimaging.whole_answers import ParserFactory, read_again_what_is_not_whole
+from airflow_provider_healthimaging.search.match import compile_match
+from airflow_provider_healthimaging.aws.rate_limit import keep_pace
+from airflow_provider_healthimaging.search.progress import with_progress
+from airflow_provider_healthimaging.privacy.debug_log_filter import hold_back
+from airflow_provider_healthimaging.search.parallel import read_window
+from airflow_provider_healthimaging.search.pages import Page, ScanStats, ending, one_way, scan
+from airflow_provider_healthimaging.search.segment import tokens_refused
+from airflow_provider_healthimaging.aws.errors import CALL_FAULTS, explained, explaining
+from airflow_provider_healthimaging.aws.truncated_responses import ParserFactory, read_again_what_is_not_whole
 
 if TYPE_CHECKING:
-    from airflow_provider_healthimaging.image_set import Summary
-    from airflow_provider_healthimaging.segment import Fetch
+    from airflow_provider_healthimaging.search.image_set import Summary
+    from airflow_provider_healthimaging.search.segment import Fetch
     from airflow_provider_healthimaging.window import TimeWindow
 
 CLOCK_SKEW = timedelta(minutes=1)

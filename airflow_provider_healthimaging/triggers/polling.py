@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_healthimaging.image_set import Summary
-from airflow_provider_healthimaging.triggers.sealed import unseal
+from airflow_provider_healthimaging.search.image_set import Summary
+from airflow_provider_healthimaging.privacy.encryption import unseal
 from airflow_provider_healthimaging.window import TimeWindow
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def shared_hook(datastore_id: str, **hook_parameters: Any) -> HealthImagingHook:
 
 def _ready_hook(datastore_id: str, parameters: dict[str, Any]) -> HealthImagingHook:
     # Two seconds of imports, which the triggerer's event loop would wait for were they at the top.
-    from airflow_provider_healthimaging.client_config import IMPATIENT
+    from airflow_provider_healthimaging.aws.client_config import IMPATIENT
     from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 
     hook = HealthImagingHook(**parameters)

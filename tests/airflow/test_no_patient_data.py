@@ -25,7 +25,7 @@ from packaging.version import Version
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
-from airflow_provider_healthimaging.image_set import DICOM_TAGS
+from airflow_provider_healthimaging.search.image_set import DICOM_TAGS
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from tests.reporting import report

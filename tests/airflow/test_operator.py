@@ -22,11 +22,11 @@ from airflow_provider_healthimaging.exceptions import (
     NoImageSetsError,
     ServiceError,
 )
-from airflow_provider_healthimaging.image_set import DICOM_TAGS
+from airflow_provider_healthimaging.search.image_set import DICOM_TAGS
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
 from airflow_provider_healthimaging.operators import healthimaging as operators
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
-from airflow_provider_healthimaging.task_failure import HealthImagingTaskFailed
+from airflow_provider_healthimaging.task.failure import HealthImagingTaskFailed
 
 DATASTORE_ID = "d" * 32
 OTHER_DATASTORE_ID = "e" * 32
@@ -422,7 +422,7 @@ WRITES_TWO_PARTS_AND_HANGS = """
 import threading
 from datetime import UTC, datetime
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow_provider_healthimaging.s3_dataset import S3Dataset
+from airflow_provider_healthimaging.output.dataset import S3Dataset
 from airflow_provider_healthimaging.window import TimeWindow
 
 def records():

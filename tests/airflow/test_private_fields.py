@@ -14,8 +14,8 @@ from airflow.providers.common.compat.sdk import DAG, XComArg, task
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError, RenderingFailedError
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
-from airflow_provider_healthimaging.sensitive import Sensitive
-from airflow_provider_healthimaging.task_failure import HealthImagingTaskFailed
+from airflow_provider_healthimaging.privacy.masking import Sensitive
+from airflow_provider_healthimaging.task.failure import HealthImagingTaskFailed
 
 from .evidence import AIRFLOW_3_0, NOON, criteria, kept_by_airflow, of_the_task
 from .places import DATASTORE_ID

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from airflow_provider_healthimaging.error_table import HEALTHIMAGING, S3, TABLE
+from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, S3, TABLE
 from airflow_provider_healthimaging.local import LocalServer
 
 S3_URI = {"s3_uri": "s3://image-sets/arrivals/"}

@@ -8,7 +8,7 @@ from itertools import chain
 import pytest
 from botocore.config import Config
 
-from airflow_provider_healthimaging import progress
+from airflow_provider_healthimaging.search import progress
 from airflow_provider_healthimaging.exceptions import (
     AccessDeniedError,
     ConfigurationError,
@@ -20,7 +20,7 @@ from airflow_provider_healthimaging.exceptions import (
 )
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
-from airflow_provider_healthimaging.scan import ScanStats
+from airflow_provider_healthimaging.search.pages import ScanStats
 from airflow_provider_healthimaging.window import TimeWindow
 
 DATASTORE_ID = "d" * 32

@@ -10,9 +10,9 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from airflow_provider_healthimaging.exceptions import AccessDeniedError, HealthImagingError, InvalidArgumentError
-from airflow_provider_healthimaging.image_set import to_record
+from airflow_provider_healthimaging.search.image_set import to_record
 from airflow_provider_healthimaging.manifest import join_manifests
-from airflow_provider_healthimaging.s3_dataset import S3Dataset
+from airflow_provider_healthimaging.output.dataset import S3Dataset
 from airflow_provider_healthimaging.window import TimeWindow
 
 DATASTORE_ID = "d" * 32

@@ -23,7 +23,7 @@ from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingImageSetTrigger,
     HealthImagingNewImageSetsTrigger,
 )
-from airflow_provider_healthimaging.triggers.sealed import unseal
+from airflow_provider_healthimaging.privacy.encryption import unseal
 from airflow_provider_healthimaging.window import TimeWindow, isoformat
 
 DATASTORE_ID = "d" * 32

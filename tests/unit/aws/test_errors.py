@@ -1,0 +1,210 @@
+"""Every error on the way becomes one of ours: by its code, never by its text, and retryable only where it helps."""
+
+import pytest
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+
+from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, REGIONS, S3, STS, TABLE
+from airflow_provider_healthimaging.exceptions import (
+    AccessDeniedError,
+    ConfigurationError,
+    ConnectionFailedError,
+    DatastoreNotFoundError,
+    HealthImagingError,
+    InvalidArgumentError,
+    RejectedRequestError,
+    ServiceError,
+)
+from airflow_provider_healthimaging.aws.errors import FAULTS, explained, explaining
+
+CANARY = "CANARY-4711"
+WHERE = "data store ddd, region us-east-1, connection 'aws_default'"
+OPERATIONS = {HEALTHIMAGING: "SearchImageSets", S3: "PutObject", STS: "AssumeRoleWithWebIdentity"}
+LISTED = "list of common errors"
+
+ANSWERS = (
+    # service, code, status, error, what to do
+    (HEALTHIMAGING, "AccessDeniedException", 403, AccessDeniedError, "Allow medical-imaging:SearchImageSets"),
+    (HEALTHIMAGING, "UnrecognizedClientException", 403, AccessDeniedError, "access key is unknown"),
+    (STS, "InvalidClientTokenId", 403, AccessDeniedError, "access key is unknown"),
+    (S3, "InvalidAccessKeyId", 403, AccessDeniedError, "access key is unknown"),
+    (HEALTHIMAGING, "InvalidSignatureException", 403, AccessDeniedError, "secret key, the region, and this machine's"),
+    (S3, "SignatureDoesNotMatch", 403, AccessDeniedError, "secret key, the region, and this machine's clock"),
+    (S3, "RequestTimeTooSkewed", 403, AccessDeniedError, "this machine's clock"),
+    (S3, "InvalidToken", 400, AccessDeniedError, "session token does not belong"),
+    (HEALTHIMAGING, "IncompleteSignature", 400, AccessDeniedError, "session token does not belong"),
+    (HEALTHIMAGING, "MissingAuthenticationTokenException", 403, AccessDeniedError, "session token does not belong"),
+    (HEALTHIMAGING, "OptInRequired", 403, AccessDeniedError, "turn the region on"),
+    (HEALTHIMAGING, "ResourceNotFoundException", 404, DatastoreNotFoundError, "Check datastore_id and the region"),
+    (HEALTHIMAGING, "ValidationException", 400, RejectedRequestError, "Check search_criteria"),
+    (HEALTHIMAGING, "ServiceQuotaExceededException", 402, RejectedRequestError, "quota that is no rate"),
+    (HEALTHIMAGING, "UnknownOperationException", 404, RejectedRequestError, "this is no HealthImaging"),
+    (HEALTHIMAGING, "ThrottlingException", 429, ServiceError, "quota (25 calls/s unless raised)"),
+    (HEALTHIMAGING, "ConflictException", 409, ServiceError, "Retry later"),
+    (HEALTHIMAGING, "InternalServerException", 500, ServiceError, "Retry later"),
+    (HEALTHIMAGING, "ExpiredTokenException", 403, ServiceError, "renewed for a retry"),
+    (HEALTHIMAGING, "RequestExpired", 400, ServiceError, "renewed for a retry"),
+    (S3, "ExpiredToken", 400, ServiceError, "renewed for a retry"),
+    (STS, "ExpiredTokenException", 400, ServiceError, "renewed for a retry"),
+    (STS, "AccessDenied", 403, AccessDeniedError, "sts:AssumeRole"),
+    (STS, "InvalidIdentityToken", 400, AccessDeniedError, "sts:AssumeRole"),
+    (STS, "Throttling", 400, ServiceError, "Retry later"),
+    (S3, "AccessDenied", 403, AccessDeniedError, "docs/security.md"),
+    (S3, "403", 403, AccessDeniedError, "docs/security.md"),
+    (S3, "NoSuchBucket", 404, RejectedRequestError, "no such bucket"),
+    (S3, "404", 404, RejectedRequestError, "no such bucket"),
+    (S3, "PermanentRedirect", 301, RejectedRequestError, "another region"),
+    (S3, "AuthorizationHeaderMalformed", 400, RejectedRequestError, "another region"),
+    (S3, "KMS.DisabledException", 400, RejectedRequestError, "KMS key"),
+    (S3, "KMS.NotFoundException", 400, RejectedRequestError, "KMS key"),
+    (S3, "SlowDown", 503, ServiceError, "Retry later"),
+    (S3, "RequestTimeout", 400, ServiceError, "Retry later"),
+    # in no row: by status
+    (HEALTHIMAGING, "SomethingNew", 400, RejectedRequestError, LISTED),
+    (HEALTHIMAGING, "SomethingNew", 422, RejectedRequestError, LISTED),
+    (HEALTHIMAGING, "Forbidden", 403, AccessDeniedError, "by a proxy on the way"),
+    (HEALTHIMAGING, "401", 401, AccessDeniedError, "by a proxy on the way"),
+    (HEALTHIMAGING, "407", 407, AccessDeniedError, "by a proxy on the way"),
+    (HEALTHIMAGING, "408", 408, ServiceError, LISTED),
+    (HEALTHIMAGING, "Conflict", 409, ServiceError, LISTED),
+    (HEALTHIMAGING, "TooManyRequests", 429, ServiceError, LISTED),
+    (HEALTHIMAGING, "500", 500, ServiceError, LISTED),
+    (HEALTHIMAGING, "BadGateway", 502, ServiceError, LISTED),
+    (HEALTHIMAGING, "503", 503, ServiceError, LISTED),
+    (HEALTHIMAGING, "504", 504, ServiceError, LISTED),
+    (HEALTHIMAGING, "301", 301, ServiceError, LISTED),
+    (S3, "SomethingNew", 400, RejectedRequestError, LISTED),
+    (STS, "SomethingNew", 500, ServiceError, LISTED),
+)
+
+URL = {"endpoint_url": f"http://x/{CANARY}"}
+FAULTS_AND_ERRORS = (
+    (boto.NoRegionError(), ConfigurationError, "No AWS region is set"),
+    (boto.InvalidRegionError(region_name=CANARY), ConfigurationError, "No AWS region is set, or none that can be"),
+    (boto.NoCredentialsError(), ConfigurationError, "No usable AWS credentials"),
+    (boto.PartialCredentialsError(provider="env", cred_var=CANARY), ConfigurationError, "No usable AWS"),
+    (boto.ProfileNotFound(profile=CANARY), ConfigurationError, "No usable AWS credentials"),
+    (boto.ConfigParseError(path=CANARY, error=""), ConfigurationError, "No usable AWS credentials"),
+    (boto.InvalidConfigError(error_msg=CANARY), ConfigurationError, "No usable AWS credentials"),
+    (boto.SSOTokenLoadError(error_msg=CANARY), ConfigurationError, "aws sso login"),
+    (boto.UnauthorizedSSOTokenError(), ConfigurationError, "aws sso login"),
+    (boto.TokenRetrievalError(provider="sso", error_msg=CANARY), ConfigurationError, "aws sso login"),
+    (FileNotFoundError(2, CANARY), ConfigurationError, "Check the paths that the connection"),
+    (boto.CredentialRetrievalError(provider="x", error_msg=CANARY), ConnectionFailedError, "No credentials came"),
+    (boto.MetadataRetrievalError(error_msg=CANARY), ConnectionFailedError, "No credentials came from where the worker"),
+    (boto.UnknownServiceError(service_name="x", known_service_names=[]), ConfigurationError, "Update boto3"),
+    (boto.ParamValidationError(report=CANARY), InvalidArgumentError, "botocore refused the parameters"),
+    (ValueError(f"Invalid endpoint: {CANARY}"), ConfigurationError, "It must be a URL: http:// or https://"),
+    (ValueError(f"Bad starting token: {CANARY}"), InvalidArgumentError, "what a search gave as next_token"),
+    (ValueError(CANARY), InvalidArgumentError, "botocore refused a value"),
+    (boto.PaginationError(message=CANARY), HealthImagingError, "the same page token twice"),
+    (boto.SSLError(error=f"CERTIFICATE_VERIFY_FAILED {CANARY}", **URL), ConfigurationError, "CA bundle"),
+    (boto.SSLError(error=f"WRONG_VERSION_NUMBER {CANARY}", **URL), ConfigurationError, "it speaks no TLS"),
+    (boto.SSLError(error=f"UNEXPECTED_EOF {CANARY}", **URL), ConnectionFailedError, "SSLError"),
+    (ResponseParserError(CANARY), ConnectionFailedError, "does not speak as HealthImaging does"),
+    (boto.ProxyConnectionError(proxy_url=CANARY), ConnectionFailedError, "HTTPS_PROXY"),
+    (boto.EndpointConnectionError(**URL), ConnectionFailedError, "EndpointConnectionError"),
+    (boto.ConnectTimeoutError(**URL), ConnectionFailedError, "ConnectTimeoutError"),
+    (boto.ReadTimeoutError(**URL), ConnectionFailedError, "ReadTimeoutError"),
+    (boto.ConnectionClosedError(**URL), ConnectionFailedError, "ConnectionClosedError"),
+    (boto.HTTPClientError(error=CANARY), ConnectionFailedError, "HTTPClientError"),
+    (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), ConnectionFailedError, "IncompleteReadError"),
+)
+
+
+def client_error(service, code, status):
+    response = {
+        "Error": {"Code": code, "Message": f"Value {CANARY!r} at 'filters' is invalid"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+        "message": CANARY,
+    }
+    return boto.ClientError(response, OPERATIONS[service])
+
+
+def test_every_row_of_the_table_is_walked_through_below():
+    errors = [explained(fault, WHERE) for fault, *_ in FAULTS_AND_ERRORS]
+    errors += [explained(client_error(*answer[:3]), WHERE, answer[0]) for answer in ANSWERS]
+    walked = {(type(error), str(error).partition(f"{WHERE}). ")[2]) for error in errors}
+
+    assert [row for row in TABLE if (row.error, row.advice) not in walked] == []
+
+
+def test_no_code_of_a_service_is_in_two_rows():
+    for service in OPERATIONS:
+        codes = [code for row in TABLE if row.service in {service, ""} for code in row.codes.split()]
+        assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize(("service", "code", "status", "kind", "advice"), ANSWERS, ids=lambda each: None)
+def test_an_answer_says_what_happened_where_and_what_to_do_and_whether_a_retry_helps(
+    all_text, service, code, status, kind, advice
+):
+    error = explained(client_error(service, code, status), WHERE, HEALTHIMAGING if service == STS else service)
+    assert type(error) is kind
+    assert error.retryable is (kind is ServiceError)
+    assert error.code == code
+    assert str(error).startswith(f"{service} answered {code} (HTTP {status}; {WHERE}). ")
+    assert advice in str(error)
+    assert CANARY not in all_text(error)
+
+
+@pytest.mark.parametrize("response", [{}, {"Error": {}}, {"Error": {"Code": ""}}, {"ResponseMetadata": {}}])
+def test_an_error_without_a_code_is_still_an_error_and_may_be_retried(response):
+    error = explained(boto.ClientError(response, "SearchImageSets"), WHERE)
+    assert type(error) is ServiceError
+    assert error.retryable
+    assert "no code (HTTP 0" in str(error)
+
+
+def test_every_code_of_the_table_is_passed_on():
+    for row in TABLE:
+        for code in row.codes.split():
+            status = int(code) if code.isdigit() else 400
+            assert explained(client_error(HEALTHIMAGING, code, status), WHERE).code == code
+
+
+@pytest.mark.parametrize("echoed", [CANARY, "Doe^Jane", "Jane Doe", "19700131", "Denied\n", "x" * 65])
+def test_a_code_that_is_none_is_not_passed_on(all_text, echoed):
+    error = explained(client_error(HEALTHIMAGING, echoed, 400), WHERE)
+    assert type(error) is RejectedRequestError
+    assert error.code == "an unknown code"
+    assert str(error).startswith(f"HealthImaging answered an unknown code (HTTP 400; {WHERE}). ")
+    assert echoed not in all_text(error)
+
+
+@pytest.mark.parametrize(("fault", "kind", "says"), FAULTS_AND_ERRORS, ids=lambda each: type(each).__name__)
+def test_what_botocore_says_itself_is_explained_without_its_text(all_text, fault, kind, says):
+    ours = explained(fault, WHERE)
+    assert type(ours) is kind
+    assert ours.retryable is (kind is ConnectionFailedError)
+    assert says in str(ours)
+    assert f" ({WHERE}). " in str(ours)
+    assert CANARY not in all_text(ours)
+
+
+@pytest.mark.parametrize("fault", [boto.NoRegionError(), boto.EndpointConnectionError(**URL)])
+def test_the_regions_that_there_are_are_named_where_the_region_may_be_the_trouble(fault):
+    assert ", ".join(REGIONS) in str(explained(fault, WHERE))
+
+
+def test_an_error_of_ours_is_left_as_it_is():
+    ours = InvalidArgumentError("as it is")
+    assert explained(ours, WHERE) is ours
+
+
+def test_what_a_call_raises_is_chained_to_nothing_and_what_it_returns_is_returned(all_text):
+    def fails():
+        raise client_error(S3, "NoSuchBucket", 404)
+
+    with pytest.raises(RejectedRequestError) as caught:
+        explaining(fails, WHERE, S3, FAULTS)
+
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    assert CANARY not in all_text(caught.value)
+    assert explaining(lambda: 4711, WHERE) == 4711
+
+
+def test_what_is_no_fault_of_botocore_passes():
+    with pytest.raises(ZeroDivisionError):
+        explaining(lambda: 1 / 0, WHERE)

@@ -1,0 +1,96 @@
+"""A value that may be patient data shows its structure, and *** for what is in it."""
+
+import copy
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_healthimaging.privacy.masking import Sensitive, masked
+
+CANARY = "CANARY-4711"
+CRITERIA = {
+    "filters": [{"operator": "BETWEEN", "values": [{"createdAt": CANARY}, {"createdAt": 4711}]}],
+    "sort": {"sortField": "updatedAt", "sortOrder": "DESC"},
+}
+SHOWN = {
+    "filters": [{"operator": "BETWEEN", "values": [{"createdAt": "***"}, {"createdAt": "***"}]}],
+    "sort": {"sortField": "updatedAt", "sortOrder": "DESC"},
+}
+
+
+def test_the_structure_and_the_words_of_the_api_are_shown_and_the_values_are_not():
+    assert Sensitive(CRITERIA).serialize() == SHOWN
+    assert json.loads(str(Sensitive(CRITERIA))) == SHOWN
+    assert repr(Sensitive(CRITERIA)) == f"Sensitive({json.dumps(SHOWN)})"
+
+
+def test_text_shows_nothing_as_it_may_be_rendered_json():
+    text = Sensitive(json.dumps(CRITERIA))
+    assert (text.serialize(), str(text), repr(text)) == ("***", "***", "Sensitive(***)")
+
+
+def test_nothing_shows_as_nothing():
+    assert len(Sensitive(None).serialize()) == 0  # Airflow 3.0 and 3.1 ask
+    assert str(Sensitive(None)) == "{}"
+    assert not Sensitive(None)
+    assert not Sensitive({})
+    assert Sensitive(CRITERIA)
+
+
+def test_a_word_of_the_api_is_shown_only_where_it_belongs():
+    given_ = {"operator": CANARY, "sortField": "DESC", "DICOMPatientId": "EQUAL", "sortOrder": ["ASC", CANARY]}
+    assert masked(given_) == {
+        "operator": "***",
+        "sortField": "***",
+        "DICOMPatientId": "***",
+        "sortOrder": ["ASC", "***"],
+    }
+
+
+def test_true_and_zero_are_values_too():
+    assert masked({"isPrimary": True, "version": 0, "DICOMStudyId": "", "storageTier": None}) == {
+        "isPrimary": "***",
+        "version": "***",
+        "DICOMStudyId": "***",
+        "storageTier": None,
+    }
+
+
+def test_a_value_in_the_place_of_a_name_is_not_shown():
+    slipped = {"filters": [{"values": [{CANARY: "DICOMPatientId"}], 4711: []}], CANARY: {}}
+    assert masked(slipped) == {"filters": [{"values": [{"***": "***"}], "***": []}], "***": {}}
+
+
+leaves = st.just(CANARY) | st.text().map(lambda text: CANARY + text) | st.integers() | st.none() | st.booleans()
+keys = st.sampled_from(["operator", "sortField", "sortOrder", "values", "DICOMPatientId", CANARY])
+
+
+@given(
+    st.recursive(
+        leaves,
+        lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(keys, inner),
+        max_leaves=9,
+    )
+)
+def test_no_value_is_shown_however_deep(value):
+    holder = Sensitive(value)
+    assert CANARY not in f"{holder} {holder!r} {json.dumps(holder.serialize())}"
+    assert holder.value is value
+
+
+def test_a_copy_is_rendered_without_touching_the_original():
+    original = Sensitive("{{ template }}")
+    rendered = copy.copy(original)
+    rendered.value = CRITERIA
+    assert original.value == "{{ template }}"
+    assert copy.deepcopy(rendered).value == CRITERIA
+    assert copy.deepcopy(rendered).value is not CRITERIA
+
+
+def test_a_holder_of_a_holder_is_one_holder():
+    assert Sensitive(Sensitive(CRITERIA)).value is CRITERIA
+
+
+def test_airflow_finds_what_to_render_inside():
+    assert Sensitive.template_fields == ("value",)

@@ -1,0 +1,138 @@
+"""Arguments that cannot work are refused with their value, the limit they broke, and a number in text is a number."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airflow_provider_healthimaging.search.validation import (
+    check_datastore_id,
+    check_pagination_config,
+    check_seconds,
+    check_timedelta,
+    check_whole_number,
+    from_json,
+    to_json,
+)
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+
+
+@pytest.mark.parametrize("malformed", [None, "", 7, "d" * 31, "d" * 33, "D" * 32, "d" * 31 + "-", "d" * 32 + "\n"])
+def test_a_malformed_data_store_id_is_shown_with_what_it_should_be(malformed):
+    with pytest.raises(InvalidArgumentError, match="32 characters of 0-9 and a-z") as caught:
+        check_datastore_id(malformed)
+    assert repr(malformed) in str(caught.value)
+
+
+def test_pagination_numbers_may_be_rendered_text_and_what_is_empty_is_not_given():
+    config = {"MaxItems": "120", "PageSize": 50, "StartingToken": ""}
+    assert check_pagination_config(config) == {"MaxItems": 120, "PageSize": 50}
+    assert check_pagination_config(json.dumps(config)) == {"MaxItems": 120, "PageSize": 50}
+    assert check_pagination_config(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"PageSize": 51}, "PageSize=51 is out of range. Give a whole number from 1 to 50"),
+        ({"PageSize": 0}, "PageSize=0"),
+        ({"PageSize": True}, "PageSize=True"),
+        ({"MaxItems": 0}, "MaxItems=0 is out of range. Give a whole number of 1 or more"),
+        ({"MaxItems": "many"}, "MaxItems='many'"),
+        ({"MaxItems": 1.5}, "MaxItems=1.5"),
+        ({"pageSize": 10}, "Did you mean 'PageSize'"),
+        ({"StartingToken": 7}, "StartingToken must be a string"),
+        ("MaxItems=3", "not JSON"),
+    ],
+)
+def test_pagination_that_the_service_would_refuse_is_refused(config, says):
+    with pytest.raises(InvalidArgumentError) as caught:
+        check_pagination_config(config)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "[" * 100_000, '{"a": ' * 100_000])
+def test_text_that_no_parser_takes_is_refused_like_any_other(text):
+    with pytest.raises(InvalidArgumentError):
+        from_json("match", text)
+    with pytest.raises(InvalidArgumentError):
+        check_whole_number("batch_size", text, most=50)
+
+
+def test_a_time_span_is_a_timedelta_of_zero_or_more():
+    assert check_timedelta("delay", timedelta(0)) == timedelta(0)
+    for wrong in (-timedelta(microseconds=1), 60, "60", None):
+        with pytest.raises(InvalidArgumentError, match=r"delay=.* must be a datetime.timedelta of zero or more"):
+            check_timedelta("delay", wrong)
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (
+            lambda: check_datastore_id("arrivals"),
+            (
+                "datastore_id='arrivals' is malformed: a data store's id has 32 characters of 0-9 and a-z; its name "
+                "and its ARN are not its id. Take it from the HealthImaging console or from list_datastores."
+            ),
+        ),
+        (lambda: check_pagination_config([]), "pagination_config must be a JSON object, not a list."),
+        (
+            lambda: check_pagination_config({"pageSize": 10}),
+            (
+                "Unknown pagination_config key 'pageSize'. Did you mean 'PageSize'? Known: MaxItems, PageSize, "
+                "StartingToken."
+            ),
+        ),
+        (
+            lambda: check_pagination_config({"StartingToken": 7}),
+            "StartingToken must be a string: the next_token of an earlier search.",
+        ),
+        (
+            lambda: from_json("match", "{"),
+            (
+                "match is a string that is not JSON. Give AWS's structure, or a template that renders to its JSON (use "
+                "the tojson filter). The text is not shown, since it may hold patient data."
+            ),
+        ),
+        (
+            lambda: check_timedelta("delay", timedelta(days=2, microseconds=1), timedelta(days=2)),
+            (
+                "delay=datetime.timedelta(days=2, microseconds=1) is too long: give a datetime.timedelta of at most 2 "
+                "days."
+            ),
+        ),
+        (
+            lambda: check_seconds("poke_interval", "60"),
+            "poke_interval='60' must be a datetime.timedelta, or seconds, of zero or more.",
+        ),
+    ],
+)
+def test_what_an_error_says_of_an_argument_is_the_whole_of_it(check, message):
+    with pytest.raises(InvalidArgumentError) as caught:
+        check()
+    assert str(caught.value) == message
+
+
+def test_a_time_span_may_be_as_long_as_the_longest():
+    assert check_timedelta("delay", timedelta(days=2), timedelta(days=2)) == timedelta(days=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [(timedelta(minutes=1.5), 90.0), (90, 90.0), (0.5, 0.5), (0, 0.0), (timedelta(0), 0.0)]
+)
+def test_seconds_are_given_as_a_number_or_a_timedelta(given, seconds):
+    checked = check_seconds("poke_interval", given)
+    assert (checked, type(checked)) == (seconds, float)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, True, None, "60", timedelta(microseconds=-1)])
+def test_seconds_are_zero_or_more(wrong):
+    with pytest.raises(InvalidArgumentError, match="of zero or more"):
+        check_seconds("poke_interval", wrong)
+
+
+def test_the_same_arguments_make_the_same_text_in_whatever_order_they_came():
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    assert to_json({"b": [noon], "a": True}) == to_json({"a": True, "b": [noon]})
+    assert to_json({"b": [noon], "a": True}) == '{"a": true, "b": ["2026-01-31T12:00:00Z"]}'
