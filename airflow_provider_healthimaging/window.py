@@ -1,7 +1,7 @@
-"""A half-open span of time in UTC, and the bounds to ask the service for; it knows nothing of either side.
+"""A half-open span of time in UTC, and the bounds of the search that covers it.
 
-``[start, end)``: ``start`` belongs to the window, ``end`` to the next one, so that windows that touch
-share nothing and leave nothing out.
+``[start, end)``: ``start`` belongs to the window, ``end`` to the next one. So windows that touch share nothing and
+leave nothing out.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 _SECOND = timedelta(seconds=1)
 
 
-def parse_instant(value: datetime | str, name: str) -> datetime:
+def parse_instant(value: object, name: str) -> datetime:
     """Return ``value`` as a UTC datetime.
 
     :param value: an aware datetime, or an ISO 8601 string with a UTC offset.
-    :param name: what the value is called in the error.
-    :raises InvalidArgumentError: if it is anything else; a naive time is refused, since botocore would take
-        it for UTC whatever its author meant.
+    :param name: the name of the value, for the error.
+    :raises InvalidArgumentError: for anything else. A naive time is an error, because botocore would take it as UTC,
+        whatever its author meant.
     """
     if isinstance(value, str):
         try:
@@ -36,7 +36,7 @@ def parse_instant(value: datetime | str, name: str) -> datetime:
         raise InvalidArgumentError(f"{name} is a {type(value).__name__}. Give an aware datetime or an ISO 8601 string.")
     if moment.utcoffset() is None:
         raise InvalidArgumentError(
-            f"{name}={str(value)!r} has no time zone, and none is guessed. "
+            f"{name}={str(value)!r} has no time zone. "
             "Add an offset, such as '2026-01-31T13:00:00Z' or '2026-01-31T13:00:00+01:00'."
         )
     try:
@@ -46,13 +46,13 @@ def parse_instant(value: datetime | str, name: str) -> datetime:
     return datetime.combine(utc.date(), utc.time(), UTC)
 
 
-def window_until(start: datetime | str, now: datetime) -> TimeWindow:
-    """Return the window from ``start`` to ``now``; the shortest there is where ``start`` is still to come."""
+def window_ending_now(start: datetime | str, now: datetime) -> TimeWindow:
+    """Return the window from ``start`` to ``now``, or the shortest possible one if ``start`` is in the future."""
     first = parse_instant(start, "window start")
     return TimeWindow(first, max(now, first + timedelta(microseconds=1)))
 
 
-def isoformat(moment: datetime, *, timespec: str = "auto") -> str:
+def format_utc(moment: datetime, *, timespec: str = "auto") -> str:
     """Format a UTC datetime as ISO 8601 ending in ``Z``."""
     return moment.replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
 
@@ -74,13 +74,13 @@ class TimeWindow:
         object.__setattr__(self, "start", parse_instant(start, "window start"))
         object.__setattr__(self, "end", parse_instant(end, "window end"))
         if self.start >= self.end:
-            how = "empty" if self.start == self.end else "reversed"
+            problem = "empty" if self.start == self.end else "reversed"
             raise InvalidArgumentError(
-                f"The window {self} is {how}: its start must be before its end, which it does not include."
+                f"The window {self} is {problem}. Its start must be before its end; the end does not belong to it."
             )
 
     def __str__(self) -> str:
-        return f"{isoformat(self.start)}/{isoformat(self.end)}"
+        return f"{format_utc(self.start)}/{format_utc(self.end)}"
 
     def __contains__(self, moment: datetime) -> bool:
         return self.start <= moment < self.end
@@ -92,14 +92,14 @@ class TimeWindow:
 
     def to_dict(self) -> dict[str, str]:
         """Return ISO 8601 strings from which ``TimeWindow(**window.to_dict())`` makes the same window."""
-        return {"start": isoformat(self.start), "end": isoformat(self.end)}
+        return {"start": format_utc(self.start), "end": format_utc(self.end)}
 
-    def server_bounds(self) -> tuple[datetime, datetime]:
-        """Return the bounds to ask for: whole seconds, one second wider on each side.
+    def query_bounds(self) -> tuple[datetime, datetime]:
+        """Return the bounds of the search: whole seconds, one second wider on each side.
 
         Whether the service's ``BETWEEN`` includes its edges is undocumented, and botocore before 1.43.93 cuts
-        fractions of a second off them. These bounds cover the window in every case; what they bring in beside
-        it is dropped by ``in``.
+        fractions of a second off them. These bounds cover the window in every case. Search hits outside the window are
+        then dropped with ``in``.
         """
         first = self.start.replace(microsecond=0)
         last = self.end.replace(microsecond=0)
@@ -107,31 +107,31 @@ class TimeWindow:
             last = _shift(last, _SECOND)
         return _shift(first, -_SECOND), _shift(last, _SECOND)
 
-    def whole_end(self) -> datetime:
-        """Return the first whole second that is not before the end: what is later by whole seconds is outside."""
-        _, upper = self.server_bounds()
+    def end_ceiling(self) -> datetime:
+        """Return the first whole second that is not before the end."""
+        _, upper = self.query_bounds()
         return max(upper - _SECOND, self.end)
 
-    def lengthened(self, lookback: timedelta) -> TimeWindow:
+    def extended_back(self, lookback: timedelta) -> TimeWindow:
         """Return the window with its start moved back by ``lookback``."""
         return TimeWindow(_shift(self.start, -lookback), self.end)
 
     def split(self, parts: int = 2) -> list[TimeWindow]:
-        """Cut the window into ``parts`` that touch, of equal length to the microsecond.
+        """Split the window into ``parts`` windows that touch, of equal length to the microsecond.
 
-        :raises InvalidArgumentError: if ``parts`` is below 1, or the window has fewer microseconds than that.
+        :raises InvalidArgumentError: if ``parts`` is below 1, or more than the microseconds in the window.
         """
         microseconds = self.duration // timedelta(microseconds=1)
         if not 1 <= parts <= microseconds:
             raise InvalidArgumentError(
-                f"parts={parts!r} does not fit: give 1 to {microseconds}, the microseconds in {self}."
+                f"parts={parts!r} is out of range. Give 1 to {microseconds}, the microseconds in {self}."
             )
         edges = [self.start + timedelta(microseconds=microseconds * i // parts) for i in range(parts + 1)]
         return [TimeWindow(start, end) for start, end in itertools.pairwise(edges)]
 
 
 def _shift(moment: datetime, by: timedelta) -> datetime:
-    """Move ``moment``, as far as datetimes reach."""
+    """Return ``moment`` moved by ``by``, or the first or last datetime if that is out of range."""
     try:
         return moment + by
     except OverflowError:

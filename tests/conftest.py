@@ -41,7 +41,7 @@ def server():
 @pytest.fixture(autouse=True)
 def new_clients_for_triggers(monkeypatch):
     """Let no trigger find the client of another test, whose server is gone."""
-    monkeypatch.setattr("airflow_provider_healthimaging.triggers.polling._hooks", {})
+    monkeypatch.setattr("airflow_provider_healthimaging.triggers.polling._hook_cache", {})
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def no_waiting(monkeypatch):
     from botocore import retryhandler
     from botocore.retries import standard
 
-    monkeypatch.setattr(truncated_responses, "LONGEST_WAIT", 0.0)
-    monkeypatch.setattr(rate_limit, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(truncated_responses, "MAX_BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(rate_limit, "MAX_BACKOFF_SECONDS", 0.0)
     monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.0)
     monkeypatch.setattr(retryhandler, "delay_exponential", lambda *_, **__: 0.0)
 

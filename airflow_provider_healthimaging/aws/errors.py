@@ -1,7 +1,7 @@
-"""What botocore raises, as this package's errors, by the table of ``error_table.py``.
+"""Botocore's errors as errors of this package, by the rules of ``error_table.py``.
 
-A service's text may repeat search values, and so may botocore's about parameters. Only codes, statuses and the names of
-exceptions are passed on.
+A service's error text may repeat search values, and so may botocore's text about parameters. So only codes, statuses
+and names of exceptions are passed on.
 """
 
 from __future__ import annotations
@@ -13,63 +13,66 @@ from typing import TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, STS, TABLE
+from airflow_provider_healthimaging.aws.error_table import ERROR_RULES, HEALTHIMAGING, STS
 from airflow_provider_healthimaging.exceptions import HealthImagingError, ServiceError
 
 T = TypeVar("T")
 
-FAULTS = (BotoCoreError, ClientError, ResponseParserError)
-"""What botocore raises, whatever it was asked."""
+BOTOCORE_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
+"""The errors that botocore raises in any call."""
 
-CALL_FAULTS = (*FAULTS, FileNotFoundError, ValueError)
-"""What it raises as well, where nothing else could: of files of credentials, endpoints and tokens."""
-
+CALL_ERRORS = (*BOTOCORE_ERRORS, FileNotFoundError, ValueError)
+"""Also those about files of credentials, endpoints and tokens, where nothing else raises them."""
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z.]{0,63}")
 
 
-def explained(error: Exception, where: str, service: str = HEALTHIMAGING) -> HealthImagingError:
-    """Return the error to raise in place of ``error``.
+def to_provider_error(error: Exception, location: str, service: str = HEALTHIMAGING) -> HealthImagingError:
+    """Return the error to raise instead of ``error``.
 
-    Raise it after the ``except`` block that caught ``error``: chained to it, the text would be shown all the same.
+    Raise it after the ``except`` block that caught ``error``. If it were chained to ``error``, its text would be shown.
 
-    :param error: one of ``CALL_FAULTS``; an error of this package is returned as it is.
-    :param where: the data store, region and connection, or the bucket, for the message.
-    :param service: which was called; that STS was asked for credentials on the way is found out here.
+    :param error: one of ``CALL_ERRORS``; an error of this package is returned as it is.
+    :param location: the data store, region and connection, or the bucket, for the message.
+    :param service: the service that was called. A call to STS for credentials is recognized here.
     """
     if isinstance(error, HealthImagingError):
         return error
     if not isinstance(error, ClientError):
         text = str(error)
-        row = next(row for row in TABLE if isinstance(error, row.causes) and any(word in text for word in row.words))
-        what = row.what.format(service=service, fault=type(error).__name__)
-        return row.error(f"{what} ({where}). {row.advice}")
+        rule = next(
+            rule
+            for rule in ERROR_RULES
+            if isinstance(error, rule.causes) and any(part in text for part in rule.message_contains)
+        )
+        description = rule.description.format(service=service, fault=type(error).__name__)
+        return rule.error(f"{description} ({location}). {rule.advice}")
     if error.operation_name.startswith("AssumeRole"):
         service = STS
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = _shown(str(error.response.get("Error", {}).get("Code", "")), status)
-    by_code = (row for row in TABLE if code in row.codes.split() and row.service in {service, ""})
-    row = next(by_code, None) or next(row for row in TABLE if status in row.statuses)
-    message = f"{service} answered {code} (HTTP {status}; {where}). {row.advice}"
-    return row.error(message, code=code) if issubclass(row.error, ServiceError) else row.error(message)
+    code = _safe_error_code(str(error.response.get("Error", {}).get("Code", "")), status)
+    by_code = (rule for rule in ERROR_RULES if code in rule.codes.split() and rule.service in {service, ""})
+    rule = next(by_code, None) or next(rule for rule in ERROR_RULES if status in rule.statuses)
+    message = f"{service} answered {code} (HTTP {status}; {location}). {rule.advice}"
+    return rule.error(message, code=code) if issubclass(rule.error, ServiceError) else rule.error(message)
 
 
-def _shown(code: str, status: object) -> str:
-    """Return a code that looks like one; what a proxy answers as such may repeat search values."""
+def _safe_error_code(code: str, status: object) -> str:
+    """Return the code if it has the form of one. A proxy may put anything there, search values too."""
     if not code:
         return "no code"
     return code if _CODE.fullmatch(code) or code == str(status) else "an unknown code"
 
 
-def explaining(
+def translate_errors(
     call: Callable[[], T],
-    where: str,
+    location: str,
     service: str = HEALTHIMAGING,
-    faults: tuple[type[Exception], ...] = CALL_FAULTS,
+    errors: tuple[type[Exception], ...] = CALL_ERRORS,
 ) -> T:
-    """Return what ``call`` returns; of ``faults``, raise what :func:`explained` makes of them, chained to nothing."""
+    """Return what ``call`` returns. One of ``errors`` is raised as an error of this package, chained to nothing."""
     try:
         return call()
-    except faults as error:
-        problem = explained(error, where, service)
+    except errors as error:
+        problem = to_provider_error(error, location, service)
     raise problem

@@ -1,8 +1,8 @@
-"""A client that was refused for quota goes on at the rate that the service gives it; no Airflow, no pages.
+"""Paces the calls to SearchImageSets after the service has throttled one.
 
-Between two refusals the service's bucket goes from empty to empty, so what it took in between is what it refills:
-the rate to keep. It is tried a little faster all the time, as the account's other users may leave. Until the first
-refusal nothing waits. Why not botocore's own modes: docs/adr/0004.
+Between two throttled calls, the service's bucket is emptied once. So the calls that succeeded in between are what the
+quota refills in that time, and this is the rate to keep. The rate then grows slowly, because other users of the account
+may stop. Until the first throttled call, no call waits. docs/adr/0004 compares this with botocore's own modes.
 """
 
 from __future__ import annotations
@@ -13,107 +13,113 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
-ONE_EVENT = 0.2
-"""Seconds within which refusals are one event: the calls that were under way."""
+if TYPE_CHECKING:
+    from types_boto3_medical_imaging import HealthImagingClient
 
-MEASURABLE = (1.0, 30.0)
-"""Seconds between refusals from which the service's rate can be told."""
+    from airflow_provider_healthimaging.aws.truncated_responses import HTTPResponse
 
-PAUSE = 2.0
-"""Seconds without a call after which nothing is known any more: the service's bucket has filled up meanwhile."""
+THROTTLE_BURST_SECONDS = 0.2
+"""Throttled calls within this time count as one: these calls were under way together."""
 
-LEAST_RATE = 1.0
-"""Calls per second that are tried whatever was refused; the wait before a repeated call grows by itself."""
+RATE_SAMPLE_SECONDS = (1.0, 30.0)
+"""The shortest and the longest time between throttled calls from which the service's rate can be measured."""
 
-CAREFUL, SEARCHING = 0.01, 0.5
-"""How much faster it gets each second, where the rate is known and where it is not."""
+IDLE_RESET_SECONDS = 2.0
+"""After this time without a call the rate is unknown again, because the service's bucket has filled up."""
 
-LONGEST_WAIT = 20.0
-"""Seconds before a refused call is sent again, as in botocore's standard mode."""
+MIN_RATE = 1.0
+"""Calls per second that are always tried. The back-off before a retry grows by itself."""
+
+GROWTH_KNOWN, GROWTH_UNKNOWN = 0.01, 0.5
+"""How much the rate grows each second, after it was measured and before."""
+
+MAX_BACKOFF_SECONDS = 20.0
+"""The longest pause before a throttled call is retried, as in botocore's standard mode."""
 
 
-class Pace:
-    """When the calls of all threads may be sent, in calls per second."""
+class RateLimiter:
+    """Says when the calls of all threads may be sent."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep
     ) -> None:
-        """Begin without a limit."""
+        """Start without a limit."""
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
         self._rate = math.inf
-        self._growth = SEARCHING
-        self._refused_at = -math.inf
-        self._taken_since = 0
-        self._taken = deque([self._clock()], maxlen=20)
+        self._growth = GROWTH_UNKNOWN
+        self._throttled_at = -math.inf
+        self._successes_since = 0
+        self._recent = deque([self._clock()], maxlen=20)
         self._next = -math.inf
 
-    def wait(self) -> None:
+    def acquire(self) -> None:
         """Wait for this call's turn."""
         with self._lock:
             now = self._clock()
-            if now > self._next + PAUSE:
-                self._rate, self._refused_at = math.inf, -math.inf
+            if now > self._next + IDLE_RESET_SECONDS:
+                self._rate, self._throttled_at = math.inf, -math.inf
             turn = max(now, self._next)
             self._next = turn + 1 / self._rate_at(now)
         if turn > now:
             self._sleep(turn - now)
 
-    def taken(self) -> None:
-        """Note that the service took a call."""
+    def on_success(self) -> None:
+        """Note that a call was not throttled."""
         with self._lock:
-            self._taken_since += 1
-            self._taken.append(self._clock())
+            self._successes_since += 1
+            self._recent.append(self._clock())
 
-    def refused(self) -> None:
-        """Note that the service refused a call, and slow down."""
+    def on_throttle(self) -> None:
+        """Note that a call was throttled, and slow down."""
         with self._lock:
             now = self._clock()
-            since = now - self._refused_at
-            if since < ONE_EVENT:
+            since = now - self._throttled_at
+            if since < THROTTLE_BURST_SECONDS:
                 return
-            if MEASURABLE[0] <= since <= MEASURABLE[1] and self._taken_since:
-                self._rate, self._growth = max(self._taken_since / since, LEAST_RATE), CAREFUL
+            if RATE_SAMPLE_SECONDS[0] <= since <= RATE_SAMPLE_SECONDS[1] and self._successes_since:
+                self._rate, self._growth = max(self._successes_since / since, MIN_RATE), GROWTH_KNOWN
             else:
-                lately = len(self._taken) / max(now - self._taken[0], 1e-3)
-                self._rate = max(min(lately, self._rate_at(now)) / 2, LEAST_RATE)
-                self._growth = SEARCHING
-            self._refused_at, self._taken_since = now, 0
+                lately = len(self._recent) / max(now - self._recent[0], 1e-3)
+                self._rate = max(min(lately, self._rate_at(now)) / 2, MIN_RATE)
+                self._growth = GROWTH_UNKNOWN
+            self._throttled_at, self._successes_since = now, 0
             self._next = max(self._next, now + 1 / self._rate)
 
     def _rate_at(self, now: float) -> float:
         if math.isinf(self._rate):
             return self._rate
-        return self._rate * math.exp(min(self._growth * (now - self._refused_at), 50.0))
+        return self._rate * math.exp(min(self._growth * (now - self._throttled_at), 50.0))
 
 
-def keep_pace(client: Any) -> None:
-    """Make the calls of ``client`` to SearchImageSets keep pace, and repeat the refused ones.
+def install_rate_limiter(client: HealthImagingClient) -> None:
+    """Pace the calls of ``client`` to SearchImageSets, and retry those that are throttled.
 
-    A client in botocore's adaptive mode, which does that its own way, is left as it is.
+    A client in botocore's adaptive mode paces its calls by itself, and is not changed.
     """
     retries = client.meta.config.retries
     if retries["mode"] == "adaptive":
         return
-    pace = Pace()
+    limiter = RateLimiter()
 
-    def before_send(**_: Any) -> None:
-        pace.wait()
+    def before_send(**_: object) -> None:
+        limiter.acquire()
 
-    def needs_retry(response: Any, attempts: int, **_: Any) -> float | None:
+    def needs_retry(response: tuple[HTTPResponse, object] | None, attempts: int, **_: object) -> float | None:
         if response is None:
             return None
-        if response[0].status_code != 429:  # noqa: PLR2004
-            pace.taken()
+        if response[0].status_code != HTTPStatus.TOO_MANY_REQUESTS:
+            limiter.on_success()
             return None
-        pace.refused()
+        limiter.on_throttle()
         if attempts >= retries["total_max_attempts"]:
             return None
-        jitter = random.uniform(0.5, 1)  # noqa: S311 - no secret
-        return jitter * min(0.1 * 2.0 ** (attempts - 1), LONGEST_WAIT)
+        jitter = random.uniform(0.5, 1)  # noqa: S311 - not a secret
+        return jitter * min(0.1 * 2.0 ** (attempts - 1), MAX_BACKOFF_SECONDS)
 
     client.meta.events.register("before-send.medical-imaging.SearchImageSets", before_send)
     client.meta.events.register_first("needs-retry.medical-imaging.SearchImageSets", needs_retry)

@@ -1,8 +1,8 @@
-"""Answers to SearchImageSets that are not whole, or not the service's, are never taken for a page; no Airflow.
+"""Responses to SearchImageSets that are truncated, or that something else than the service sent, are read again.
 
-Botocore 1.43.117 and later parse a body that was cut short as an empty page, the last of its result; a foreign one too,
-if it is JSON; and what its parser trips over is an error that is not retried. So a page without image sets is looked at
-again, as it came, and so is what could not be parsed.
+Botocore 1.43.117 and later parse a truncated body as an empty page, the last of the result; a response of a proxy too,
+if it is JSON. Other invalid bodies raise an error in botocore's parser, which botocore does not retry. So the body is
+parsed here first, and a page without image sets is checked against the bytes that arrived.
 """
 
 from __future__ import annotations
@@ -11,99 +11,134 @@ import json
 import logging
 import random
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 from botocore.parsers import ResponseParserFactory
+from botocore.utils import parse_timestamp
 
 from airflow_provider_healthimaging.exceptions import IncompleteResponseError
 
+if TYPE_CHECKING:
+    from botocore.model import OperationModel
+    from types_boto3_medical_imaging import HealthImagingClient
+
 log = logging.getLogger(__name__)
 
-LONGEST_WAIT = 5.0
-"""Seconds between two readings of a page that does not arrive as it should."""
+MAX_BACKOFF_SECONDS = 5.0
+"""The longest pause before a page is read again."""
 
-CUT_SHORT = "ended before its end"
-FOREIGN = "was none of the service's"
+TRUNCATED = "was truncated"
+NOT_FROM_SERVICE = "did not come from HealthImaging"
 
-_ROWS = "imageSetsMetadataSummaries"
-_MEMBERS = {_ROWS, "nextToken", "sort"}
-_TRIPS = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
-
-
-class ParserFactory(ResponseParserFactory):  # type: ignore[misc]
-    """Makes botocore's parsers, but that an answer to SearchImageSets which they trip over has no members."""
-
-    def create_parser(self, protocol_name: str) -> Any:
-        """Return a parser; it is asked for at each call."""
-        parser = super().create_parser(protocol_name)
-        parse = parser.parse
-
-        def parsed(response: dict[str, Any], shape: Any) -> Any:
-            try:
-                return parse(response, shape)
-            except _TRIPS:
-                if getattr(shape, "name", "") != "SearchImageSetsResponse":
-                    raise
-            return {"ResponseMetadata": {"HTTPStatusCode": response["status_code"], "HTTPHeaders": {}}}
-
-        parser.parse = parsed
-        return parser
+_HITS = "imageSetsMetadataSummaries"
+_MEMBERS = {_HITS, "nextToken", "sort"}
+_PARSER_CRASHES = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
 
-def read_again_what_is_not_whole(client: Any) -> None:
-    """Make ``client`` repeat SearchImageSets when what answered is no whole answer, and raise if it never is.
+class HTTPResponse(Protocol):
+    """What is read of ``botocore.awsrequest.AWSResponse``."""
 
-    The retry follows the client's own number of attempts.
+    status_code: int
+    content: bytes
 
-    :raises IncompleteResponseError: by the client's calls, when no attempt brought a whole answer.
+
+def install_truncation_retry(client: HealthImagingClient) -> None:
+    """Make ``client`` read a page of SearchImageSets again if its response is not a valid one.
+
+    The number of attempts is the client's own.
+
+    :raises IncompleteResponseError: by the client's calls, if no attempt brought a valid response.
     """
-    attempts_allowed = client.meta.config.retries["total_max_attempts"]
+    max_attempts = client.meta.config.retries["total_max_attempts"]
 
-    def needs_retry(response: Any, attempts: int, **_: Any) -> float | None:
-        problem = response and problem_of(*response)
+    def needs_retry(response: tuple[HTTPResponse, Mapping[str, object]] | None, attempts: int, **_: object) -> object:
+        problem = response and response_problem(*response)
         if not problem:
             return None
-        if attempts >= attempts_allowed:
+        if attempts >= max_attempts:
             raise IncompleteResponseError(
-                f"The answer to SearchImageSets {problem}, {attempts} time(s) in a row, so the result would not be "
-                "complete. Look for a proxy or a firewall between here and the service, and retry."
+                f"The response to SearchImageSets {problem}, in each of {attempts} attempt(s), so the result would be "
+                "incomplete. Look for a proxy or a firewall between the worker and the service, and retry."
             )
-        log.warning("The answer to SearchImageSets %s; reading the page again.", problem)
-        jitter = random.uniform(0.5, 1)  # noqa: S311 - no secret
-        return jitter * min(0.1 * 2.0**attempts, LONGEST_WAIT)
+        log.warning("The response to SearchImageSets %s. Reading the page again.", problem)
+        jitter = random.uniform(0.5, 1)  # noqa: S311 - not a secret
+        return jitter * min(0.1 * 2.0**attempts, MAX_BACKOFF_SECONDS)
 
+    client.meta.events.register("before-parse.medical-imaging.SearchImageSets", _parse_response)
     client.meta.events.register("needs-retry.medical-imaging.SearchImageSets", needs_retry)
 
 
-def problem_of(http: Any, parsed: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with an answer that is no error, or ``None``.
+def parse_utc_timestamp(value: object) -> datetime:
+    """Return a timestamp of a response in UTC. Botocore's own parser gives the machine's zone, and takes longer.
 
-    :param http: botocore's response; 200 is the only status of success that the service has.
-    :param parsed: what botocore made of it.
+    :raises IncompleteResponseError: if it is not a time.
     """
-    if http.status_code >= HTTPStatus.MULTIPLE_CHOICES or (http.status_code == HTTPStatus.OK and _has_rows(parsed)):
+    try:
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+        parsed = cast("datetime", parse_timestamp(value))
+        return parsed.replace(tzinfo=parsed.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, OSError):
+        pass
+    raise IncompleteResponseError(
+        "The response contains an invalid timestamp. Check whether a proxy answered instead of HealthImaging."
+    )
+
+
+_parsers = ResponseParserFactory()
+_parsers.set_parser_defaults(timestamp_parser=parse_utc_timestamp)
+
+
+def _parse_response(
+    operation_model: OperationModel,
+    response_dict: dict[str, object],
+    customized_response_dict: dict[str, object],
+    **_: object,
+) -> None:
+    """Parse a successful response, with its times in UTC, and leave nothing for botocore to parse.
+
+    What the parser cannot parse becomes a page without image sets, which ``needs_retry`` then checks.
+    """
+    if cast("int", response_dict["status_code"]) >= HTTPStatus.MULTIPLE_CHOICES:
+        return
+    parser = _parsers.create_parser(operation_model.service_model.resolved_protocol)
+    try:
+        customized_response_dict.update(parser.parse(response_dict, operation_model.output_shape))
+    except _PARSER_CRASHES:
+        customized_response_dict.clear()
+    response_dict["body"] = b"{}"
+
+
+def response_problem(http: HTTPResponse, parsed: Mapping[str, object]) -> str | None:
+    """Return what is wrong with a response that is not an error, or ``None``.
+
+    :param http: botocore's response. The service answers every success with status 200.
+    :param parsed: what was parsed from it.
+    """
+    if http.status_code >= HTTPStatus.MULTIPLE_CHOICES or (http.status_code == HTTPStatus.OK and _has_hits(parsed)):
         return None
     try:
-        answer = json.loads(http.content.decode())
+        body = json.loads(http.content.decode())
     except (ValueError, RecursionError):
-        return CUT_SHORT
-    return None if http.status_code == HTTPStatus.OK and _is_an_empty_page(answer) else FOREIGN
+        return TRUNCATED
+    return None if http.status_code == HTTPStatus.OK and _is_empty_page(body) else NOT_FROM_SERVICE
 
 
-def _has_rows(page: Mapping[str, Any]) -> bool:
-    rows = page.get(_ROWS) or [None]
-    return all(row and isinstance(row.get("imageSetId"), str) for row in rows) and isinstance(
+def _has_hits(page: Mapping[str, object]) -> bool:
+    hits = cast("list[Mapping[str, object]]", page.get(_HITS) or [{}])
+    return all(hit and isinstance(hit.get("imageSetId"), str) for hit in hits) and isinstance(
         page.get("nextToken"), str | None
     )
 
 
-def _is_an_empty_page(answer: Any) -> bool:
-    """Whether ``answer`` is a ``SearchImageSetsResponse`` without image sets, and nothing else."""
+def _is_empty_page(body: object) -> bool:
+    """Whether ``body`` is a ``SearchImageSetsResponse`` without image sets, and nothing else."""
     return (
-        isinstance(answer, dict)
-        and (not answer or bool(answer.keys() & _MEMBERS))
-        and answer.get(_ROWS) in (None, [])
-        and isinstance(answer.get("nextToken"), str | None)
-        and isinstance(answer.get("sort"), dict | None)
+        isinstance(body, dict)
+        and (not body or bool(body.keys() & _MEMBERS))
+        and body.get(_HITS) in (None, [])
+        and isinstance(body.get("nextToken"), str | None)
+        and isinstance(body.get("sort"), dict | None)
     )

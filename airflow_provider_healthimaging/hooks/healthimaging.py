@@ -1,82 +1,108 @@
-"""The hook: every call that this package makes to AWS HealthImaging goes through it."""
+"""The hook. Every call that this package makes to AWS HealthImaging goes through it."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.common.compat.sdk import conf
+from botocore.config import Config
 
-from airflow_provider_healthimaging.search.validation import MAX_PAGE_SIZE, check_datastore_id, check_pagination_config
 from airflow_provider_healthimaging.aws.client_config import (
-    PATIENT,
+    DEFAULT_CLIENT_CONFIG,
+    ClientDefaults,
     merged_config,
     use_endpoint_as_given,
-    utc_timestamp,
 )
-from airflow_provider_healthimaging.search.criteria import Criteria, check_time_field, combine, parse_criteria
-from airflow_provider_healthimaging.exceptions import InvalidArgumentError, RejectedRequestError
-from airflow_provider_healthimaging.search.match import compile_match
-from airflow_provider_healthimaging.aws.rate_limit import keep_pace
-from airflow_provider_healthimaging.search.progress import with_progress
-from airflow_provider_healthimaging.privacy.debug_log_filter import hold_back
+from airflow_provider_healthimaging.aws.errors import translate_errors
+from airflow_provider_healthimaging.aws.rate_limit import install_rate_limiter
+from airflow_provider_healthimaging.aws.search_image_sets import page_fetcher, paginate, read_pages
+from airflow_provider_healthimaging.aws.truncated_responses import install_truncation_retry
+from airflow_provider_healthimaging.privacy.debug_log_filter import install_debug_log_filter
+from airflow_provider_healthimaging.search.criteria import parse_criteria
+from airflow_provider_healthimaging.search.pages import (
+    ScanStats,
+    closing_pages,
+    deduplicate_hits,
+    has_stable_order,
+    require_monotonic,
+    with_progress,
+)
 from airflow_provider_healthimaging.search.parallel import read_window
-from airflow_provider_healthimaging.search.pages import Page, ScanStats, ending, one_way, scan
-from airflow_provider_healthimaging.search.segment import tokens_refused
-from airflow_provider_healthimaging.aws.errors import CALL_FAULTS, explained, explaining
-from airflow_provider_healthimaging.aws.truncated_responses import ParserFactory, read_again_what_is_not_whole
+from airflow_provider_healthimaging.search.request import SearchRequest
+from airflow_provider_healthimaging.search.validation import (
+    check_datastore_id,
+    check_whole_number,
+    parse_pagination_config,
+)
 
 if TYPE_CHECKING:
-    from airflow_provider_healthimaging.search.image_set import Summary
-    from airflow_provider_healthimaging.search.segment import Fetch
+    import boto3
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsConnectionWrapper
+    from botocore.paginate import PageIterator
+    from types_boto3_medical_imaging import HealthImagingClient
+
+    from airflow_provider_healthimaging.search.image_set import SearchHit
     from airflow_provider_healthimaging.window import TimeWindow
 
-CLOCK_SKEW = timedelta(minutes=1)
-"""How far this machine's clock may be off the service's."""
+__all__ = ["HealthImagingHook", "ScanStats"]
 
 
 class HealthImagingHook(AwsBaseHook):
     """Interact with AWS HealthImaging.
 
-    Retries are botocore's, in standard mode with up to ten attempts, merged with the ``config_kwargs`` of the
-    connection and with ``config``. Timestamps come in UTC. A custom endpoint is used as it is given, without the
-    ``runtime-`` prefix, unless ``inject_host_prefix`` says otherwise.
+    The client retries in botocore's standard mode, with up to ten attempts. ``config_kwargs`` of the connection and
+    ``config`` are merged with that. A custom endpoint is used as it is given, without the ``runtime-`` host prefix,
+    unless ``inject_host_prefix`` is set. Timestamps of search hits are in UTC.
 
-    Additional arguments (such as ``aws_conn_id`` or ``region_name``) are passed to
-    :class:`~airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook`.
+    :param aws_conn_id: the Airflow connection for AWS; ``None`` uses botocore's own way to find credentials.
+    :param verify: whether to verify TLS certificates, or the path of a CA bundle.
+    :param region_name: AWS region; default that of the connection.
+    :param config: botocore's configuration, or its arguments as a dictionary.
+    :param client_defaults: settings of the client that neither connection nor ``config`` gives.
     """
 
-    client_defaults = PATIENT
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Create the hook; the client is made at the first call."""
-        kwargs["client_type"] = "medical-imaging"
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        aws_conn_id: str | None = AwsBaseHook.default_conn_name,
+        verify: bool | str | None = None,
+        region_name: str | None = None,
+        *,
+        config: Config | dict[str, Any] | None = None,
+        client_defaults: ClientDefaults = DEFAULT_CLIENT_CONFIG,
+    ) -> None:
+        """Hold the arguments; the client is made at the first call."""
+        self._caller_config = Config(**config) if isinstance(config, dict) else config
+        self._client_defaults = client_defaults
+        super().__init__(
+            aws_conn_id=aws_conn_id,
+            verify=verify,
+            region_name=region_name,
+            client_type="medical-imaging",
+            config=self._caller_config,
+        )
 
     def paginate_image_sets(
         self,
         datastore_id: str,
-        search_criteria: Any = None,
-        pagination_config: Any = None,
-    ) -> Any:
+        search_criteria: Mapping[str, object] | str | None = None,
+        pagination_config: Mapping[str, object] | str | None = None,
+    ) -> PageIterator:
         """Return botocore's page iterator over SearchImageSets.
 
-        It is boto3's own: iterate over pages, ``build_full_result()``, ``resume_token`` to go on from. Errors while
-        reading are botocore's own too.
+        It is boto3's own: iterate over its pages, call ``build_full_result()``, or read ``resume_token`` to continue
+        later. Errors of the calls are botocore's own as well.
+        `SearchImageSets <https://docs.aws.amazon.com/healthimaging/latest/APIReference/API_SearchImageSets.html>`__
 
         :param datastore_id: 32 characters of 0-9 and a-z.
         :param search_criteria: AWS's ``searchCriteria``, or its JSON text.
         :param pagination_config: ``MaxItems``, ``PageSize`` (1 to 50), ``StartingToken``.
-        :raises InvalidArgumentError: for anything the service would refuse, before the first call.
+        :raises InvalidArgumentError: for everything that the service would reject, before the first call.
         """
-        return self._page_iterator(
-            check_datastore_id(datastore_id),
-            parse_criteria(search_criteria),
-            check_pagination_config(pagination_config),
-        )
+        criteria, config = parse_criteria(search_criteria), parse_pagination_config(pagination_config)
+        return paginate(self.client_for(check_datastore_id(datastore_id)), datastore_id, criteria, config)
 
     def search_image_sets(
         self,
@@ -84,55 +110,38 @@ class HealthImagingHook(AwsBaseHook):
         *,
         window: TimeWindow | None = None,
         time_field: str | None = "createdAt",
-        search_criteria: Any = None,
-        match: Any = None,
+        search_criteria: Mapping[str, object] | str | None = None,
+        match: Mapping[str, object] | str | None = None,
         max_workers: int = 1,
-        read_ahead: int | None = None,
-        pagination_config: Any = None,
+        pagination_config: Mapping[str, object] | str | None = None,
         stats: ScanStats | None = None,
-    ) -> Generator[Summary]:
+    ) -> Generator[SearchHit]:
         """Iterate over the image sets in a window: exactly those, each once, oldest first.
-
-        Several workers read parts of the window at a time, in threads over one client; they end when the iterator
-        does, or is closed. What is read without a window, with ``pagination_config``, or by an ``updatedAt`` that may
-        still change, is read by one.
 
         :param datastore_id: 32 characters of 0-9 and a-z.
         :param window: ``[start, end)``; ``None`` searches by the criteria alone.
         :param time_field: the timestamp that the window is about: ``"createdAt"``, ``"updatedAt"``, or ``None``
             for no window.
-        :param search_criteria: AWS's ``searchCriteria``; beside a window it may have one filter, not on time.
-        :param match: what each hit must have, as ``{"DICOMSeriesModality": ["CT", "MR"]}``.
-        :param max_workers: the most calls at a time. The default reads nothing before it is asked for.
-        :param read_ahead: image sets for each worker that may be read before their turn; default 3,000.
-        :param pagination_config: as boto3's; counts rows as the service gives them, before ``match``.
-        :param stats: kept up to date while reading; ``next_token`` in it is where ``MaxItems`` cut the result off.
-        :return: an iterator of summaries shaped as boto3 gives them, timestamps in UTC.
-        :raises InvalidArgumentError: for bad arguments, when called.
+        :param search_criteria: AWS's ``searchCriteria``, or its JSON text. Beside a window it may have one filter, and
+            none on time.
+        :param match: conditions that the service cannot filter on, as ``{"DICOMSeriesModality": ["CT", "MR"]}``.
+        :param max_workers: the most calls at a time. With 1, nothing is read before it is asked for.
+        :param pagination_config: as boto3's. It counts image sets as the service returns them, before ``match``.
+        :param stats: updated while reading; its ``next_token`` is the token to resume from after ``MaxItems``.
+        :return: an iterator of search hits shaped as boto3 gives them, with timestamps in UTC.
+        :raises InvalidArgumentError: for bad arguments, at once.
         :raises HealthImagingError: while iterating; see :mod:`airflow_provider_healthimaging.exceptions`.
         """
-        check_datastore_id(datastore_id)
-        check_time_field(time_field)
-        if max_workers < 1:
-            raise InvalidArgumentError(f"max_workers={max_workers!r} must be 1 or more.")
-        if window is not None and time_field is None:
-            raise InvalidArgumentError("A window needs a time_field: 'createdAt' or 'updatedAt'.")
-        criteria = parse_criteria(search_criteria)
-        combined = combine(criteria, window, time_field)
-        config = check_pagination_config(pagination_config)
-        order = combined["sort"]["sortField"]
-        moving = not stays_in_place(order, window)
-        stats = stats or ScanStats()
-        if window is None or time_field is None or config:
-            pages = self._pages(datastore_id, combined, config, stats)
-            pages = pages if moving else one_way(pages, order)
-        else:
-            fetch = self._fetcher(datastore_id, criteria, time_field)
-            workers = 1 if moving else max_workers
-            pages = read_window(fetch, window, time_field, workers=workers, read_ahead=read_ahead)
-        told = with_progress(pages, window, stats, self.log)
-        wanted = compile_match(match)
-        return ending(pages, scan(told, order=order, window=window, match=wanted, moving=moving, stats=stats))
+        request = SearchRequest.parse(
+            datastore_id,
+            time_field=time_field,
+            window=window,
+            search_criteria=search_criteria,
+            match=match,
+            pagination_config=pagination_config,
+            max_workers=max_workers,
+        )
+        return self.search(request, stats=stats)
 
     def count_image_sets(
         self,
@@ -140,113 +149,81 @@ class HealthImagingHook(AwsBaseHook):
         *,
         window: TimeWindow | None = None,
         time_field: str | None = "createdAt",
-        search_criteria: Any = None,
-        match: Any = None,
-        at_least: int = 1,
+        search_criteria: Mapping[str, object] | str | None = None,
+        match: Mapping[str, object] | str | None = None,
+        limit: int | None = None,
     ) -> int:
-        """Count the image sets that :meth:`search_image_sets` would give, with the fewest calls.
+        """Count the image sets that :meth:`search_image_sets` would give.
 
-        :param at_least: stop reading once so many are found; the count is then at least this and not complete.
-        :return: the number found, exact where it is below ``at_least``.
+        :param limit: stop reading once so many are counted; the result is then ``limit``, and there may be more.
+        :return: the number of image sets; exact if it is below ``limit``.
         """
-        if at_least < 1:
-            raise InvalidArgumentError(f"at_least={at_least!r} must be 1 or more.")
-        found = self.search_image_sets(
-            datastore_id,
-            window=window,
-            time_field=time_field,
-            search_criteria=search_criteria,
-            match=match,
+        maximum = None if limit is None else check_whole_number("limit", limit)
+        request = SearchRequest.parse(
+            datastore_id, time_field=time_field, window=window, search_criteria=search_criteria, match=match
         )
-        return sum(1 for _ in zip(range(at_least), found, strict=False))
+        hits = self.search(request)
+        return sum(1 for _ in (hits if maximum is None else zip(range(maximum), hits, strict=False)))
 
-    def client_for(self, datastore_id: str) -> Any:
-        """Return the boto3 client; what it lacks is an error that names the data store, region and connection."""
-        return explaining(lambda: self.conn, self._where(datastore_id))
+    def search(
+        self, request: SearchRequest, *, read_ahead: int | None = None, stats: ScanStats | None = None
+    ) -> Generator[SearchHit]:
+        """Run a search; :meth:`search_image_sets` describes what it gives.
 
-    def get_session(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a boto3 session whose responses have timestamps in UTC, and whose clients log no patient data."""
-        session = super().get_session(*args, **kwargs)
+        A window is read by several workers, in threads over one client, which end when the iterator ends or is closed.
+        One worker reads a search without a window, with ``pagination_config``, or by an ``updatedAt`` that may still
+        change.
+
+        :param read_ahead: image sets for each worker that may be read before they are needed; default 3,000.
+        """
+        stats = stats or ScanStats()
+        client, location = self.client_for(request.datastore_id), self._location(request.datastore_id)
+        stable = has_stable_order(request.sort_field, request.window)
+        if request.window is None or request.time_field is None or request.pagination_config:
+            pages = read_pages(client, request, stats, location)
+            if stable:
+                pages = require_monotonic(pages, request.sort_field, ascending=request.ascending)
+        else:
+            workers = request.max_workers if stable else 1
+            fetch = page_fetcher(client, request, location)
+            pages = read_window(fetch, request.window, request.time_field, workers=workers, read_ahead=read_ahead)
+        hits = deduplicate_hits(
+            with_progress(pages, request.window, stats, self.log),
+            sort_field=request.sort_field,
+            window=request.window,
+            match=request.matches,
+            order_may_change=not stable,
+            stats=stats,
+        )
+        return closing_pages(pages, hits)
+
+    def client_for(self, datastore_id: str) -> HealthImagingClient:
+        """Return the boto3 client. If it cannot be made, the error names data store, region and connection."""
+        return translate_errors(lambda: cast("HealthImagingClient", self.conn), self._location(datastore_id))
+
+    def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.session.Session:  # noqa: FBT002 - amazon's signature
+        """Return a boto3 session whose HealthImaging clients log no patient data."""
+        session = super().get_session(region_name, deferrable)
         if not conf.getboolean("healthimaging", "log_botocore_debug", fallback=False):
-            session.events.register("creating-client-class.medical-imaging", hold_back)
-        parsers = ParserFactory()
-        parsers.set_parser_defaults(timestamp_parser=utc_timestamp)
-        session._session.register_component("response_parser_factory", parsers)  # noqa: SLF001
+            session.events.register("creating-client-class.medical-imaging", install_debug_log_filter)
         return session
 
-    def get_client_type(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a boto3 client that reads a page again when it was cut short, and keeps to the account's quota."""
-        client = super().get_client_type(*args, **kwargs)
+    def get_client_type(self, *args: Any, **kwargs: Any) -> HealthImagingClient:  # amazon's own arguments
+        """Return a boto3 client that reads truncated pages again, and keeps to the account's quota."""
+        client = cast("HealthImagingClient", super().get_client_type(*args, **kwargs))
         use_endpoint_as_given(client, self.config)
-        read_again_what_is_not_whole(client)
-        keep_pace(client)
+        install_truncation_retry(client)
+        install_rate_limiter(client)
         return client
 
     @cached_property
-    def conn_config(self) -> Any:
-        """The connection's settings, its botocore configuration merged with ours and the caller's."""
+    def conn_config(self) -> AwsConnectionWrapper:
+        """The connection, with its botocore configuration merged with our defaults and the caller's."""
         wrapper = super().conn_config
         wrapper.botocore_config = merged_config(
-            wrapper.extra_config.get("config_kwargs") or {}, self._config, self.client_defaults
+            wrapper.extra_config.get("config_kwargs") or {}, self._caller_config, self._client_defaults
         )
         return wrapper
 
-    def _page_iterator(self, datastore_id: str, criteria: Criteria, config: dict[str, Any]) -> Any:
-        paginator = self.client_for(datastore_id).get_paginator("search_image_sets")
-        return paginator.paginate(datastoreId=datastore_id, searchCriteria=criteria, PaginationConfig=config)
-
-    def _pages(
-        self, datastore_id: str, criteria: Criteria, config: dict[str, Any], stats: ScanStats
-    ) -> Generator[Page]:
-        pages = self._page_iterator(datastore_id, criteria, {"PageSize": MAX_PAGE_SIZE, **config})
-        return self._read(datastore_id, pages, stats)
-
-    def _read(self, datastore_id: str, pages: Any, stats: ScanStats) -> Generator[Page]:
-        problem = None
-        try:
-            for page in pages:
-                yield _page(page)
-            stats.next_token = pages.resume_token
-        except CALL_FAULTS as error:
-            problem = explained(error, self._where(datastore_id))
-        if isinstance(problem, RejectedRequestError) and stats.pages:
-            problem = tokens_refused(problem.code)
-        if problem:
-            raise problem
-
-    def _fetcher(self, datastore_id: str, criteria: Criteria, time_field: str) -> Fetch:
-        client, where = self.client_for(datastore_id), self._where(datastore_id)
-
-        def fetch(window: TimeWindow, token: str | None) -> Page:
-            call = partial(
-                client.search_image_sets,
-                datastoreId=datastore_id,
-                searchCriteria=combine(criteria, window, time_field),
-                maxResults=MAX_PAGE_SIZE,
-                **({"nextToken": token} if token else {}),
-            )
-            return _page(explaining(call, where))
-
-        return fetch
-
-    def _where(self, datastore_id: str) -> str:
+    def _location(self, datastore_id: str) -> str:
         return f"data store {datastore_id}, region {self.region_name}, connection {self.aws_conn_id!r}"
-
-
-def _page(answer: Mapping[str, Any]) -> Page:
-    return Page(
-        rows=answer.get("imageSetsMetadataSummaries") or [],
-        calls=1 + answer["ResponseMetadata"].get("RetryAttempts", 0),
-        next_token=answer.get("nextToken") or None,
-    )
-
-
-def stays_in_place(order: str, window: TimeWindow | None) -> bool:
-    """Whether no image set can change its place in ``order`` while it is read.
-
-    An update gives an ``updatedAt`` of now, and so moves an image set out of a window that is over, but to a later
-    place in one that is not. What a change of the study's date does is anyone's guess.
-    """
-    if order == "createdAt":
-        return True
-    return order == "updatedAt" and window is not None and window.end <= datetime.now(UTC) - CLOCK_SKEW

@@ -1,23 +1,21 @@
-"""The operator: search for the image sets of a DAG run's window."""
+"""The operator that searches for the image sets of a DAG run's window."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
-from airflow_provider_healthimaging.search.validation import LONGEST_WAIT, check_timedelta
-from airflow_provider_healthimaging.task.aws_base import AwsBaseOperator
-from airflow_provider_healthimaging.task.delivery import announce, deliver
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError, NoImageSetsError
-from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
-from airflow_provider_healthimaging.search.image_set import unknown_name
-from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
-from airflow_provider_healthimaging.task.base import ImageSetSearchTask
-from airflow_provider_healthimaging.task.failure import failing_at_once
-from airflow_provider_healthimaging.window import TimeWindow, isoformat
+from airflow_provider_healthimaging.search.suggestions import unknown_name_error
+from airflow_provider_healthimaging.search.validation import MAX_DELAY, parse_duration
+from airflow_provider_healthimaging.task.base import SearchTask
+from airflow_provider_healthimaging.task.delivery import publish_result
+from airflow_provider_healthimaging.task.failure import fail_without_retry
+from airflow_provider_healthimaging.window import TimeWindow, format_utc
 
 try:
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger
@@ -25,120 +23,169 @@ except ImportError:
     # Airflow 2
     from airflow.triggers.temporal import DateTimeTrigger  # type: ignore[import-not-found,no-redef]
 
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_healthimaging.task.delivery import Result
+
 ON_EMPTY = ("succeed", "skip", "fail")
 
+TRIGGERER_GRACE = timedelta(minutes=10)
+"""How long after its moment a trigger may fire late, before Airflow fails the deferred task."""
 
-class HealthImagingSearchImageSetsOperator(ImageSetSearchTask, AwsBaseOperator[HealthImagingHook]):
+
+class HealthImagingSearchImageSetsOperator(SearchTask):
     """Find the image sets that a DAG run owns in an AWS HealthImaging data store, each exactly once.
 
     .. seealso::
         - `SearchImageSets <https://docs.aws.amazon.com/healthimaging/latest/APIReference/API_SearchImageSets.html>`__
 
-    The window is ``[start, end)`` in UTC and comes from the run: its data interval, or what the schedule's last
-    complete period is where Airflow gives an interval of no length. Two runs never share an image set, and none
-    falls between them.
+    The window is ``[start, end)`` in UTC and comes from the run: its data interval, or the schedule's last complete
+    period if Airflow gives an interval of length zero. Two runs never share an image set, and none falls between them.
 
     :param datastore_id: the data store's id, 32 characters of 0-9 and a-z. (templated)
     :param time_field: the timestamp that the window is about: ``"createdAt"`` for new image sets, ``"updatedAt"``
         for new and changed ones, ``None`` for no window.
-    :param window_start: start of the window, in place of the run's own: aware datetime or ISO 8601 string with an
-        offset; an empty string means not given. (templated)
+    :param window_start: start of the window, instead of the run's own: aware datetime, or ISO 8601 string with an
+        offset. An empty string means not given. (templated)
     :param window_end: end of the window, which does not belong to it; as ``window_start``. (templated)
-    :param lookback: moves the window's start back, for image sets that became searchable late. It overlaps the
-        previous run's window, so what comes after must be idempotent.
-    :param delay: how long after the window's end the search may first run, since nothing promises that a new image
-        set can be searched at once. The task sleeps, or defers, until then, a year at most.
-    :param deferrable: defer instead of sleeping; default ``[operators] default_deferrable``.
-    :param search_criteria: AWS's ``searchCriteria`` structure, or its JSON text; beside a window at most one filter,
-        not on time. Shown with ``***`` for its values. (templated)
-    :param match: what each hit must have, decided here and not by the service, as
-        ``{"DICOMSeriesModality": ["CT", "MR"]}``. Shown with ``***`` for its values. (templated)
-    :param max_workers: the most calls at a time, once the first page has shown that there is more. Several tasks share
-        the account's quota, 25 calls a second unless raised: see docs/scaling.md.
-    :param pagination_config: boto3's ``MaxItems``, ``PageSize`` (1 to 50) and ``StartingToken``. The token to resume
-        from is pushed to XCom as ``next_token``. (templated)
+    :param lookback: moves the window's start back, for image sets that became searchable late: ``timedelta`` or
+        seconds. The window then overlaps that of the previous run, so downstream tasks must be idempotent.
+    :param delay: how long after the window's end the search may first run: ``timedelta`` or seconds, at most 366 days.
+        AWS does not promise that a new image set is searchable at once. The task sleeps, or defers, until then.
+    :param search_criteria: AWS's ``searchCriteria`` structure, or its JSON text. Beside a window it may have one
+        filter, and none on time. Airflow shows ``***`` for its values. (templated)
+    :param match: conditions that the service cannot filter on, checked in the task, as
+        ``{"DICOMSeriesModality": ["CT", "MR"]}``. Airflow shows ``***`` for its values. (templated)
+    :param max_workers: the most calls at a time, used if the first page shows that there is more. All tasks share the
+        account's quota, 25 calls a second unless raised: see docs/scaling.md.
+    :param pagination_config: boto3's ``MaxItems``, ``PageSize`` (1 to 50) and ``StartingToken``. The search is then
+        sequential, and the token to resume from is pushed to XCom as ``next_token``. (templated)
     :param dicom_tags: names of the DICOM tags to keep in each record, or ``"all"``. None by default: most are patient
         data, and XCom, the UI, the REST API and S3 keep what they are given. (templated)
-    :param batch_size: hand on lists of this many records, for mapping over batches.
-    :param max_xcom_items: more image sets than this are an error, never cut off.
-    :param s3_uri: write a dataset under this ``s3://bucket/prefix/`` and return its summary. (templated)
-    :param s3_conn_id: AWS connection for S3; default ``aws_conn_id``.
+    :param batch_size: return lists of this many records, to map a task over batches.
+    :param max_xcom_items: the most image sets that may go to XCom; more are an error, and nothing is cut off.
+    :param s3_uri: write a dataset under this ``s3://bucket/prefix/``, and return its summary. (templated)
+    :param s3_conn_id: the AWS connection for S3; default ``aws_conn_id``. (templated)
     :param s3_extra_args: arguments for each object, as ``{"ServerSideEncryption": "aws:kms"}``; see amazon's
-        ``S3Hook``.
+        ``S3Hook``. (templated)
     :param file_format: ``"jsonl"`` (gzipped JSON Lines), or ``"parquet"``, which needs the extra of that name.
-    :param rows_per_file: records in each part of the dataset.
-    :param on_empty: ``"succeed"``, ``"skip"`` or ``"fail"`` when nothing is found.
-    :param aws_conn_id: the Airflow connection used for AWS credentials.
-    :param region_name: AWS region; default that of the connection.
-    :param verify: whether to verify SSL certificates.
+    :param rows_per_file: records in each part of the dataset but the last.
+    :param on_empty: ``"succeed"``, ``"skip"`` or ``"fail"`` if no image set is found.
+    :param deferrable: defer instead of sleeping; default ``[operators] default_deferrable``.
+    :param aws_conn_id: the Airflow connection for AWS. (templated)
+    :param region_name: AWS region; default that of the connection. (templated)
+    :param verify: whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: settings for botocore's client, merged with the connection's ``config_kwargs``.
 
     :return: records ``{"datastoreId", "imageSetId", "version", "createdAt", "updatedAt", "isPrimary"}``, with
-        ``DICOMTags`` where asked for; or the dataset's ``{"s3_uri", "manifest", "image_sets", "parts"}``. The XCom
+        ``DICOMTags`` if asked for; or the dataset's ``{"s3_uri", "manifest", "image_sets", "parts"}``. The XCom
         ``summary`` has the window, the rule that gave it, counts and calls.
-    :raises InvalidArgumentError: when the DAG is parsed, for arguments that cannot work.
-    :raises HealthImagingTaskFailed: when run, for what no retry will cure.
+    :raises InvalidArgumentError: for an argument that cannot work; when the DAG is parsed, or for a template field when
+        the task runs.
+    :raises HealthImagingError: when the task runs; see :mod:`airflow_provider_healthimaging.exceptions`.
     """
-
-    aws_hook_class = HealthImagingHook
-    operator_extra_links = (HealthImagingDatastoreLink(),)
-    ui_color = "#d5e8e4"
 
     def __init__(
         self,
         *,
-        delay: timedelta = timedelta(seconds=60),
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        datastore_id: str,
+        time_field: str | None = "createdAt",
+        window_start: datetime | str | None = None,
+        window_end: datetime | str | None = None,
+        lookback: timedelta | float = 0,
+        delay: timedelta | float = 60,
+        search_criteria: Mapping[str, object] | str | None = None,
+        match: Mapping[str, object] | str | None = None,
+        max_workers: int = 4,
+        pagination_config: Mapping[str, object] | str | None = None,
+        dicom_tags: Sequence[str] | str | None = None,
+        batch_size: int | None = None,
+        max_xcom_items: int = 1000,
+        s3_uri: str | None = None,
+        s3_conn_id: str | None = None,
+        s3_extra_args: Mapping[str, object] | str | None = None,
+        file_format: str = "jsonl",
+        rows_per_file: int = 50_000,
         on_empty: str = "succeed",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Hold the arguments, and check those that are no templates."""
-        super().__init__(**kwargs)
-        self.delay = check_timedelta("delay", delay, LONGEST_WAIT)
-        self.deferrable = deferrable
+        """Hold the template fields as they are, and check the other arguments."""
+        super().__init__(
+            datastore_id=datastore_id,
+            time_field=time_field,
+            window_start=window_start,
+            window_end=window_end,
+            lookback=lookback,
+            search_criteria=search_criteria,
+            match=match,
+            max_workers=max_workers,
+            pagination_config=pagination_config,
+            dicom_tags=dicom_tags,
+            batch_size=batch_size,
+            max_xcom_items=max_xcom_items,
+            s3_uri=s3_uri,
+            s3_conn_id=s3_conn_id,
+            s3_extra_args=s3_extra_args,
+            file_format=file_format,
+            rows_per_file=rows_per_file,
+            aws_conn_id=aws_conn_id,
+            region_name=region_name,
+            verify=verify,
+            botocore_config=botocore_config,
+            **kwargs,
+        )
+        self.delay = parse_duration("delay", delay, MAX_DELAY)
         if on_empty not in ON_EMPTY:
-            raise unknown_name("on_empty", on_empty, ON_EMPTY)
+            raise unknown_name_error("on_empty", on_empty, ON_EMPTY)
         self.on_empty = on_empty
+        self.deferrable = deferrable
 
-    @failing_at_once
-    def execute(self, context: Any) -> Any:
-        """Wait until the window may be searched, search it, and hand on what was found."""
-        self.check_arguments(rendered=True)
-        owned = self.own_window(context)
-        self.tell_window(owned)
-        if owned:
-            self._wait_until_over(owned.window)
-        delivery = deliver(self, context, owned)
-        result = announce(self, context, delivery)
+    @fail_without_retry
+    def execute(self, context: Context) -> Result:
+        """Wait until the window may be searched, search it, and return the result."""
+        output = self.parse_output()
+        request, resolved = self.resolve_request(context)
+        self.log_window(resolved)
+        if resolved:
+            self._wait_until_searchable(resolved.window)
+        delivery = self.search(context, request, output, resolved)
+        result = publish_result(self, context, delivery)
         if not delivery.image_sets:
             self._on_empty()
         return result
 
-    def execute_complete(self, context: Any, event: Any = None) -> Any:  # noqa: ARG002 - Airflow gives it
-        """Go on after the delay was waited out by the triggerer."""
+    def execute_complete(self, context: Context, event: object = None) -> Result:  # noqa: ARG002 - Airflow passes it
+        """Continue after the triggerer has waited."""
         return self.execute(context)
 
-    def _wait_until_over(self, window: TimeWindow) -> None:
+    def _wait_until_searchable(self, window: TimeWindow) -> None:
         now = datetime.now(UTC)
-        if window.end - now > LONGEST_WAIT:
+        if window.end - now > MAX_DELAY:
             raise InvalidArgumentError(
-                f"The window {window} ends more than a year from now, and is searched after its end. Give an earlier "
-                "window_end, or use HealthImagingImageSetSensor with open_ended=True, whose window ends now."
+                f"The window {window} ends more than a year from now, and it is searched after its end. Give an "
+                "earlier window_end, or use HealthImagingImageSetSensor with open_ended=True, whose window ends now."
             )
         ready = window.end + self.delay
-        left = (ready - now).total_seconds()
-        if left <= 0:
+        left = ready - now
+        if left <= timedelta(0):
             return
-        self.log.info("Waiting until %s: the window's end and a delay of %s.", isoformat(ready), self.delay)
+        self.log.info("Waiting until %s: the window's end and a delay of %s.", format_utc(ready), self.delay)
         if self.deferrable:
-            self.defer(trigger=DateTimeTrigger(moment=ready), method_name="execute_complete")
-        time.sleep(left)
+            trigger = DateTimeTrigger(moment=ready)
+            self.defer(trigger=trigger, method_name="execute_complete", timeout=left + TRIGGERER_GRACE)
+        time.sleep(left.total_seconds())
 
     def _on_empty(self) -> None:
         if self.on_empty == "skip":
             raise AirflowSkipException("No image set was found, and on_empty='skip'.")
         if self.on_empty == "fail":
             raise NoImageSetsError(
-                "No image set was found, and on_empty='fail'. Check the window in the log above and the filters; "
-                "a retry searches the same window again."
+                "No image set was found, and on_empty='fail'. Check the window in the log above, and the filters. "
+                "A retry searches the same window again."
             )

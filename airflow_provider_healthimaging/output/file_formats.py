@@ -1,4 +1,4 @@
-"""How records become the bytes of a part; it knows files and nothing of S3. The same records give the same bytes."""
+"""How records become the bytes of a part. The same records give the same bytes."""
 
 from __future__ import annotations
 
@@ -6,58 +6,65 @@ import gzip
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, ClassVar, Protocol, TypedDict
 
-from airflow_provider_healthimaging.exceptions import ConfigurationError
-from airflow_provider_healthimaging.search.image_set import DICOM_TAGS, unknown_name
+from airflow_provider_healthimaging.output.records import COLUMNS, tag_column_type
 
 if TYPE_CHECKING:
-    from airflow_provider_healthimaging.search.image_set import Record
+    import pyarrow as pa
 
-AT_A_TIME = 1000
-"""Records held while a part is written."""
+    from airflow_provider_healthimaging.output.records import Record
 
-ROW_GROUP = 10_000
-"""Rows in a row group of a Parquet file, which are held as columns."""
+RECORDS_PER_WRITE = 1000
+"""Records that are held in memory while a part is written."""
 
-_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+ROW_GROUP_SIZE = 10_000
+"""Rows in a row group of a Parquet file; a group is held in memory as columns."""
+
+_encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+class FormatMetadata(TypedDict):
+    """What a manifest says of the format of its parts."""
+
+    format: str
+    compression: str
 
 
 class FileFormat(Protocol):
-    """A way to write records to a file."""
+    """Writes records to a file."""
 
-    suffix: str
-    about: Mapping[str, str]
+    suffix: ClassVar[str]
+    manifest_metadata: ClassVar[FormatMetadata]
 
     def write(self, records: Iterator[Record], file: IO[bytes]) -> int:
-        """Write all records, and return how many there were; without any, the file is of no use."""
+        """Write all records, and return how many there were."""
 
 
 class JsonLines:
-    """One JSON object a line, in gzip."""
+    """One JSON object a line, compressed with gzip."""
 
-    suffix = "jsonl.gz"
-    about: Mapping[str, str] = {"format": "jsonl", "compression": "gzip"}
+    suffix: ClassVar[str] = "jsonl.gz"
+    manifest_metadata: ClassVar[FormatMetadata] = {"format": "jsonl", "compression": "gzip"}
 
     def write(self, records: Iterator[Record], file: IO[bytes]) -> int:
-        """Write lines; neither a name nor a time goes into the header."""
+        """Write lines. The gzip header holds no name and no time, so that equal records give equal bytes."""
         count = 0
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as lines:
-            while some := list(itertools.islice(records, AT_A_TIME)):
-                lines.write("".join(f"{_json(record)}\n" for record in some).encode())
-                count += len(some)
+            while chunk := list(itertools.islice(records, RECORDS_PER_WRITE)):
+                lines.write("".join(f"{_encode_json(record)}\n" for record in chunk).encode())
+                count += len(chunk)
         return count
 
 
 class Parquet:
-    """Apache Parquet: times as UTC milliseconds, and each DICOM tag with its type also where all are missing."""
+    """Apache Parquet: times in UTC milliseconds, and a typed column for each DICOM tag, also if all are missing."""
 
-    suffix = "parquet"
-    about: Mapping[str, str] = {"format": "parquet", "compression": "zstd"}
+    suffix: ClassVar[str] = "parquet"
+    manifest_metadata: ClassVar[FormatMetadata] = {"format": "parquet", "compression": "zstd"}
 
     def __init__(self, tags: tuple[str, ...]) -> None:
-        """Take the DICOM tags that records have."""
+        """Take the DICOM tags that the records have."""
         self._tags = tags
 
     def write(self, records: Iterator[Record], file: IO[bytes]) -> int:
@@ -67,36 +74,35 @@ class Parquet:
 
         count = 0
         schema = self._schema()
-        batches = (
-            RecordBatch.from_arrays(
-                [_column([record[field.name] for record in some], field.type) for field in schema], schema=schema
-            )
-            for some in iter(lambda: list(itertools.islice(records, AT_A_TIME)), [])
-        )
-        with ParquetWriter(file, schema, compression=self.about["compression"]) as groups:
-            while group := list(itertools.islice(batches, ROW_GROUP // AT_A_TIME)):
-                groups.write_table(Table.from_batches(group), row_group_size=ROW_GROUP)
+        chunks = iter(lambda: list(itertools.islice(records, RECORDS_PER_WRITE)), [])
+        batches = (RecordBatch.from_arrays(_to_columns(chunk, schema), schema=schema) for chunk in chunks)
+        with ParquetWriter(file, schema, compression=self.manifest_metadata["compression"]) as writer:
+            while group := list(itertools.islice(batches, ROW_GROUP_SIZE // RECORDS_PER_WRITE)):
+                writer.write_table(Table.from_batches(group), row_group_size=ROW_GROUP_SIZE)
                 count += sum(batch.num_rows for batch in group)
         return count
 
-    def _schema(self) -> Any:
+    def _schema(self) -> pa.Schema:
         import pyarrow as pa
 
-        types = {str: pa.string(), int: pa.int64()}
-        fields = {
-            "datastoreId": pa.string(),
-            "imageSetId": pa.string(),
-            "version": pa.int64(),
-            "createdAt": pa.timestamp("ms", "UTC"),
-            "updatedAt": pa.timestamp("ms", "UTC"),
-            "isPrimary": pa.bool_(),
+        types = {
+            "string": pa.string(),
+            "integer": pa.int64(),
+            "timestamp": pa.timestamp("ms", "UTC"),
+            "boolean": pa.bool_(),
         }
+        fields = {name: types[kind] for name, kind in COLUMNS.items()}
         if self._tags:
-            fields["DICOMTags"] = pa.struct({tag: types[DICOM_TAGS[tag]] for tag in self._tags})
+            fields["DICOMTags"] = pa.struct({tag: types[tag_column_type(tag)] for tag in self._tags})
         return pa.schema(fields)
 
 
-def _column(values: list[Any], kind: Any) -> Any:
+def _to_columns(records: list[Record], schema: pa.Schema) -> list[pa.Array]:
+    rows: list[Mapping[str, object]] = [*records]
+    return [_to_array([row[field.name] for row in rows], field.type) for field in schema]
+
+
+def _to_array(values: list[object], kind: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
     if pa.types.is_timestamp(kind):
@@ -104,28 +110,6 @@ def _column(values: list[Any], kind: Any) -> Any:
     return pa.array(values, kind)
 
 
-FILE_FORMATS = ("jsonl", "parquet")
-
-
-def file_format(name: str, tags: tuple[str, ...] = ()) -> FileFormat:
-    """Return the format of that name.
-
-    :param tags: the DICOM tags that the records will have.
-    """
-    check_file_format(name)
-    return JsonLines() if name == "jsonl" else Parquet(tags)
-
-
-def check_file_format(name: object) -> None:
-    """Raise unless there is a format of that name."""
-    if name not in FILE_FORMATS:
-        raise unknown_name("file_format", name, FILE_FORMATS)
-
-
-def check_can_be_written(name: str) -> None:
-    """Raise where the package that writes the format is missing."""
-    if name == "parquet" and find_spec("pyarrow") is None:
-        raise ConfigurationError(
-            "file_format='parquet' needs pyarrow, and the worker does not have it: "
-            "pip install 'airflow-provider-healthimaging[parquet]'."
-        )
+def file_format(name: str, tags: tuple[str, ...]) -> FileFormat:
+    """Return the file format of that name for records with ``tags``."""
+    return Parquet(tags) if name == "parquet" else JsonLines()

@@ -1,32 +1,30 @@
-"""What OpenLineage is told of a search to S3: from which data store into which dataset, how much, in what columns.
+"""The OpenLineage facets of a search: which data store was read, and which dataset was written.
 
-Names of columns only; neither criteria nor tags' values. https://openlineage.io/docs/spec/naming has the form of names.
+They hold names of columns and counts, but neither search values nor values of tags. The names of data stores and
+datasets follow https://openlineage.io/docs/spec/naming.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-from airflow_provider_healthimaging.search.image_set import DICOM_TAGS, chosen_tags
-from airflow_provider_healthimaging.output.dataset import parse_s3_uri
+from airflow_provider_healthimaging.output.destination import parse_s3_uri
+from airflow_provider_healthimaging.output.records import COLUMNS, tag_column_type
 
-COLUMNS = {
-    "datastoreId": "string",
-    "imageSetId": "string",
-    "version": "integer",
-    "createdAt": "timestamp",
-    "updatedAt": "timestamp",
-    "isPrimary": "boolean",
-}
-TYPES = {str: "string", int: "integer"}
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_provider_healthimaging.output.dataset import DatasetSummary
 
 
-def dataset_lineage(task: Any, dataset: Mapping[str, Any] | None) -> Any:
-    """Return the ``OperatorLineage`` of a task that is done.
+def dataset_lineage(
+    datastore_id: str, region: str | None, dataset: DatasetSummary | None, tags: tuple[str, ...]
+) -> OperatorLineage:
+    """Return the lineage of a search that has ended.
 
-    :param dataset: what :meth:`~airflow_provider_healthimaging.output.dataset.S3Dataset.write` returned; ``None`` where
-        nothing went to S3, and XCom is no dataset.
+    :param region: where the data store is.
+    :param dataset: what was written, or ``None`` if the records went to XCom, which is not a dataset.
+    :param tags: the DICOM tags in each record.
     """
     from airflow.providers.common.compat.openlineage.facet import (
         Dataset,
@@ -37,13 +35,13 @@ def dataset_lineage(task: Any, dataset: Mapping[str, Any] | None) -> Any:
     )
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    source = Dataset(namespace=f"healthimaging://{task.hook.conn_region_name}", name=task.datastore_id)
+    source = Dataset(namespace=f"healthimaging://{region}", name=datastore_id)
     if dataset is None:
         return OperatorLineage(inputs=[source])
     columns = [SchemaDatasetFacetFields(name=name, type=kind) for name, kind in COLUMNS.items()]
-    tags = [SchemaDatasetFacetFields(name=tag, type=TYPES[DICOM_TAGS[tag]]) for tag in chosen_tags(task.dicom_tags)]
     if tags:
-        columns.append(SchemaDatasetFacetFields(name="DICOMTags", type="struct", fields=tags))
+        fields = [SchemaDatasetFacetFields(name=tag, type=tag_column_type(tag)) for tag in tags]
+        columns.append(SchemaDatasetFacetFields(name="DICOMTags", type="struct", fields=fields))
     bucket, folder = parse_s3_uri(dataset["s3_uri"])
     written = OutputDataset(
         namespace=f"s3://{bucket}",

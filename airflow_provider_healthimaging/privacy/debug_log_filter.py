@@ -1,53 +1,53 @@
-"""Keep what botocore logs at DEBUG about a client out of the log: whole requests and answers, with patient data.
+"""Keeps botocore's DEBUG lines about calls to HealthImaging out of the log: they hold whole requests and responses.
 
-The lines are told apart by who is calling and not by what they say: while a call of this client runs, in whatever
-thread, DEBUG lines of the libraries below it are held back there. Other clients log as before. It knows no Airflow.
+A line is recognized by who is calling, not by its text. While a call of this client runs in a thread, the DEBUG lines
+of the libraries below it are dropped in that thread. Other clients log as before.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
 
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("boto3.", "botocore.", "urllib3.")
-"""Whose modules' loggers see a request, an answer or a URL."""
+"""The libraries whose loggers see a request, a response or a URL."""
 
-_calling: ContextVar[bool] = ContextVar("calling AWS HealthImaging", default=False)
+_in_healthimaging_call: ContextVar[bool] = ContextVar("in a call to AWS HealthImaging", default=False)
 
 
-def hold_back(class_attributes: Any, base_classes: list[type], **_: Any) -> None:  # noqa: ARG001 - botocore's names
-    """Make the client's class a quiet one: a handler of botocore's event ``creating-client-class``.
+def install_debug_log_filter(class_attributes: object, base_classes: list[type], **_: object) -> None:  # noqa: ARG001 - botocore's names
+    """Handle botocore's event ``creating-client-class``: filter the log while the client makes a call.
 
     https://boto3.amazonaws.com/v1/documentation/api/latest/guide/events.html describes such handlers.
     """
-    base_classes.insert(0, _QuietClient)
+    base_classes.insert(0, _DebugLogFilterMixin)
 
 
-class _QuietClient:
-    """Put before botocore's ``BaseClient``, whose every operation goes through the one method here."""
+class _DebugLogFilterMixin:
+    """Stands before botocore's ``BaseClient``, whose operations all go through the one method here."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         _filter_loggers()
-        log.debug("What botocore logs about calls to HealthImaging is held back: docs/security.md says how to see it.")
+        log.debug("DEBUG lines of botocore about calls to HealthImaging are dropped; see docs/security.md.")
 
-    def _make_api_call(self, operation_name: str, api_params: Any) -> Any:
-        token = _calling.set(True)
+    def _make_api_call(self, operation_name: str, api_params: Mapping[str, object]) -> object:
+        token = _in_healthimaging_call.set(True)
         try:
             return super()._make_api_call(operation_name, api_params)  # type: ignore[misc]
         finally:
-            _calling.reset(token)
+            _in_healthimaging_call.reset(token)
 
 
 def _filter_loggers() -> None:
-    """Filter every logger that may write the line: a logger's filter is not asked for its children's lines."""
+    """Filter every logger of the libraries, because a logger's filter does not see the lines of its children."""
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(LIBRARIES):
-            logging.getLogger(name).addFilter(_may_be_logged)  # once only: the filter is there or it is not
+            logging.getLogger(name).addFilter(_allow_record)  # logging adds the same filter once only
 
 
-def _may_be_logged(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG or not _calling.get()
+def _allow_record(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG or not _in_healthimaging_call.get()

@@ -1,9 +1,9 @@
-"""Keep what a trigger searches by unreadable wherever Airflow keeps a trigger.
+"""Encryption of the arguments that a trigger searches by.
 
-Airflow encrypts the arguments of a trigger in some places and not in others: since Airflow 3 those of a deferred task
-are stored as the worker sent them, and those of an asset's watcher are part of the serialized DAG, both in clear. So
-they are encrypted here, with a key derived from Airflow's Fernet key, and in such a way that the same text gives the
-same result on every parse, as an asset's trigger is recognised by its arguments.
+Airflow does not encrypt a trigger's arguments everywhere. Since Airflow 3, those of a deferred task are stored as the
+worker sent them, and those of an asset's watcher are part of the serialized DAG, both in clear. So they are encrypted
+here, with a key derived from Airflow's Fernet key. The same text gives the same result on every parse, because Airflow
+identifies an asset's trigger by its arguments.
 """
 
 from __future__ import annotations
@@ -19,51 +19,51 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from airflow_provider_healthimaging.exceptions import ConfigurationError
 
-PREFIX = "sealed:"
-EMPTY = "{}"
+SEALED_PREFIX = "sealed:"
+EMPTY_JSON = "{}"
 
 
 def is_sealed(value: object) -> bool:
     """Whether ``value`` is what :func:`seal` returned."""
-    return isinstance(value, str) and value.startswith(PREFIX)
+    return isinstance(value, str) and value.startswith(SEALED_PREFIX)
 
 
 def seal(text: str) -> str:
-    """Encrypt JSON text; the same text gives the same result. What is empty or sealed stays as it is.
+    """Encrypt JSON text. The same text gives the same result. An empty object, and encrypted text, stay as they are.
 
-    :raises ConfigurationError: where Airflow has no Fernet key.
+    :raises ConfigurationError: if Airflow has no Fernet key.
     """
-    if text == EMPTY or is_sealed(text):
+    if text == EMPTY_JSON or is_sealed(text):
         return text
     cipher = next(_ciphers(), None)
     if cipher is None:
         raise ConfigurationError(
-            "search_criteria and match are kept encrypted in triggers, but [core] fernet_key is empty: set it."
+            "Triggers keep search_criteria and match encrypted, but [core] fernet_key is empty. Set [core] fernet_key."
         )
-    return PREFIX + base64.urlsafe_b64encode(cipher.encrypt(text.encode(), None)).decode()
+    return SEALED_PREFIX + base64.urlsafe_b64encode(cipher.encrypt(text.encode(), None)).decode()
 
 
 def unseal(text: str) -> str:
     """Return the text that was sealed with one of Airflow's Fernet keys.
 
-    :raises ConfigurationError: where none of them opens it.
+    :raises ConfigurationError: if none of them decrypts it.
     """
     if not is_sealed(text):
         return text
-    sealed = base64.urlsafe_b64decode(text.removeprefix(PREFIX))
+    sealed = base64.urlsafe_b64decode(text.removeprefix(SEALED_PREFIX))
     for cipher in _ciphers():
         try:
             return cipher.decrypt(sealed, None).decode()
         except InvalidTag:
             continue
     raise ConfigurationError(
-        "The triggerer cannot decrypt what it is to search by: its [core] fernet_key is not the one of the worker or "
-        "DAG processor that it comes from. Set the same key for all of Airflow's components."
+        "The triggerer cannot decrypt search_criteria and match: its [core] fernet_key differs from that of the worker "
+        "or DAG processor. Set the same key for all components of Airflow."
     )
 
 
 def _ciphers() -> Iterator[AESSIV]:
-    """Yield a cipher for each Fernet key; the first is the current one, as in Airflow."""
+    """Yield a cipher for each Fernet key. As in Airflow, the first is the current one."""
     for key in str(conf.get("core", "fernet_key", fallback="")).split(","):
         if key.strip():
             derived = HKDF(SHA512(), 64, salt=None, info=b"airflow-provider-healthimaging").derive(key.strip().encode())

@@ -1,52 +1,54 @@
-"""Values that may be patient data: rendered by Airflow like any template, shown by nobody.
+"""Values that may be patient data: a template field that shows its structure, and ``***`` for its values.
 
-Airflow stores and serves every rendered template field. This holder shows the structure and ``***`` for the
-values instead. It knows Airflow only by the attribute ``template_fields``, by which Airflow renders inside objects.
+Airflow stores and serves every rendered template field. It renders inside objects that have ``template_fields``; this
+one has none, so that only :mod:`~airflow_provider_healthimaging.task.private_fields` can render it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 from airflow_provider_healthimaging.search.criteria import SORT_FIELDS, SORT_ORDERS, VALUES_PER_OPERATOR
 from airflow_provider_healthimaging.search.match import MATCH_FIELDS
 
 MASK = "***"
 
-SHOWN: Mapping[str, tuple[str, ...]] = {
+UNMASKED_VALUES: Mapping[str, tuple[str, ...]] = {
     "operator": tuple(VALUES_PER_OPERATOR),
     "sortField": SORT_FIELDS,
     "sortOrder": SORT_ORDERS,
 }
-"""The keys of ``searchCriteria`` whose values are words of the API, and those words: no search values."""
+"""Keys of ``searchCriteria`` whose values are words of the API and no search values, with these words."""
 
-NAMES = frozenset({"filters", "values", "sort", *SHOWN, *SORT_FIELDS, *MATCH_FIELDS})
-"""The keys that there are; what else stands in the place of one may be a value that slipped there."""
+KNOWN_KEYS = frozenset({"filters", "values", "sort", *UNMASKED_VALUES, *SORT_FIELDS, *MATCH_FIELDS})
+"""The keys that are shown. A key that is not one of them may be a search value in the wrong place."""
 
 
-def masked(value: Any, key: object = "") -> Any:
-    """Return the structure of ``value`` with ``***`` for each value in it, and for names that do not exist."""
+def mask_values(value: object, key: object = "") -> object:
+    """Return the structure of ``value`` with ``***`` for each value, and for each key that is not a known one."""
     if isinstance(value, Mapping):
-        return {name if name in NAMES else MASK: masked(content, name) for name, content in value.items()}
+        return {name if name in KNOWN_KEYS else MASK: mask_values(content, name) for name, content in value.items()}
     if isinstance(value, list | tuple):
-        return [masked(content, key) for content in value]
-    return value if value is None or value in SHOWN.get(str(key), ()) else MASK
+        return [mask_values(content, key) for content in value]
+    return value if value is None or value in UNMASKED_VALUES.get(str(key), ()) else MASK
 
 
-class Sensitive:
-    """Holds a template field's value; shows its structure only."""
+class MaskedValue:
+    """Holds a value, and shows its structure only.
 
-    template_fields: ClassVar[tuple[str, ...]] = ("value",)
+    :param value: a structure of AWS's, its JSON text, a template of either, or ``None``.
+    :param rendered: whether the templates in ``value`` were rendered by the guard that hides their errors.
+    """
 
-    def __init__(self, value: Any) -> None:
-        """Hold ``value``: a structure of AWS's, its JSON text, a template of it, or ``None``."""
-        self.value: Any = value.value if isinstance(value, Sensitive) else value
+    def __init__(self, value: object, *, rendered: bool = False) -> None:
+        """Hold ``value``; a value that is masked already is not masked twice."""
+        self.value: object = value.value if isinstance(value, MaskedValue) else value
+        self.rendered = rendered
 
-    def serialize(self) -> Any:
-        """Return what Airflow may keep and show; Airflow 3.0 and 3.1 ask for its length, which ``None`` has not."""
-        return {} if self.value is None else masked(self.value)
+    def serialize(self) -> object:
+        """Return what Airflow may keep and show; Airflow 3.0 and 3.1 cannot take ``None`` here."""
+        return {} if self.value is None else mask_values(self.value)
 
     def __str__(self) -> str:
         shown = self.serialize()
@@ -54,6 +56,3 @@ class Sensitive:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self})"
-
-    def __bool__(self) -> bool:
-        return bool(self.value)

@@ -1,0 +1,1 @@
+"""What to ask of SearchImageSets, and how to read it; it imports neither Airflow nor boto3."""

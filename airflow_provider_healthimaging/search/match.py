@@ -1,14 +1,12 @@
-"""``match``: what the service cannot filter on, decided hit by hit; nothing of Airflow or boto3."""
+"""``match``: conditions that the service cannot filter on, checked on each search hit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from airflow_provider_healthimaging.search.validation import from_json, is_whole_number
-from airflow_provider_healthimaging.search.criteria import boolean
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
-from airflow_provider_healthimaging.search.image_set import DICOM_TAGS, Summary, field, unknown_name
+from airflow_provider_healthimaging.search.criteria import parse_bool
+from airflow_provider_healthimaging.search.image_set import DICOM_TAGS, SearchHit, get_field
+from airflow_provider_healthimaging.search.suggestions import unknown_name_error
+from airflow_provider_healthimaging.search.validation import is_whole_number, parse_json_object
 
 MATCH_FIELDS: dict[str, type] = {
     **DICOM_TAGS,
@@ -17,40 +15,41 @@ MATCH_FIELDS: dict[str, type] = {
     "storageTier": str,
     "isPrimary": bool,
 }
-"""What ``match`` may ask of a hit. Times are asked for with a window."""
+"""The fields of a search hit that ``match`` may name, and their types. A window selects by time."""
+
+Match = dict[str, list[object]]
+"""The values that each field may have; ``None`` stands for a missing tag."""
 
 
-def parse_match(match: object) -> dict[str, list[Any]]:
+def parse_match(match: object) -> Match:
     """Return ``match`` with the values that each field may have, in the field's own type.
 
-    :param match: ``{"DICOMSeriesModality": ["CT", "MR"]}``, one value in place of a list, or the JSON text of
-        either; ``None`` among the values stands for a missing tag.
-    :raises InvalidArgumentError: for an unknown field or a value that the field cannot have; no value is shown.
+    :param match: ``{"DICOMSeriesModality": ["CT", "MR"]}``, one value instead of a list, or the JSON text of either.
+    :raises InvalidArgumentError: for an unknown field, or a value of a wrong type; no value is shown.
     """
-    wanted = from_json("match", match)
-    for name in wanted:
+    given = parse_json_object("match", match)
+    for name in given:
         if name not in MATCH_FIELDS:
-            raise unknown_name("field in match", name, MATCH_FIELDS, private=True)
-    return {name: _values(name, given) for name, given in wanted.items()}
+            raise unknown_name_error("field in match", name, MATCH_FIELDS, private=True)
+    return {name: _parse_values(name, values) for name, values in given.items()}
 
 
-def compile_match(match: object) -> Callable[[Summary], bool]:
-    """Return the test of a hit that ``match`` describes: every field has one of its values."""
-    wanted = parse_match(match)
-    return lambda summary: all(field(summary, name) in values for name, values in wanted.items())
+def matches(hit: SearchHit, match: Match) -> bool:
+    """Whether every field that ``match`` names has one of its values in ``hit``."""
+    return all(get_field(hit, name) in values for name, values in match.items())
 
 
-def _values(name: str, given: object) -> list[Any]:
+def _parse_values(name: str, given: object) -> list[object]:
     values = list(given) if isinstance(given, list | tuple | set | frozenset) else [given]
     if not values:
         raise InvalidArgumentError(f"match on {name} has no values, so nothing would match. Give one or more.")
-    return [None if value is None else _typed(name, value) for value in values]
+    return [None if value is None else _parse_value(name, value) for value in values]
 
 
-def _typed(name: str, value: object) -> Any:
+def _parse_value(name: str, value: object) -> object:
     kind = MATCH_FIELDS[name]
     if kind is bool:
-        return boolean(f"match on {name}", value)
+        return parse_bool(f"match on {name}", value)
     if kind is int and is_whole_number(value):
         return int(value)
     if not isinstance(value, kind) or isinstance(value, bool):

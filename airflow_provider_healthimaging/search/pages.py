@@ -1,32 +1,50 @@
-"""Read a window page by page, and give each image set in it once; told how to fetch, it knows no boto3.
+"""The pages of a search, and the image sets in them: each once, at its highest version.
 
-Pages come in ascending order of one timestamp, to the second at least. Only what has the same there may be the same
-image set twice, so duplicates are found by holding a second at a time, and memory does not grow with the result.
+Pages come in order of one timestamp, to the second at least. Only hits with the same second can be the same image set.
+So duplicates are found within one second at a time, and memory does not grow with the result.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Protocol, cast
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
-from airflow_provider_healthimaging.search.image_set import Summary
+from airflow_provider_healthimaging.search.image_set import SearchHit
 from airflow_provider_healthimaging.window import TimeWindow
 
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far the clock of this machine may differ from the service's."""
+
+PROGRESS_LOG_SECONDS = 10.0
+"""The time between two progress lines in the log."""
+
+
+class Log(Protocol):
+    """A logger: Airflow 2 has Python's, Airflow 3 has structlog's."""
+
+    def info(self, message: str, *args: object) -> object:
+        """Log at INFO."""
+
 
 @dataclass(slots=True)
 class ScanStats:
-    """What a scan has done so far.
+    """The counts of a search so far.
 
-    ``calls`` counts every request, retried ones included; ``read`` the rows as they came, ``image_sets`` those that
-    were passed on, and ``changed`` is the latest ``updatedAt`` of these, the end of time where one has none;
-    ``reached`` is the timestamp of the last row read; ``next_token`` is where ``MaxItems`` cut off.
+    :param pages: pages read.
+    :param calls: requests sent, with those that were retried.
+    :param read: search hits as the service returned them.
+    :param image_sets: image sets that were passed on.
+    :param changed: the latest ``updatedAt`` of these; the end of time if one has none.
+    :param reached: the timestamp of the last hit that was read.
+    :param next_token: the token to resume from, if ``MaxItems`` ended the search.
     """
 
     pages: int = 0
@@ -40,117 +58,173 @@ class ScanStats:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of the service: its rows, how many requests it took to get it, and the token for the next.
+    """One response of the service.
 
-    ``left`` is how much of the window was unread when the page was given; ``rows_ahead`` and ``calls_ahead`` are what
-    several readers had read by then of the pages after it.
+    :param hits: the search hits, as they came.
+    :param calls: the requests that it took.
+    :param next_token: the token for the next page; ``None`` on the last.
+    :param remaining: how much of the window was unread when the page was given.
+    :param hits_ahead: hits that workers had read by then, beyond this page.
+    :param calls_ahead: the requests that these took.
     """
 
-    rows: list[Summary]
+    hits: list[SearchHit]
     calls: int = 1
     next_token: str | None = None
-    left: timedelta | None = None
-    rows_ahead: int = 0
+    remaining: timedelta | None = None
+    hits_ahead: int = 0
     calls_ahead: int = 0
 
 
-def scan(
+def deduplicate_hits(
     pages: Iterable[Page],
     *,
-    order: str,
+    sort_field: str,
     window: TimeWindow | None,
-    match: Callable[[Summary], bool],
-    moving: bool,
+    match: Callable[[SearchHit], bool],
+    order_may_change: bool,
     stats: ScanStats,
-) -> Generator[Summary]:
+) -> Generator[SearchHit]:
     """Yield each matching image set of the window once, at its highest version.
 
-    :param pages: answers in ascending order of ``order``.
-    :param order: the timestamp that the rows are ordered by, and that ``window`` is about.
-    :param window: keep only what lies in it; ``None`` keeps everything.
-    :param match: keep only hits of which this is true.
-    :param moving: whether an image set may change its place while it is read (an update moves it to a later
-        ``updatedAt``). The whole result is then held before the first is given.
-    :param stats: kept up to date while reading.
+    :param pages: pages in ascending order of ``sort_field``.
+    :param sort_field: the field that the hits are sorted by, and that the window is about.
+    :param window: keep only hits in it; ``None`` keeps all.
+    :param match: keep only hits for which this is true.
+    :param order_may_change: whether an image set can change its place while pages are read. Then the whole result is
+        held in memory before the first hit is given.
+    :param stats: updated while reading.
     """
-    rows = _in_window(_rows(pages, order, stats), window, order)
-    groups = [("", rows)] if moving else itertools.groupby(rows, key=lambda row: _second(row.get(order), window))
+    hits = _in_window(_hits_of(pages, sort_field, stats), window, sort_field)
+    groups: Iterable[tuple[object, Iterable[SearchHit]]] = (
+        [("", hits)]
+        if order_may_change
+        else itertools.groupby(hits, key=lambda hit: _group_key(_timestamp(hit, sort_field), window))
+    )
     for _, group in groups:
-        hits = _latest_versions(group)
-        if not moving:
-            hits.sort(key=lambda hit: (hit[order] if window else 0, str(hit["imageSetId"])))
-        for summary in filter(match, hits):
+        latest = _latest_versions(group)
+        if not order_may_change and window:
+            latest.sort(key=lambda hit: (hit_timestamp(hit, sort_field), hit["imageSetId"]))
+        elif not order_may_change:
+            latest.sort(key=lambda hit: str(hit["imageSetId"]))
+        for hit in filter(match, latest):
             stats.image_sets += 1
-            changed = summary.get("updatedAt") or END_OF_TIME
+            changed = hit.get("updatedAt") or END_OF_TIME
             stats.changed = max(stats.changed or changed, changed)
-            yield summary
+            yield hit
 
 
-def ending(pages: Generator[Page], found: Iterator[Summary]) -> Generator[Summary]:
-    """Yield what was ``found`` in ``pages``, and end them with it: threads may be reading them ahead."""
+def closing_pages(pages: Generator[Page], hits: Iterator[SearchHit]) -> Generator[SearchHit]:
+    """Yield the hits of ``pages``, and close ``pages`` at the end, because workers may be reading them ahead."""
     with closing(pages):
-        yield from found
+        yield from hits
 
 
-def _second(moment: datetime | None, window: TimeWindow | None) -> datetime | None:
-    """Return what may be no finer in the service's order; without a window, order and value are the caller's."""
-    return moment.replace(microsecond=0) if moment and window else moment
+def has_stable_order(sort_field: str, window: TimeWindow | None) -> bool:
+    """Whether no image set can change its place in the order of ``sort_field`` while it is read.
+
+    An update sets ``updatedAt`` to now. So it moves an image set out of a window that is over, but to a later place
+    in a window that is not. What an edit of the study's date does is not documented.
+    """
+    if sort_field == "createdAt":
+        return True
+    return sort_field == "updatedAt" and window is not None and window.end <= datetime.now(UTC) - CLOCK_SKEW
 
 
-def _rows(pages: Iterable[Page], order: str, stats: ScanStats) -> Iterator[Summary]:
+def require_monotonic(pages: Iterable[Page], sort_field: str, *, ascending: bool) -> Generator[Page]:
+    """Yield pages, and raise if their hits are not sorted."""
+    position: datetime | None = None
     for page in pages:
-        stats.pages += 1
-        stats.calls += page.calls
-        stats.read += len(page.rows)
-        if page.rows:
-            stats.reached = page.rows[-1].get(order)
-        yield from page.rows
-
-
-def one_way(pages: Iterable[Page], order: str) -> Generator[Page]:
-    """Pass pages on, and raise where their order turns round: rows are given again then, or were passed over."""
-    last, forward = None, None
-    for page in pages:
-        for moment in filter(None, (row.get(order) for row in page.rows)):
-            second = moment.replace(microsecond=0)
-            if last not in {None, second}:
-                if forward not in {None, second > last}:
-                    raise not_sorted(order)
-                forward = second > last
-            last = second
+        position = check_sorted(page.hits, sort_field, position, ascending=ascending)
         yield page
 
 
-def _in_window(rows: Iterable[Summary], window: TimeWindow | None, order: str) -> Iterator[Summary]:
-    """Pass on what lies in the window; all is read, as an order is a promise and a last page is a fact."""
-    return (row for row in rows if window is None or timestamp(row, order, window) in window)
+def check_sorted(
+    hits: Iterable[SearchHit], sort_field: str, position: datetime | None, *, ascending: bool = True
+) -> datetime | None:
+    """Raise if ``hits`` are not sorted to the second, or do not follow ``position``; return the last second of them.
+
+    Hits that are not sorted were given twice, or others were left out.
+
+    :param position: the last second of the page before; ``None`` for the first page.
+    """
+    for hit in hits:
+        if (moment := _timestamp(hit, sort_field)) is None:
+            continue
+        second = moment.replace(microsecond=0)
+        if position is not None and (second < position if ascending else second > position):
+            raise HealthImagingError(
+                f"HealthImaging returned image sets that are not sorted by {sort_field}, so the result could be "
+                "incomplete. Check where endpoint_url in the connection leads; if it is AWS, report this to AWS."
+            )
+        position = second
+    return position
 
 
-def not_sorted(order: str) -> HealthImagingError:
-    """Return the error for rows that are not in the order asked for."""
-    return HealthImagingError(
-        f"The service did not sort by {order}, as it was asked to, so image sets could be given twice or passed over. "
-        "Look at what endpoint_url in the connection leads to, and report this to AWS if it is their service."
-    )
+def hit_timestamp(hit: SearchHit, sort_field: str) -> datetime:
+    """Return when the image set was created or updated.
 
-
-def timestamp(row: Summary, order: str, window: TimeWindow) -> datetime:
-    """Return when ``row`` was created or updated, which a window cannot do without."""
-    moment: datetime | None = row.get(order)
+    :raises HealthImagingError: if the hit does not say.
+    """
+    moment = _timestamp(hit, sort_field)
     if moment is None:
         raise HealthImagingError(
-            f"The service gave image set {row['imageSetId']} without {order}, so no one can say whether it lies "
-            f"in the window {window}. Report this to AWS; search without a window (time_field=None) until then."
+            f"HealthImaging returned image set {hit['imageSetId']} without {sort_field}, so nobody can say whether it "
+            "lies in the window. Report this to AWS, and search without a window (time_field=None) until then."
         )
     return moment
 
 
-def _latest_versions(rows: Iterable[Summary]) -> list[Summary]:
-    """Return each image set once, at its highest version, and where that one stood."""
-    latest: dict[str, Any] = {}
-    for row in rows:
-        known = latest.get(row["imageSetId"])
-        if known is None or (row.get("version") or 0) > (known.get("version") or 0):
-            latest.pop(row["imageSetId"], None)
-            latest[row["imageSetId"]] = row
+def with_progress(pages: Iterable[Page], window: TimeWindow | None, stats: ScanStats, log: Log) -> Iterator[Page]:
+    """Yield pages, and log every ten seconds how far the search is.
+
+    :param stats: the counts so far, updated by the reader of the pages.
+    """
+    started = logged = time.monotonic()
+    for page in pages:
+        yield page
+        now = time.monotonic()
+        if now - logged < PROGRESS_LOG_SECONDS:
+            continue
+        logged = now
+        read, calls = stats.read + page.hits_ahead, stats.calls + page.calls_ahead
+        share = ""
+        if window is not None and page.remaining is not None:
+            share = f", {1 - page.remaining / (window.end_ceiling() - window.start):.0%} of the window"
+        rate = read / (now - started)
+        log.info("Read %s image sets in %s calls%s; %.0f image sets/s.", f"{read:,}", f"{calls:,}", share, rate)
+
+
+def _hits_of(pages: Iterable[Page], sort_field: str, stats: ScanStats) -> Iterator[SearchHit]:
+    for page in pages:
+        stats.pages += 1
+        stats.calls += page.calls
+        stats.read += len(page.hits)
+        if page.hits:
+            stats.reached = _timestamp(page.hits[-1], sort_field)
+        yield from page.hits
+
+
+def _in_window(hits: Iterable[SearchHit], window: TimeWindow | None, sort_field: str) -> Iterator[SearchHit]:
+    """Yield the hits in the window. Hits outside are skipped; only the service's last page proves that none follows."""
+    return (hit for hit in hits if window is None or hit_timestamp(hit, sort_field) in window)
+
+
+def _group_key(moment: datetime | None, window: TimeWindow | None) -> datetime | None:
+    """Return the second of a hit. Without a window, the order is the caller's, and equal values stand together."""
+    return moment.replace(microsecond=0) if moment and window else moment
+
+
+def _timestamp(hit: SearchHit, sort_field: str) -> datetime | None:
+    return cast("Mapping[str, datetime | None]", hit).get(sort_field)
+
+
+def _latest_versions(hits: Iterable[SearchHit]) -> list[SearchHit]:
+    """Return each image set once, at its highest version, in the place of that version."""
+    latest: dict[str, SearchHit] = {}
+    for hit in hits:
+        known = latest.get(hit["imageSetId"])
+        if known is None or (hit.get("version") or 0) > (known.get("version") or 0):
+            latest.pop(hit["imageSetId"], None)
+            latest[hit["imageSetId"]] = hit
     return list(latest.values())

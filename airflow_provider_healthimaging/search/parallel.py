@@ -1,11 +1,11 @@
-"""Several readers of one window, and its pages in order of time; told how to fetch, it knows no boto3.
+"""Several workers read one window; its pages still come in order of time.
 
-The first page decides: if it is the last, that was all. Otherwise each reader has a segment of the window, and one
-that has none takes the later part of another's. The pages of the earliest segment are given as they come; those of
-the others wait, within bounds, for their turn.
+If the first page is the last, that is all. Otherwise each worker reads a segment of the window, and a worker without a
+segment splits another's and takes the later part. The pages of the earliest segment are given as they come. Those of
+the other segments wait for their turn, within bounds.
 
     window   |----segment----|---segment---|------------segment------------|
-             given           read ahead    read ahead, and cut when a reader is free
+             given           read ahead    read ahead, and split when a worker is free
 """
 
 from __future__ import annotations
@@ -21,74 +21,74 @@ from airflow_provider_healthimaging.search.pages import Page
 from airflow_provider_healthimaging.search.segment import Fetch, Segment
 from airflow_provider_healthimaging.window import TimeWindow
 
-A_CUT = 25
-"""Rows that a cut costs: half a page, as the pages of neither side end at it."""
+SPLIT_COST_HITS = 25
+"""Hits that a split costs: half a page, because no page ends exactly at it."""
 
-SEGMENT = 96
-"""How many cuts' cost of rows a reader is left with when the rest is cut off."""
+TARGET_SHARE = 96
+"""The share that a split leaves to the worker before it, in units of the cost of a split."""
 
-WORTH_A_CUT = 10
-"""How many cuts' cost of rows a segment must have left for another reader to help with."""
+MIN_HITS_TO_SPLIT = 10
+"""What a segment must have left to be split, in units of the cost of a split."""
 
-READ_AHEAD_ROWS = 3000
-"""Rows for each reader that may wait for their turn: what memory the readers take."""
+READ_AHEAD_HITS = 3000
+"""Hits for each worker that may wait for their turn. This bounds the memory that the workers take."""
 
-PAGES_TO_JUDGE, ROWS_TO_RISK = 3, 10_000
-"""No cut is made before so many pages, unless there seem to be so many rows: one page is little to judge by."""
+WARMUP_PAGES, WARMUP_HITS = 3, 10_000
+"""Pages before the first split, unless so many hits seem to be left. One page says little about the density."""
 
-PAGES_A_CUT = 8
-"""Pages that pay for a cut's cost. A cut that finds rows pays for two more, until all readers are busy."""
+PAGES_PER_SPLIT_CREDIT = 8
+"""Pages that pay for one split. A split that finds hits pays for two more, until all workers are busy."""
 
 
 def read_window(
-    fetch: Fetch, window: TimeWindow, order: str, *, workers: int, read_ahead: int | None = None
+    fetch: Fetch, window: TimeWindow, sort_field: str, *, workers: int, read_ahead: int | None = None
 ) -> Generator[Page]:
-    """Yield the pages of ``window`` in order of time, each row in one of them.
+    """Yield the pages of ``window`` in order of time, each hit in one of them.
 
-    With one worker nothing is read before it is asked for. With more, threads read ahead; they end before this
-    iterator does, be it by its last page, an error of any of them, or :meth:`close`.
+    With one worker, nothing is read before it is asked for. With more, threads read ahead. They end before this
+    iterator ends: with its last page, with an error in one of them, or by :meth:`close`.
 
-    :param fetch: asks for a page; called from several threads where there are several workers.
-    :param order: the timestamp that the rows are sorted by.
+    :param fetch: fetches a page; with several workers, several threads call it.
+    :param sort_field: the timestamp that the hits are sorted by.
     :param workers: the most calls at a time.
-    :param read_ahead: rows for each worker that may wait for their turn, at most and by default 3,000. With fewer,
-        less is read in vain by a task that dies, and more calls are needed.
+    :param read_ahead: hits for each worker that may wait for their turn; at most and by default 3,000. A smaller number
+        costs more calls, and loses less if the task dies.
     """
-    scale = min(1.0, read_ahead / READ_AHEAD_ROWS) if read_ahead else 1.0
-    segment = Segment(window, order)
+    scale = min(1.0, read_ahead / READ_AHEAD_HITS) if read_ahead else 1.0
+    segment = Segment(window, sort_field)
     for pages in itertools.count(1):
-        page = segment.take(segment.fetch(fetch))
-        yield replace(page, left=segment.left)
+        page = segment.accept(segment.fetch(fetch))
+        yield replace(page, remaining=segment.remaining)
         if segment.done:
             return
-        judged = pages >= PAGES_TO_JUDGE or segment.rows_left >= ROWS_TO_RISK
-        if workers > 1 and judged and _where_to_cut(segment, scale):
-            yield from _Readers(fetch, segment, workers, scale).pages()
+        warmed_up = pages >= WARMUP_PAGES or segment.hits_left >= WARMUP_HITS
+        if workers > 1 and warmed_up and _find_split(segment, scale):
+            yield from _Workers(fetch, segment, workers, scale).pages()
             return
 
 
-class _Readers:
-    """Threads that read segments, and what they share: everything below is changed under ``_changed`` only."""
+class _Workers:
+    """Threads that read segments, and what they share. Every attribute is changed under ``_changed`` only."""
 
     def __init__(self, fetch: Fetch, segment: Segment, workers: int, scale: float) -> None:
         self._fetch = fetch
         self._workers = workers
         self._scale = scale
         self._changed = threading.Condition()
-        self._unread = [segment]
+        self._unread_segments = [segment]
         self._segments = [segment]
         self._waiting: dict[Segment, deque[Page]] = {segment: deque()}
-        self._rows_waiting = self._calls_waiting = 0
-        self._credit = 1.0
-        self._unproven: set[Segment] = set()
-        self._helpful_cuts = 0
+        self._hits_waiting = self._calls_waiting = 0
+        self._split_credit = 1.0
+        self._untested_segments: set[Segment] = set()
+        self._helpful_splits = 0
         self._error: BaseException | None = None
         self._closed = False
 
     def pages(self) -> Iterator[Page]:
-        """Start the threads, and yield pages in order until all is read."""
+        """Start the threads, and yield pages in order until all are read."""
         threads = [
-            threading.Thread(target=self._work, name=f"image-set-reader-{number}", daemon=True)
+            threading.Thread(target=self._work, name=f"image-set-worker-{number}", daemon=True)
             for number in range(self._workers)
         ]
         try:
@@ -114,11 +114,11 @@ class _Readers:
                     raise self._error
                 if waiting:
                     page = waiting.popleft()
-                    self._rows_waiting -= len(page.rows)
+                    self._hits_waiting -= len(page.hits)
                     self._calls_waiting -= page.calls
                     self._changed.notify_all()
-                    left = sum((segment.left for segment in self._segments), timedelta(0))
-                    return replace(page, left=left, rows_ahead=self._rows_waiting, calls_ahead=self._calls_waiting)
+                    left = sum((segment.remaining for segment in self._segments), timedelta(0))
+                    return replace(page, remaining=left, hits_ahead=self._hits_waiting, calls_ahead=self._calls_waiting)
                 del self._waiting[self._segments.pop(0)]
                 self._changed.notify_all()
             return None
@@ -129,81 +129,81 @@ class _Readers:
                 while not segment.done and self._wait_for_room(segment):
                     page = segment.fetch(self._fetch)
                     with self._changed:
-                        self._put(segment, segment.take(page))
-        except BaseException as error:  # noqa: BLE001 - raised again where the pages are asked for
+                        self._enqueue(segment, segment.accept(page))
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that reads the pages
             with self._changed:
                 self._error = self._error or error
                 self._changed.notify_all()
 
     def _next_segment(self) -> Segment | None:
         with self._changed:
-            while not self._over():
-                segment = self._unread.pop() if self._unread else self._cut_off()
+            while not self._is_finished():
+                segment = self._unread_segments.pop() if self._unread_segments else self._steal_segment()
                 if segment:
                     return segment
                 self._changed.wait()
             return None
 
-    def _over(self) -> bool:
+    def _is_finished(self) -> bool:
         return self._closed or self._error is not None or all(segment.done for segment in self._segments)
 
-    def _cut_off(self) -> Segment | None:
-        """Take the later part of the segment that has most before it, if that is worth a cut."""
-        if self._credit <= 0:
+    def _steal_segment(self) -> Segment | None:
+        """Split the segment that has the most hits left, if that is worth its cost, and return the later part."""
+        if self._split_credit <= 0:
             return None
-        largest = max((segment for segment in self._segments if not segment.done), key=lambda each: each.rows_left)
-        moment = _where_to_cut(largest, self._scale)
+        largest = max((segment for segment in self._segments if not segment.done), key=lambda each: each.hits_left)
+        moment = _find_split(largest, self._scale)
         if moment is None:
             return None
-        self._credit -= _cost(largest) / A_CUT
-        rest = largest.cut_at(moment)
+        self._split_credit -= _split_cost(largest) / SPLIT_COST_HITS
+        rest = largest.split_at(moment)
         self._segments.insert(self._segments.index(largest) + 1, rest)
         self._waiting[rest] = deque()
-        self._unproven.add(rest)
+        self._untested_segments.add(rest)
         return rest
 
     def _wait_for_room(self, segment: Segment) -> bool:
-        """Wait until ``segment`` may be read on; the earliest always may when nothing of it waits."""
+        """Wait until another page of ``segment`` may be read; the earliest segment always may if no page of it waits."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._error or self._has_room(segment))
             return not (self._closed or self._error)
 
     def _has_room(self, segment: Segment) -> bool:
         needed_now = segment is self._segments[0] and not self._waiting[segment]
-        return needed_now or self._rows_waiting < self._workers * READ_AHEAD_ROWS * self._scale
+        return needed_now or self._hits_waiting < self._workers * READ_AHEAD_HITS * self._scale
 
-    def _put(self, segment: Segment, page: Page) -> None:
+    def _enqueue(self, segment: Segment, page: Page) -> None:
         self._waiting[segment].append(page)
-        self._rows_waiting += len(page.rows)
+        self._hits_waiting += len(page.hits)
         self._calls_waiting += page.calls
-        self._credit += 1 / PAGES_A_CUT
-        if segment in self._unproven:
-            self._unproven.remove(segment)
-            self._prove(found=bool(page.rows))
+        self._split_credit += 1 / PAGES_PER_SPLIT_CREDIT
+        if segment in self._untested_segments:
+            self._untested_segments.remove(segment)
+            self._record_split_result(found=bool(page.hits))
         self._changed.notify_all()
 
-    def _prove(self, *, found: bool) -> None:
-        """Cut more where a cut has found rows, and less where it has not."""
-        self._helpful_cuts += found
+    def _record_split_result(self, *, found: bool) -> None:
+        """Allow more splits after one that found hits, and fewer after one that did not."""
+        self._helpful_splits += found
         if not found:
-            self._credit -= 2
-        elif self._helpful_cuts < self._workers:
-            self._credit += 2
+            self._split_credit -= 2
+        elif self._helpful_splits < self._workers:
+            self._split_credit += 2
 
 
-def _where_to_cut(segment: Segment, scale: float) -> datetime | None:
-    """Return the second that leaves a reader its share, or half of what is left if that is less.
+def _find_split(segment: Segment, scale: float) -> datetime | None:
+    """Return the second at which to split: it leaves the worker its share, or half of what is left if that is less.
 
-    :param scale: how large a share may be, beside the usual.
+    :param scale: the size of a share, relative to the usual one.
     """
-    cost = _cost(segment)
-    if segment.rows_left < WORTH_A_CUT * cost:
+    cost = _split_cost(segment)
+    if segment.hits_left < MIN_HITS_TO_SPLIT * cost:
         return None
-    share = min(SEGMENT * scale * cost / segment.rows_left, 0.5)
-    moment = (segment.reached + (segment.end - segment.reached) * share).replace(microsecond=0) + timedelta(seconds=1)
+    share = min(TARGET_SHARE * scale * cost / segment.hits_left, 0.5)
+    moment = (segment.position + (segment.end - segment.position) * share).replace(microsecond=0) + timedelta(seconds=1)
     return moment if moment < segment.end else None
 
 
-def _cost(segment: Segment) -> float:
-    """Return how many rows are read twice for a cut: also those of the second before it."""
-    return A_CUT + segment.rows_per_second
+def _split_cost(segment: Segment) -> float:
+    """Return how many hits are read twice because of a split; those of the second before it too."""
+    return SPLIT_COST_HITS + segment.hits_per_second

@@ -1,35 +1,35 @@
-"""When has what a sensor waits for arrived?  Decided on search hits alone; nothing of Airflow or boto3."""
+"""Whether the image sets that a sensor waits for have arrived, decided on search hits alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
 
-from airflow_provider_healthimaging.search.image_set import Summary
+from airflow_provider_healthimaging.search.image_set import SearchHit
 
 
-def is_ready(found: Iterable[Summary], *, min_image_sets: int, quiet_since: datetime | None) -> bool:
-    """Whether enough was found, and none of it changed after ``quiet_since``; reads no further than it must.
+def is_ready(hits: Iterable[SearchHit], *, min_image_sets: int, quiet_since: datetime | None) -> bool:
+    """Whether enough image sets are found, and none of them changed after ``quiet_since``; reads no more than needed.
 
-    :param found: hits, as the search gives them.
+    :param hits: search hits, each image set once.
     :param min_image_sets: how many are enough.
-    :param quiet_since: with it, every hit counts, since the youngest decides.
+    :param quiet_since: if given, all hits are read, because the latest change decides.
     """
     count = 0
-    for summary in found:
+    for hit in hits:
         count += 1
         if quiet_since is None:
             if count >= min_image_sets:
                 return True
-        elif (changed := summary.get("updatedAt")) is None or changed > quiet_since:
+        elif (changed := hit.get("updatedAt")) is None or changed > quiet_since:
             return False
     return count >= min_image_sets
 
 
-def is_still_ready(count: int, changed: datetime | None, *, min_image_sets: int, quiet_since: datetime | None) -> bool:
-    """Whether that can be said of what was then read to its end, too, as some may have vanished or changed meanwhile.
+def confirms_ready(count: int, changed: datetime | None, *, min_image_sets: int, quiet_since: datetime | None) -> bool:
+    """Whether the complete search that followed confirms it: image sets may have been deleted or changed since.
 
-    :param count: how many image sets it was.
-    :param changed: the latest change among them.
+    :param count: how many image sets the complete search found.
+    :param changed: the latest ``updatedAt`` among them.
     """
     return count >= min_image_sets and (quiet_since is None or changed is None or changed <= quiet_since)

@@ -1,179 +1,158 @@
-"""One span of a window, read page by page by one reader; told how to fetch, it knows no boto3 and no threads.
+"""A stretch of a window that one worker reads, page by page.
 
-A segment ends on a whole second, as what the service sorts and compares by may be no finer (see
-:meth:`~airflow_provider_healthimaging.window.TimeWindow.server_bounds`). So where another segment was cut off, a row at
-or after the end means that nothing of this one can follow; the window's own end is where the service has nothing more.
-A page may begin with rows of the one before; else what goes back by a second is not sorted.
+A segment ends on a whole second, because the service may sort and compare by whole seconds only (see
+:meth:`~airflow_provider_healthimaging.window.TimeWindow.query_bounds`). Where a segment was split, a hit at or after
+its end shows that no hit of this segment follows. At the window's own end, only the service's last page shows that.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, RejectedRequestError, ServiceError
-from airflow_provider_healthimaging.search.image_set import Summary
-from airflow_provider_healthimaging.search.pages import Page, not_sorted, timestamp
+from airflow_provider_healthimaging.search.image_set import SearchHit
+from airflow_provider_healthimaging.search.pages import Page, check_sorted, hit_timestamp
 from airflow_provider_healthimaging.window import TimeWindow
 
 Fetch = Callable[[TimeWindow, str | None], Page]
-"""Asks the service for a page of a window, oldest first; with a token, for the page that follows."""
+"""Fetches a page of a window, oldest first; with a token, the page that follows."""
 
-NEW_SEARCHES = 10
-"""How many searches in a row may begin again and gain nothing, as botocore's attempts at one call."""
+MAX_RESTARTS_WITHOUT_PROGRESS = 10
+"""How many restarts in a row may bring no new hit, as many as botocore's attempts at one call."""
 
-MEMORY = 0.9
-"""What a page counts for, in judging how dense rows lie, by the time the next one has come."""
+DENSITY_DECAY = 0.9
+"""The weight of earlier pages in the measured density, for each page that follows."""
+
+Version = tuple[str, int | None]
 
 
 class Segment:
-    """Reads ``window``, or the part of it that :meth:`cut_at` leaves.
+    """Reads ``window``, or the part of it that :meth:`split_at` leaves.
 
-    :param order: the timestamp that rows are sorted by.
+    :param sort_field: the timestamp that the hits are sorted by.
     """
 
-    def __init__(self, window: TimeWindow, order: str, *, is_rest: bool = False) -> None:
-        """Begin at the window's start.
+    def __init__(self, window: TimeWindow, sort_field: str, *, is_continuation: bool = False) -> None:
+        """Start at the window's start.
 
-        :param is_rest: whether it begins where another was cut, and not where rows may begin late.
+        :param is_continuation: whether hits may lie right before the start, as they do where a segment was split.
         """
-        self.end = window.whole_end()
-        self.reached = window.start
+        self.end = window.end_ceiling()
+        self.position = window.start
         self.done = False
-        self.rows_per_second = 0.0
-        self._rows = self._seconds = 0.0
-        self._asked = window
-        self._first = window.start
-        self._order = order
-        self._is_rest = is_rest
+        self.hits_per_second = 0.0
+        self._hits = self._seconds = 0.0
+        self._query_window = window
+        self._start = window.start
+        self._sort_field = sort_field
+        self._is_continuation = is_continuation
+        self._is_split = False
         self._token: str | None = None
-        self._is_cut = False
-        self._read_to: datetime | None = None
-        self._page_before: frozenset[tuple[str, Any]] = frozenset()
-        self._last_second: list[tuple[str, Any]] = []
-        self._given_before: frozenset[tuple[str, Any]] = frozenset()
-        self._begun_in_vain = 0
+        self._last_second_read: datetime | None = None
+        self._versions_of_last_second: list[Version] = []
+        self._already_emitted: frozenset[Version] = frozenset()
+        self._restarts_without_progress = 0
 
     @property
-    def rows_left(self) -> float:
-        """How many rows are still to come, by the latest page's measure."""
-        return self.rows_per_second * self.left.total_seconds()
+    def hits_left(self) -> float:
+        """How many hits are unread, estimated from the density of the latest pages."""
+        return self.hits_per_second * self.remaining.total_seconds()
 
     @property
-    def left(self) -> timedelta:
+    def remaining(self) -> timedelta:
         """How much time of it is unread."""
-        return timedelta(0) if self.done else self.end - self.reached
+        return timedelta(0) if self.done else self.end - self.position
 
     def fetch(self, fetch: Fetch) -> Page:
-        """Ask for the next page.
+        """Fetch the next page.
 
-        A token that the service takes no more is given up for a new search from the last second read; if that one is
-        behind the end, nothing was to come but what a service that does not sort might have kept.
+        If the service rejects a page token, the search restarts at the last second read.
 
-        :raises ServiceError: when that was done ten times in a row and nothing gained.
+        :raises ServiceError: if ten restarts in a row brought no new hit.
         """
         try:
-            return self._checked(fetch(self._asked, self._token))
+            return self._require_new_token(fetch(self._query_window, self._token))
         except RejectedRequestError as error:
             if self._token is None:
                 raise
             code = error.code
-        if self._read_to and self._read_to >= self.end:
+        if self._last_second_read and self._last_second_read >= self.end:
             return Page([])
-        if self._begun_in_vain == NEW_SEARCHES:
-            raise tokens_refused(code)
-        self._begin_again()
-        page = self._checked(fetch(self._asked, None))
+        if self._restarts_without_progress == MAX_RESTARTS_WITHOUT_PROGRESS:
+            raise tokens_rejected_error(code)
+        self._restart()
+        page = self._require_new_token(fetch(self._query_window, None))
         return replace(page, calls=page.calls + 1)
 
-    def take(self, page: Page) -> Page:
-        """Go on behind ``page``, and return it without the rows that are not this segment's to give.
+    def accept(self, page: Page) -> Page:
+        """Move on behind ``page``, and return it without the hits that are not new, or not of this segment.
 
-        :raises HealthImagingError: for what is not sorted, since nobody knows then what is still to come.
+        :raises HealthImagingError: if its hits are not sorted.
         """
-        fresh = [row for row in page.rows if _version(row) not in self._page_before]
-        moments = [timestamp(row, self._order, self._asked) for row in fresh]
-        if not _is_sorted(moments):
-            return self.take(self._put_in_order(page))
-        if moments:
-            if self._read_to and moments[0] < self._read_to:
-                raise not_sorted(self._order)
-            self._read_to = moments[-1].replace(microsecond=0)
-        self._page_before = frozenset(map(_version, page.rows))
+        moments = [hit_timestamp(hit, self._sort_field) for hit in page.hits]
+        self._last_second_read = check_sorted(page.hits, self._sort_field, self._last_second_read)
         self._token = page.next_token
-        self.done = page.next_token is None or (self._is_cut and any(moment >= self.end for moment in moments[-1:]))
-        rows = [
-            row
-            for row, moment in zip(fresh, moments, strict=True)
-            if self._first <= moment < self.end and _version(row) not in self._given_before
+        reached_end = self._last_second_read is not None and self._last_second_read >= self.end
+        self.done = page.next_token is None or (self._is_split and reached_end)
+        new = [
+            hit
+            for hit, moment in zip(page.hits, moments, strict=True)
+            if self._start <= moment < self.end and _version(hit) not in self._already_emitted
         ]
-        if rows:
-            self._advance(rows)
-        return replace(page, rows=rows)
+        if new:
+            self._advance(new)
+        return replace(page, hits=new)
 
-    def cut_at(self, moment: datetime) -> Segment:
-        """Leave what lies at or after ``moment``, a whole second, to the segment returned."""
-        rest = Segment(TimeWindow(moment, self.end), self._order, is_rest=True)
-        rest.rows_per_second = self.rows_per_second
-        rest._is_cut, self._is_cut = self._is_cut, True
+    def split_at(self, moment: datetime) -> Segment:
+        """Keep what lies before ``moment``, a whole second, and return the segment that starts there."""
+        rest = Segment(TimeWindow(moment, self.end), self._sort_field, is_continuation=True)
+        rest.hits_per_second = self.hits_per_second
+        rest._is_split, self._is_split = self._is_split, True
         self.end = moment
         return rest
 
-    def _advance(self, rows: list[Summary]) -> None:
-        last: datetime = rows[-1][self._order]
+    def _advance(self, hits: list[SearchHit]) -> None:
+        first, last = (hit_timestamp(hits[i], self._sort_field) for i in (0, -1))
         second = last.replace(microsecond=0)
-        kept = self._last_second if self.reached >= second else []
-        self._last_second = kept + [_version(row) for row in rows if row[self._order] >= second]
-        self._judge(len(rows), last - (self.reached if self._rows or self._is_rest else rows[0][self._order]))
-        self.reached = max(self.reached, last)
-        self._begun_in_vain = 0
+        kept = self._versions_of_last_second if self.position >= second else []
+        of_second = [_version(hit) for hit in hits if hit_timestamp(hit, self._sort_field) >= second]
+        self._versions_of_last_second = kept + of_second
+        density_known = self._hits or self._is_continuation
+        self._update_density(len(hits), last - (self.position if density_known else first))
+        self.position = max(self.position, last)
+        self._restarts_without_progress = 0
 
-    def _judge(self, rows: int, span: timedelta) -> None:
-        self._rows = self._rows * MEMORY + rows
-        self._seconds = self._seconds * MEMORY + max(span, timedelta(0)).total_seconds()
-        self.rows_per_second = self._rows / max(self._seconds, 1.0)
+    def _update_density(self, hits: int, span: timedelta) -> None:
+        self._hits = self._hits * DENSITY_DECAY + hits
+        self._seconds = self._seconds * DENSITY_DECAY + max(span, timedelta(0)).total_seconds()
+        self.hits_per_second = self._hits / max(self._seconds, 1.0)
 
-    def _put_in_order(self, page: Page) -> Page:
-        """Return ``page`` with its rows in order, if it is the only one; of others, nobody knows what is to come."""
-        if self._read_to or page.next_token:
-            raise not_sorted(self._order)
-        return replace(page, rows=sorted(page.rows, key=lambda row: row[self._order]))
+    def _restart(self) -> None:
+        second = self.position.replace(microsecond=0)
+        self._query_window = TimeWindow(second, self.end)
+        self._start = max(self._start, second)
+        self._already_emitted = frozenset(self._versions_of_last_second)
+        self._token = self._last_second_read = None
+        self._restarts_without_progress += 1
 
-    def _begin_again(self) -> None:
-        second = self.reached.replace(microsecond=0)
-        self._asked = TimeWindow(second, self.end)
-        self._first = max(self._first, second)
-        self._given_before = frozenset(self._last_second)
-        self._token = self._read_to = None
-        self._begun_in_vain += 1
-
-    def _checked(self, page: Page) -> Page:
+    def _require_new_token(self, page: Page) -> Page:
         if page.next_token is not None and page.next_token == self._token:
             raise HealthImagingError(
-                "The service gave the same page token twice, so the result would have no end. Report this to AWS."
+                "HealthImaging returned the same page token twice, so the search would never end. Report this to AWS."
             )
         return page
 
 
-def tokens_refused(code: str) -> ServiceError:
-    """Return the error for a result that cannot be read to its end, though its beginning could."""
+def tokens_rejected_error(code: str) -> ServiceError:
+    """Return the error for a search that cannot be read to its end, because its page tokens are rejected."""
     return ServiceError(
-        f"HealthImaging answered {code} to page tokens that it had just given, so the result would not be complete. "
-        "They may have expired: retry; if it stays so, search shorter windows and report it to AWS.",
+        f"HealthImaging answered {code} to page tokens that it had just returned, so the result would be incomplete. "
+        "They may have expired. Retry. If the error stays, search shorter windows, and report it to AWS.",
         code=code,
     )
 
 
-def _is_sorted(moments: list[datetime]) -> bool:
-    """Whether no moment is in an earlier second than one before it; a service may sort no finer."""
-    if all(map(operator.le, moments, moments[1:])):
-        return True
-    seconds = [moment.replace(microsecond=0) for moment in moments]
-    return seconds == sorted(seconds)
-
-
-def _version(row: Summary) -> tuple[str, Any]:
-    return row["imageSetId"], row.get("version")
+def _version(hit: SearchHit) -> Version:
+    return hit["imageSetId"], hit.get("version")

@@ -1,112 +1,149 @@
-"""Arguments that are given as they come: checked, and made what they stand for; nothing of Airflow or boto3."""
+"""Checks of single arguments. Each returns the value in the type that the rest of the package uses."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, TypeGuard
+from typing import Literal, TypedDict, TypeGuard, cast
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
-from airflow_provider_healthimaging.search.image_set import unknown_name
-from airflow_provider_healthimaging.window import isoformat
+from airflow_provider_healthimaging.search.suggestions import unknown_name_error
+from airflow_provider_healthimaging.window import format_utc
+
+TimeField = Literal["createdAt", "updatedAt"]
+TIME_FIELDS: tuple[TimeField, ...] = ("createdAt", "updatedAt")
 
 MAX_PAGE_SIZE = 50
+"""The most image sets that the service puts on one page."""
 
-LONGEST_WAIT = timedelta(days=366)
-"""No task waits longer for the clock."""
+MAX_DELAY = timedelta(days=366)
+"""The longest that a task may wait for the clock. More is taken for a mistake in the unit."""
 
 _NOT_JSON = object()
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _DATASTORE_ID = re.compile(r"[0-9a-z]{32}")
 
 
+class PaginationConfig(TypedDict, total=False):
+    """``PaginationConfig`` of a boto3 paginator."""
+
+    MaxItems: int
+    PageSize: int
+    StartingToken: str
+
+
 def check_datastore_id(datastore_id: object) -> str:
-    """Return ``datastore_id`` if it is 32 characters of 0-9 and a-z, as the service's model demands."""
+    """Return ``datastore_id`` if it has 32 characters of 0-9 and a-z, as the service's model requires."""
     if not isinstance(datastore_id, str) or not _DATASTORE_ID.fullmatch(datastore_id):
         raise InvalidArgumentError(
-            f"datastore_id={datastore_id!r} is malformed: a data store's id has 32 characters of 0-9 and a-z; "
-            "its name and its ARN are not its id. Take it from the HealthImaging console or from list_datastores."
+            f"datastore_id={datastore_id!r} is malformed: the id of a data store has 32 characters of 0-9 and a-z. "
+            "Its name and its ARN are not its id. Take the id from the HealthImaging console or from list_datastores."
         )
     return datastore_id
 
 
-def check_pagination_config(config: object) -> dict[str, Any]:
-    """Return botocore's ``PaginationConfig``, its numbers as integers, checked against the service's limits."""
-    config = from_json("pagination_config", config)
+def check_time_field(time_field: object) -> TimeField | None:
+    """Return ``time_field`` if it is ``"createdAt"``, ``"updatedAt"`` or ``None``."""
+    if time_field is None:
+        return None
+    if isinstance(time_field, str) and time_field in TIME_FIELDS:
+        return cast("TimeField", time_field)
+    raise unknown_name_error("time_field", time_field, TIME_FIELDS)
+
+
+def parse_pagination_config(config: object) -> PaginationConfig:
+    """Return boto3's ``PaginationConfig`` with its numbers as integers, checked against the service's limits."""
+    given = parse_json_object("pagination_config", config)
     known = ("MaxItems", "PageSize", "StartingToken")
-    for key in config:
+    for key in given:
         if key not in known:
-            raise unknown_name("pagination_config key", key, known)
-    checked = {key: value for key, value in config.items() if value not in (None, "")}
-    for key, most in (("MaxItems", None), ("PageSize", MAX_PAGE_SIZE)):
-        if key in checked:
-            checked[key] = check_whole_number(key, checked[key], most)
-    if not isinstance(checked.get("StartingToken", ""), str):
+            raise unknown_name_error("pagination_config key", key, known)
+    given = {key: value for key, value in given.items() if value not in (None, "")}
+    for key, maximum in (("MaxItems", None), ("PageSize", MAX_PAGE_SIZE)):
+        if key in given:
+            given[key] = check_whole_number(key, given[key], maximum)
+    if not isinstance(given.get("StartingToken", ""), str):
         raise InvalidArgumentError("StartingToken must be a string: the next_token of an earlier search.")
-    return checked
-
-
-def _parsed(text: str) -> Any:
-    """Return what JSON text says, or a mark: an error raised in here would carry the text with it."""
-    with suppress(ValueError, RecursionError):
-        return json.loads(text)
-    return _NOT_JSON
+    return cast("PaginationConfig", given)
 
 
 def is_whole_number(text: object) -> TypeGuard[str]:
-    """Whether ``text`` spells a whole number that can be one of the service's."""
+    """Whether ``text`` spells an integer of at most 18 digits."""
     return isinstance(text, str) and _WHOLE_NUMBER.fullmatch(text.strip()) is not None
 
 
-def check_whole_number(name: str, value: object, most: int | None = None) -> int:
-    """Return ``value``, or the number that its text says, if it is from 1 to ``most``."""
+def check_whole_number(name: str, value: object, maximum: int | None = None) -> int:
+    """Return ``value`` as an integer if it is one from 1 to ``maximum``, or the text of one."""
     number = int(value) if is_whole_number(value) else value
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1 or (most and number > most):
-        limit = f"from 1 to {most}" if most else "of 1 or more"
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1 or (maximum and number > maximum):
+        limit = f"from 1 to {maximum}" if maximum else "of 1 or more"
         raise InvalidArgumentError(f"{name}={value!r} is out of range. Give a whole number {limit}.")
     return number
 
 
-def from_json(name: str, value: object) -> dict[str, Any]:
-    """Take a mapping, or the JSON text of one (a template may render to either); empty means none."""
+def parse_duration(name: str, value: object, maximum: timedelta = timedelta.max) -> timedelta:
+    """Return a duration as a timedelta.
+
+    :param value: a timedelta, or a number of seconds; zero or more.
+    :param maximum: the longest that is allowed.
+    """
+    duration = value if isinstance(value, timedelta) else _seconds(value, maximum)
+    if duration is None or duration < timedelta(0):
+        raise InvalidArgumentError(
+            f"{name}={value!r} must be a datetime.timedelta or a number of seconds, zero or more."
+        )
+    if duration > maximum:
+        raise InvalidArgumentError(f"{name}={value!r} is too long: give at most {maximum.days} days.")
+    return duration
+
+
+def parse_interval(name: str, value: object) -> timedelta:
+    """Return the pause between two polls as a timedelta; zero is an error, because it would poll without a pause."""
+    interval = parse_duration(name, value, MAX_DELAY)
+    if not interval:
+        raise InvalidArgumentError(
+            f"{name}={value!r} would poll without a pause. Give a datetime.timedelta or a number of seconds above zero."
+        )
+    return interval
+
+
+def _seconds(value: object, maximum: timedelta) -> timedelta | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if value > maximum.total_seconds():
+        return timedelta.max
+    return timedelta(seconds=max(value, -1))
+
+
+def parse_json_object(name: str, value: object) -> dict[str, object]:
+    """Return a mapping as a dictionary; a template may have rendered to its JSON text. Empty text means no members."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return {}
     if isinstance(value, str):
-        value = _parsed(value)
+        value = _load_json(value)
         if value is _NOT_JSON:
             raise InvalidArgumentError(
                 f"{name} is a string that is not JSON. Give AWS's structure, or a template that renders to its "
-                "JSON (use the tojson filter). The text is not shown, since it may hold patient data."
+                "JSON (use the tojson filter). The text is not shown, because it may hold patient data."
             )
     if not isinstance(value, Mapping):
         raise InvalidArgumentError(f"{name} must be a JSON object, not a {type(value).__name__}.")
     return dict(value)
 
 
-def check_timedelta(name: str, value: object, most: timedelta = timedelta.max) -> timedelta:
-    """Return ``value`` if it is a timedelta from zero to ``most``."""
-    if not isinstance(value, timedelta) or value < timedelta(0):
-        raise InvalidArgumentError(
-            f"{name}={value!r} must be a datetime.timedelta of zero or more, such as timedelta(minutes=5)."
-        )
-    if value > most:
-        raise InvalidArgumentError(
-            f"{name}={value!r} is too long: give a datetime.timedelta of at most {most.days} days."
-        )
-    return value
-
-
-def check_seconds(name: str, value: object) -> float:
-    """Return ``value``, a timedelta or a number of seconds, in seconds, if it is zero or more."""
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
-        raise InvalidArgumentError(f"{name}={value!r} must be a datetime.timedelta, or seconds, of zero or more.")
-    return float(seconds)
+def _load_json(text: str) -> object:
+    """Return what JSON text holds, or ``_NOT_JSON``: an exception raised here would carry the text with it."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    return _NOT_JSON
 
 
 def to_json(value: object) -> str:
-    """Return checked arguments as JSON text that they can be parsed from again; the same text each time."""
-    return json.dumps(value, sort_keys=True, default=isoformat)
+    """Return parsed arguments as JSON text that can be parsed again. The same value gives the same text."""
+    return json.dumps(value, sort_keys=True, default=format_utc)

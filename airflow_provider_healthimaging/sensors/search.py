@@ -1,202 +1,219 @@
-"""The sensor: wait for image sets, and hand them on as the operator would."""
+"""The sensor that waits for image sets which match a search."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    BaseSensorOperator,
-    PokeReturnValue,
-    conf,
-)
+from airflow.providers.common.compat.sdk import PokeReturnValue, conf
 
-from airflow_provider_healthimaging.search.validation import LONGEST_WAIT, check_timedelta, check_whole_number, to_json
-from airflow_provider_healthimaging.task.aws_base import AwsBaseSensor
-from airflow_provider_healthimaging.search.criteria import parse_criteria
-from airflow_provider_healthimaging.task.delivery import announce, deliver
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
-from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
-from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
-from airflow_provider_healthimaging.search.match import parse_match
-from airflow_provider_healthimaging.search.readiness import is_ready, is_still_ready
-from airflow_provider_healthimaging.task.run_window import OwnedWindow
-from airflow_provider_healthimaging.task.base import ImageSetSearchTask
-from airflow_provider_healthimaging.task.failure import failing_at_once
+from airflow_provider_healthimaging.search.readiness import confirms_ready, is_ready
+from airflow_provider_healthimaging.search.request import SearchRequest
+from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_whole_number, parse_duration, to_json
+from airflow_provider_healthimaging.task.base import SearchTask
+from airflow_provider_healthimaging.task.delivery import publish_result
+from airflow_provider_healthimaging.task.failure import fail_without_retry
+from airflow_provider_healthimaging.task.run_window import ResolvedWindow
+from airflow_provider_healthimaging.task.waiting import DeferrableSensor
 from airflow_provider_healthimaging.triggers.healthimaging import HealthImagingImageSetTrigger
-from airflow_provider_healthimaging.window import TimeWindow, isoformat, parse_instant, window_until
+from airflow_provider_healthimaging.window import format_utc, window_ending_now
 
-FAR = "9999-12-31T00:00:00Z"
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+OPEN_END = "9999-12-31T00:00:00Z"
+"""The end that stands for "not over yet" while the run's window is resolved."""
 
 
-class HealthImagingImageSetSensor(ImageSetSearchTask, AwsBaseSensor[HealthImagingHook]):
-    """Wait until image sets are there, and return what the operator would return for the same window.
+class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
+    """Wait until image sets match a search, and return what the operator would return for the same window.
 
     ``poke``, ``reschedule`` and ``deferrable`` give the same result, the same XCom and the same errors. A poke costs
-    one call while there is nothing to find. Throttling and passing faults do not end the wait; what no retry will
-    cure fails the task at once, and ``soft_fail`` skips it only when the time is up.
+    one call as long as nothing is found. Throttling and other retryable errors do not end the wait. Any other error
+    fails the task at once. ``soft_fail`` skips the task only if it times out.
 
-    Besides the arguments of
-    :class:`~airflow_provider_healthimaging.operators.healthimaging.HealthImagingSearchImageSetsOperator` (all but
-    ``delay`` and ``on_empty``) and those of every sensor:
-
+    :param datastore_id: the data store's id, 32 characters of 0-9 and a-z. (templated)
     :param min_image_sets: how many image sets to wait for.
-    :param quiet_period: wait until none of those found has changed for so long, by its ``updatedAt``. That is how
-        DICOM routers decide that a study is complete; it cannot know what has not been sent yet.
-    :param open_ended: let the window's end follow the clock, in place of the run's own end.
+    :param quiet_period: wait until none of the image sets found has changed for this long, by its ``updatedAt``:
+        ``timedelta`` or seconds, at most 366 days. DICOM routers decide in this way that a study is complete; nobody
+        can know what has not been sent yet.
+    :param open_ended: let the window's end follow the clock, instead of the run's own end.
+    :param time_field: the timestamp that the window is about: ``"createdAt"`` for new image sets, ``"updatedAt"``
+        for new and changed ones, ``None`` for no window.
+    :param window_start: start of the window, instead of the run's own: aware datetime, or ISO 8601 string with an
+        offset. An empty string means not given. (templated)
+    :param window_end: end of the window, which does not belong to it; as ``window_start``. (templated)
+    :param lookback: moves the window's start back, for image sets that became searchable late: ``timedelta`` or
+        seconds.
+    :param search_criteria: AWS's ``searchCriteria`` structure, or its JSON text. Beside a window it may have one
+        filter, and none on time. Airflow shows ``***`` for its values. (templated)
+    :param match: conditions that the service cannot filter on, checked in the task, as
+        ``{"DICOMSeriesModality": ["CT", "MR"]}``. Airflow shows ``***`` for its values. (templated)
+    :param max_workers: the most calls at a time when the result is read.
+    :param pagination_config: boto3's ``MaxItems``, ``PageSize`` (1 to 50) and ``StartingToken`` for reading the
+        result. (templated)
+    :param dicom_tags: names of the DICOM tags to keep in each record, or ``"all"``; none by default. (templated)
+    :param batch_size: return lists of this many records, to map a task over batches.
+    :param max_xcom_items: the most image sets that may go to XCom; more are an error, and nothing is cut off.
+    :param s3_uri: write a dataset under this ``s3://bucket/prefix/``, and return its summary. (templated)
+    :param s3_conn_id: the AWS connection for S3; default ``aws_conn_id``. (templated)
+    :param s3_extra_args: arguments for each object, as ``{"ServerSideEncryption": "aws:kms"}``; see amazon's
+        ``S3Hook``. (templated)
+    :param file_format: ``"jsonl"`` (gzipped JSON Lines), or ``"parquet"``, which needs the extra of that name.
+    :param rows_per_file: records in each part of the dataset but the last.
     :param deferrable: wait in the triggerer; default ``[operators] default_deferrable``.
-    """
+    :param aws_conn_id: the Airflow connection for AWS. (templated)
+    :param region_name: AWS region; default that of the connection. (templated)
+    :param verify: whether to verify TLS certificates, or the path of a CA bundle. (templated)
+    :param botocore_config: settings for botocore's client, merged with the connection's ``config_kwargs``.
 
-    aws_hook_class = HealthImagingHook
-    operator_extra_links = (HealthImagingDatastoreLink(),)
-    ui_color = "#d5e8e4"
+    Further arguments, such as ``poke_interval``, ``timeout``, ``mode`` and ``soft_fail``, are those of every sensor.
+
+    :return: as the operator.
+    :raises InvalidArgumentError: for an argument that cannot work; when the DAG is parsed, or for a template field when
+        the task runs.
+    :raises HealthImagingError: when the task runs; see :mod:`airflow_provider_healthimaging.exceptions`.
+    """
 
     def __init__(
         self,
         *,
+        datastore_id: str,
         min_image_sets: int = 1,
-        quiet_period: timedelta | None = None,
+        quiet_period: timedelta | float | None = None,
         open_ended: bool = False,
+        time_field: str | None = "createdAt",
+        window_start: datetime | str | None = None,
+        window_end: datetime | str | None = None,
+        lookback: timedelta | float = 0,
+        search_criteria: Mapping[str, object] | str | None = None,
+        match: Mapping[str, object] | str | None = None,
+        max_workers: int = 4,
+        pagination_config: Mapping[str, object] | str | None = None,
+        dicom_tags: Sequence[str] | str | None = None,
+        batch_size: int | None = None,
+        max_xcom_items: int = 1000,
+        s3_uri: str | None = None,
+        s3_conn_id: str | None = None,
+        s3_extra_args: Mapping[str, object] | str | None = None,
+        file_format: str = "jsonl",
+        rows_per_file: int = 50_000,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Hold the arguments, and check those that are no templates."""
-        super().__init__(**kwargs)
-        self.min_image_sets = check_whole_number("min_image_sets", min_image_sets)
-        self.quiet_period = (
-            None if quiet_period is None else check_timedelta("quiet_period", quiet_period, LONGEST_WAIT)
+        """Hold the template fields as they are, and check the other arguments."""
+        super().__init__(
+            datastore_id=datastore_id,
+            time_field=time_field,
+            window_start=window_start,
+            window_end=window_end,
+            lookback=lookback,
+            search_criteria=search_criteria,
+            match=match,
+            max_workers=max_workers,
+            pagination_config=pagination_config,
+            dicom_tags=dicom_tags,
+            batch_size=batch_size,
+            max_xcom_items=max_xcom_items,
+            s3_uri=s3_uri,
+            s3_conn_id=s3_conn_id,
+            s3_extra_args=s3_extra_args,
+            file_format=file_format,
+            rows_per_file=rows_per_file,
+            aws_conn_id=aws_conn_id,
+            region_name=region_name,
+            verify=verify,
+            botocore_config=botocore_config,
+            deferrable=deferrable,
+            **kwargs,
         )
+        self.min_image_sets = check_whole_number("min_image_sets", min_image_sets)
+        self.quiet_period = None if quiet_period is None else parse_duration("quiet_period", quiet_period, MAX_DELAY)
         self.open_ended = open_ended
-        self.deferrable = deferrable
-        if open_ended and (self.time_field is None or self.window_end):
-            raise InvalidArgumentError(
-                "open_ended=True needs a window whose end it can move: give a time_field, and no window_end."
-            )
-        if deferrable and self.silent_fail:
-            raise InvalidArgumentError("silent_fail=True works in the modes poke and reschedule, not with deferrable.")
+        if open_ended and time_field is None:
+            raise InvalidArgumentError("open_ended=True needs a window. Set time_field to 'createdAt' or 'updatedAt'.")
 
-    @failing_at_once
-    def execute(self, context: Any) -> Any:
-        """Look until it is there, in the way that the mode says."""
-        self.check_arguments(rendered=True)
-        if not self.deferrable:
-            return super().execute(context)
-        with self._skipping_what_is_out_of_time():
-            return self._poke_or_defer(context, datetime.now(UTC) + timedelta(seconds=self.timeout))
+    @fail_without_retry
+    def execute(self, context: Context) -> Any:  # what the base class returns
+        """Poke until the image sets are there, in the way that the mode says."""
+        self.parse_request(), self.parse_output()
+        if self.open_ended and self.window_end:
+            raise InvalidArgumentError("open_ended=True moves the window's end. Remove window_end.")
+        return super().execute(context)
 
-    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
-        """Look again after the trigger has fired."""
-        deadline = parse_instant(event["deadline"], "deadline")
-        if event["status"] == "timeout":
-            raise self._timed_out(context, deadline)
-        return self._poke_or_defer(context, deadline, event.get("error"))
-
-    @failing_at_once
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
-        """Go on after a deferral; ``soft_fail`` skips only what is out of time, as it does without a deferral."""
-        with self._skipping_what_is_out_of_time():
-            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-
-    def poke(self, context: Any) -> bool | PokeReturnValue:
-        """Look once, and hand on what is there if it is what was waited for."""
-        owned = self.own_window(context)
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Look for the image sets once; if they are there, search them, and hand on the result."""
+        output = self.parse_output()
+        request, resolved = self.resolve_request(context)
         try:
-            if not self._is_ready(owned):
-                self.log.info("Not there yet: %s.", self._awaited(owned))
+            if not self._is_ready(request):
+                self.log.info("Not there yet: %s.", self._describe(resolved))
                 return False
-            self.tell_window(owned)
-            delivery = deliver(self, context, owned)
+            self.log_window(resolved)
+            delivery = self.search(context, request, output, resolved)
         except HealthImagingError as error:
             if not error.retryable:
                 raise
-            self.log.warning("Could not look, and will again: %s", error)
+            self.log.warning("Poke failed with a retryable error; trying again: %s", error)
             return False
-        if not is_still_ready(
+        if not confirms_ready(
             delivery.image_sets,
             delivery.stats.changed,
             min_image_sets=self.min_image_sets,
             quiet_since=self._quiet_since(),
         ):
-            self.log.info("Changed since it was there; looking again for %s.", self._awaited(owned))
+            self.log.info("Image sets changed during the search; still waiting for %s.", self._describe(resolved))
             return False
-        return PokeReturnValue(is_done=True, xcom_value=announce(self, context, delivery))
+        return PokeReturnValue(is_done=True, xcom_value=publish_result(self, context, delivery))
 
-    def own_window(self, context: Any, *, window_end: str | None = None) -> OwnedWindow | None:
-        """Return the window to look at now."""
+    def resolve_window(self, context: Context, *, window_end: str | None = None) -> ResolvedWindow | None:
+        """Return the window to search now."""
         if not self.open_ended:
-            return super().own_window(context, window_end=window_end)
-        owned = super().own_window(context, window_end=FAR)
-        return owned and OwnedWindow(window_until(owned.window.start, datetime.now(UTC)), f"{owned.rule}; open-ended")
+            return super().resolve_window(context, window_end=window_end)
+        resolved = super().resolve_window(context, window_end=OPEN_END)
+        if resolved is None:
+            return None
+        window = window_ending_now(resolved.window.start, datetime.now(UTC))
+        return ResolvedWindow(window, f"{resolved.rule}; open-ended")
 
-    def _is_ready(self, owned: OwnedWindow | None) -> bool:
-        found = self.hook.search_image_sets(
-            self.datastore_id,
-            window=owned.window if owned else None,
-            time_field=self.time_field,
-            search_criteria=self.search_criteria.value,
-            match=self.match.value,
-        )
-        return is_ready(found, min_image_sets=self.min_image_sets, quiet_since=self._quiet_since())
+    def _is_ready(self, request: SearchRequest) -> bool:
+        # The check reads as little as possible, so one worker does it, and MaxItems must not end it early.
+        hits = self.hook.search(replace(request, max_workers=1, pagination_config={}))
+        return is_ready(hits, min_image_sets=self.min_image_sets, quiet_since=self._quiet_since())
 
     def _quiet_since(self) -> datetime | None:
         return None if self.quiet_period is None else datetime.now(UTC) - self.quiet_period
 
-    def _awaited(self, owned: OwnedWindow | None) -> str:
+    def _describe(self, resolved: ResolvedWindow | None) -> str:
         quiet = "" if self.quiet_period is None else f", unchanged for {self.quiet_period}"
-        within = f" with {self.time_field} in [{', '.join(owned.window.to_dict().values())})" if owned else ""
+        within = f" with {self.time_field} in [{', '.join(resolved.window.to_dict().values())})" if resolved else ""
         return f"{self.min_image_sets} image set(s){within}{quiet}, in data store {self.datastore_id}"
 
-    def _poke_or_defer(self, context: Any, deadline: datetime, failure: str | None = None) -> Any:
-        try:
-            done = self._poke_after(context, failure)
-        except Exception as error:
-            if self.never_fail:
-                raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
-            raise
-        if isinstance(done, PokeReturnValue):
-            return done.xcom_value
-        if datetime.now(UTC) >= deadline:
-            raise self._timed_out(context, deadline)
-        owned = self.own_window(context)
-        window = owned.window if owned else None
-        return self.defer(trigger=self._trigger(window, deadline), method_name="execute_complete")
+    def describe_wait(self, context: Context) -> str:
+        """Return what the sensor waits for."""
+        return self._describe(self.resolve_window(context))
 
-    @contextmanager
-    def _skipping_what_is_out_of_time(self) -> Iterator[None]:
-        try:
-            yield
-        except AirflowSensorTimeout as timeout:
-            if self.soft_fail:
-                raise AirflowSkipException("Skipping due to soft_fail is set to True.") from timeout
-            raise
-
-    def _timed_out(self, context: Any, deadline: datetime) -> AirflowSensorTimeout:
-        awaited = self._awaited(self.own_window(context))
-        return AirflowSensorTimeout(f"Sensor has timed out: {awaited} not there by {isoformat(deadline)}.")
-
-    def _poke_after(self, context: Any, failure: str | None) -> bool | PokeReturnValue:
-        """Look, and give way to what ended the trigger where that does not show here, too."""
-        done = self.poke(context)
-        if failure and not done:
-            raise HealthImagingError(failure)
-        return done
-
-    def _trigger(self, window: TimeWindow | None, deadline: datetime) -> HealthImagingImageSetTrigger:
+    def make_trigger(self, context: Context, deadline: datetime) -> HealthImagingImageSetTrigger:
+        """Return the trigger that searches until the image sets are there."""
+        request, resolved = self.resolve_request(context)
         return HealthImagingImageSetTrigger(
-            datastore_id=self.datastore_id,
-            window_start=isoformat(window.start) if window else None,
-            window_end=isoformat(window.end) if window and not self.open_ended else None,
-            time_field=self.time_field,
-            search_criteria=to_json(parse_criteria(self.search_criteria.value)),
-            match=to_json(parse_match(self.match.value)),
+            datastore_id=request.datastore_id,
+            window_start=format_utc(resolved.window.start) if resolved else None,
+            window_end=format_utc(resolved.window.end) if resolved and not self.open_ended else None,
+            time_field=request.time_field,
+            search_criteria=to_json(request.search_criteria),
+            match=to_json(request.match),
             min_image_sets=self.min_image_sets,
-            quiet_period=None if self.quiet_period is None else self.quiet_period.total_seconds(),
+            quiet_period=self.quiet_period,
             poke_interval=self.poke_interval,
-            deadline=isoformat(deadline),
+            deadline=format_utc(deadline),
             aws_conn_id=self.aws_conn_id,
             region_name=self.region_name,
             verify=self.verify,

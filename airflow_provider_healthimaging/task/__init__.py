@@ -1,0 +1,1 @@
+"""What the tasks of this package share in Airflow: arguments, run window, waiting, delivery and failure."""

@@ -1,4 +1,8 @@
-"""Errors that no retry will cure fail the task at once; the others take the task's retries."""
+"""Errors that no retry can cure fail the task at once. The others use the task's retries.
+
+Airflow does not retry after an ``AirflowFailException``. The error keeps its own type as well, so that a callback can
+tell a ``DatastoreNotFoundError`` from an ``InvalidArgumentError``.
+"""
 
 from __future__ import annotations
 
@@ -12,32 +16,43 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
 
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
 
-class HealthImagingTaskFailed(AirflowFailException, HealthImagingError):  # noqa: N818 - as Airflow names them
-    """A :class:`HealthImagingError` that is not ``retryable``, as Airflow understands it."""
+def fail_without_retry(run: Callable[P, R]) -> Callable[P, R]:
+    """Let an error that is not ``retryable`` fail the task at once, and raise every error of this package from here.
 
-
-def failing_at_once(run: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Turn errors that are not retryable into :class:`HealthImagingTaskFailed`, and raise all of them from here.
-
-    The frames below would bring their local variables, search values among them, and some logs show those: Airflow
-    3.0's ``dag.test()``, services that collect errors. Where an error was raised is in the log at DEBUG.
+    The frames below hold local variables, search values among them, and some logs show those: Airflow 3.0's
+    ``dag.test()``, and services that collect errors. So the traceback is logged as text, and removed from the error.
     """
 
     @functools.wraps(run)
-    def failing(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return run(*args, **kwargs)
         except HealthImagingError as error:
-            log.debug("Raised in:\n%s", "".join(traceback.format_tb(error.__traceback__)))
-            cause = error.with_traceback(None)
-        if cause.retryable or isinstance(cause, AirflowFailException):
-            raise cause
-        raise HealthImagingTaskFailed(str(cause)) from cause
+            lines = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s was raised here (most recent call last):\n%s", type(error).__name__, lines)  # noqa: TRY400
+            failure = error.with_traceback(None)
+        raise failure if failure.retryable else not_retried(failure)
 
-    return failing
+    return wrapper
+
+
+def not_retried(error: HealthImagingError) -> HealthImagingError:
+    """Return ``error`` as one after which Airflow does not retry; it stays an instance of its own class."""
+    if isinstance(error, AirflowFailException):
+        return error
+    kind = _not_retried_class(type(error))
+    failure = kind.__new__(kind, *error.args)
+    failure.__dict__.update(error.__dict__)
+    return failure
+
+
+@functools.cache
+def _not_retried_class(kind: type[HealthImagingError]) -> type[HealthImagingError]:
+    namespace = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    return type(kind.__name__, (kind, AirflowFailException), namespace)

@@ -1,82 +1,132 @@
-"""The fields of a task that may hold patient data: masked whoever sets them, rendered without showing them.
+"""The template fields of a task that may hold patient data: masked whoever sets them, rendered without showing them.
 
-Airflow logs a template that it cannot render, and what the rendering raised. Either may hold search values.
+Airflow logs a template that it cannot render, with the text of the error. Both may hold search values. So these fields
+are rendered here, through Airflow's public ``render_template``, and the error says neither. Airflow cannot render them
+by itself (see :class:`~airflow_provider_healthimaging.privacy.masking.MaskedValue`). If this guard was not called, the
+templates in them were not rendered, and the task refuses to run.
 """
 
 from __future__ import annotations
 
-import copy
+import inspect
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 from jinja2.exceptions import TemplateError
 
-from airflow_provider_healthimaging.exceptions import RenderingFailedError
-from airflow_provider_healthimaging.privacy.masking import Sensitive
-from airflow_provider_healthimaging.task.failure import HealthImagingTaskFailed
+from airflow_provider_healthimaging.exceptions import ConfigurationError, InvalidArgumentError, RenderingFailedError
+from airflow_provider_healthimaging.privacy.masking import MaskedValue
+from airflow_provider_healthimaging.task.failure import not_retried
 
-NEVER_CURED = (TemplateError, AttributeError, TypeError, ValueError)
-"""What a template raises however often it is rendered; KeyError is what Airflow 2 says of a secrets backend away."""
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
 
-_MISSING = re.compile(
+PERMANENT_RENDER_ERRORS = (TemplateError, AttributeError, TypeError, ValueError)
+"""What a template raises each time it is rendered. A KeyError is not among them: Airflow 2 raises it if a secrets
+backend cannot be reached."""
+
+_MISSING_VARIABLE = re.compile(
     r"(?:'Variable |VARIABLE_NOT_FOUND: \{'(?:key': '|message': 'Variable ))([\w.-]+)"
     r"(?: not found| does not exist)?'\}?"
 )
-"""What Airflow 2 and 3 say of a Variable that is not there; its name is no value."""
+"""What Airflow 2 and 3 say of a Variable that does not exist. Its name is not patient data."""
 
 
-def private(name: str) -> Any:
-    """Return the property that holds what it is given as :class:`Sensitive`, a subclass's or a policy's value, too."""
+class MaskedField:
+    """Keeps what it is given as a :class:`MaskedValue`, also if a subclass or a cluster policy sets it."""
 
-    def held(task: Any) -> Any:
-        return vars(task).get(name)
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Remember the name of the field."""
+        self._name = name
 
-    def hold(task: Any, value: Any) -> None:
+    def __get__(self, task: object, owner: type | None = None) -> MaskedValue:
+        """Return the masked value."""
+        try:
+            value: MaskedValue = vars(task)[self._name]
+        except (KeyError, TypeError):
+            raise AttributeError(self._name) from None
+        return value
+
+    def __set__(self, task: BaseOperator, value: object) -> None:
+        """Mask ``value``, and let the task depend on the tasks whose output it refers to."""
         XComArg.apply_upstream_relationship(task, value)
-        vars(task)[name] = Sensitive(value)
+        vars(task)[self._name] = value if isinstance(value, MaskedValue) else MaskedValue(value)
 
-    return property(held, hold)
+
+def is_template(value: object) -> bool:
+    """Whether ``value`` holds a Jinja expression, or the output of another task."""
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, dict):
+        return any(map(is_template, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(is_template, value))
+    return isinstance(value, XComArg)
 
 
 class PrivateFields(BaseOperator):
     """``search_criteria`` and ``match`` of a task."""
 
-    search_criteria = private("search_criteria")
-    match = private("match")
+    search_criteria = MaskedField()
+    match = MaskedField()
 
-    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
-        """Render as Airflow does, without touching what other runs of this DAG object share.
+    def __init__(self, **kwargs: Any) -> None:
+        """Reject unknown arguments before Airflow does, because its error shows their values."""
+        known = _argument_names(type(self))
+        if unknown := sorted(name for name in kwargs if name not in known and not name.startswith("_airflow")):
+            raise InvalidArgumentError(
+                f"{type(self).__name__} has no argument {', '.join(unknown)}. Look up its arguments in the reference."
+            )
+        super().__init__(**kwargs)
 
-        Airflow renders inside of objects in place, and runs a shallow copy of the task.
-        """
-        self.search_criteria = copy.copy(self.search_criteria)
-        self.match = copy.copy(self.match)
-        super().render_template_fields(context, jinja_env)
-
-    def _render_nested_template_fields(self, value: Any, context: Any, jinja_env: Any, seen_oids: set[int]) -> None:
-        """Render inside of an object; Airflow comes here with mapped tasks, too."""
-        if isinstance(value, Sensitive):
-            value.value = self._rendered(value, context, jinja_env, seen_oids)
-        else:
-            super()._render_nested_template_fields(value, context, jinja_env, seen_oids)
-
-    def _rendered(self, field: Sensitive, context: Any, jinja_env: Any, seen_oids: set[int]) -> Any:
-        failure: type[HealthImagingTaskFailed | RenderingFailedError]
+    def render_template(
+        self,
+        content: object,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> object:
+        """Render a template field; Airflow calls this for each field of a task, and of a mapped task."""
+        if not isinstance(content, MaskedValue):
+            return super().render_template(content, context, jinja_env, seen_oids)
         try:
-            return self.render_template(field.value, context, jinja_env, seen_oids)
-        except NEVER_CURED as error:
-            failure, kind = HealthImagingTaskFailed, _kind(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold search values
-            failure, kind = RenderingFailedError, _kind(error)
-        name = "match" if field is self.match else "search_criteria"
-        raise failure(
-            f"A template of this task cannot be rendered: {kind} in {name}. No more is shown, since it may be patient "
-            "data. Check the names in the template, and that what they stand for is there."
+            return MaskedValue(super().render_template(content.value, context, jinja_env, seen_oids), rendered=True)
+        except PERMANENT_RENDER_ERRORS as error:
+            permanent, reason = True, _describe(error)
+        except Exception as error:  # noqa: BLE001 - its text may hold search values, whatever it is
+            permanent, reason = False, _describe(error)
+        field = "match" if content is self.match else "search_criteria"
+        message = (
+            f"A template in {field} cannot be rendered: {reason}. Check the names in the template, and that what they "
+            "refer to exists. The template and the text of the error are not shown, because they may hold patient data."
         )
+        raise not_retried(InvalidArgumentError(message)) if permanent else RenderingFailedError(message)
+
+    def check_private_fields_rendered(self) -> None:
+        """Raise if templates in the private fields were not rendered by :meth:`render_template`."""
+        for name in ("search_criteria", "match"):
+            field: MaskedValue = getattr(self, name)
+            if is_template(field.value) and not field.rendered:
+                raise ConfigurationError(
+                    f"The templates in {name} were not rendered, because this version of Airflow renders templates in "
+                    "a way that the provider does not know. Use a version of Airflow that the provider supports."
+                )
 
 
-def _kind(error: Exception) -> str:
-    """Say what was raised without its text, but for the name of a Variable that is missing."""
-    missing = _MISSING.fullmatch(str(error))
-    return f"{type(error).__name__}, no Variable {missing[1]!r}," if missing else type(error).__name__
+def _argument_names(kind: type) -> set[str]:
+    """Return the names of the arguments that a class and its base classes take."""
+    constructors = (vars(ancestor).get("__init__", object.__init__) for ancestor in kind.__mro__)
+    parameters = [each for init in constructors for each in inspect.signature(init).parameters.values()]
+    # Airflow 2's logger has a parameter "context", which is not an argument of a task.
+    return {each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)} - {
+        "self",
+        "context",
+    }
+
+
+def _describe(error: Exception) -> str:
+    """Return the type of the error, and the name of the Variable that is missing, if that is the reason."""
+    missing = _MISSING_VARIABLE.fullmatch(str(error))
+    return f"{type(error).__name__}, no Variable {missing[1]!r}" if missing else type(error).__name__

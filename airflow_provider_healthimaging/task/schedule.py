@@ -1,15 +1,15 @@
-"""The periods of a DAG's schedule, by Airflow's own timetables.
+"""The periods of a DAG's schedule, from Airflow's own timetables.
 
-Airflow 3 gives ``schedule="@hourly"`` runs a data interval of no length. What the run would have had is what
-``CronDataIntervalTimetable`` and ``DeltaDataIntervalTimetable`` give for the same cron expression or timedelta, so
-these are asked, time zones and daylight saving included.
+Airflow 3 gives the runs of ``schedule="@hourly"`` a data interval of length zero. The interval that such a run would
+have had is what ``CronDataIntervalTimetable`` or ``DeltaDataIntervalTimetable`` gives for the same cron expression or
+timedelta. So these are asked; time zones and daylight saving time are theirs.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import pendulum
 from airflow.timetables.base import DataInterval, TimeRestriction
@@ -19,51 +19,62 @@ from pendulum import DateTime
 
 if TYPE_CHECKING:
     from airflow.timetables.base import DagRunInfo
+    from pendulum.tz.timezone import FixedTimezone, Timezone
+
+    Zone = Timezone | FixedTimezone
 
 Period = tuple[datetime, datetime]
-Cron = tuple[str, Any]
-"""A cron expression, and the time zone that it is in."""
+Cron = tuple[str, "Zone"]
+"""A cron expression, and its time zone."""
 
 
-def last_complete_period(dag: Any, moment: datetime) -> Period | None:
+class ScheduledDag(Protocol):
+    """What is read of a DAG."""
+
+    @property
+    def timetable(self) -> object:
+        """The DAG's schedule."""
+
+
+def last_complete_period(dag: ScheduledDag, moment: datetime) -> Period | None:
     """Return start and end of the last period of the DAG's schedule that was over at ``moment``.
 
-    Near a change of clocks, Airflow's timetables step back differently than forward. Runs are made stepping forward, so
-    there the periods are those between its steps, and still touch.
+    Near a change of the clocks, Airflow's timetables step back in another way than they step forward. Runs are made by
+    stepping forward, so there the periods are those between the steps forward, without gaps and overlaps.
 
-    :param dag: the run's DAG.
-    :param moment: at a tick, the period that ends there.
-    :return: ``None`` where the schedule has no periods (none, ``@once``, assets, listed events).
+    :param moment: if it is a tick of the schedule, the period that ends there.
+    :return: ``None`` if the schedule has no periods (``None``, ``@once``, assets, listed events).
     """
     at = pendulum.instance(moment)
     timetable = _time_based(dag)
-    if (delta := _attribute(timetable, "delta")) is not None:
-        interval = DeltaDataIntervalTimetable(delta).infer_manual_data_interval(run_after=at)
+    if (by_delta := _delta_timetable(timetable)) is not None:
+        interval = by_delta.infer_manual_data_interval(run_after=at)
         return interval.start, interval.end
     crons = _crons(timetable)
     if not crons:
         return None
     period = _step_back(crons, at)
-    return period if _steady_clock(crons, *period) else _step_forward(crons, at)
+    return period if _has_steady_clock(crons, *period) else _step_forward(crons, at)
 
 
-def next_tick(dag: Any, moment: datetime) -> datetime | None:
-    """Return the first tick of the DAG's cron schedule after ``moment``, or ``None`` where it has none."""
+def next_tick(dag: ScheduledDag, moment: datetime) -> datetime | None:
+    """Return the first tick of the DAG's cron schedule after ``moment``, or ``None`` if it has no cron schedule."""
     crons = _crons(_time_based(dag))
     return _Ticks(crons).after(pendulum.instance(moment)) if crons else None
 
 
-def partition_start(dag: Any, partition_key: str) -> datetime | None:
-    """Return the time that a partition's key stands for (Airflow 3.2 gives runs the key, and 3.3 tasks the time)."""
+def partition_start(dag: ScheduledDag, partition_key: str) -> datetime | None:
+    """Return the time that a partition key stands for: Airflow 3.2 gives a run only the key, Airflow 3.3 both."""
     timetable = _time_based(dag)
-    key_format = _attribute(timetable, "key_format")
-    if not key_format:
+    key_format = _read(timetable, "key_format")
+    crons = _crons(timetable)
+    if not isinstance(key_format, str) or not crons:
         return None
     try:
-        local = datetime.strptime(partition_key, key_format)  # noqa: DTZ007 - the schedule's zone comes next
+        local = datetime.strptime(partition_key, key_format)  # noqa: DTZ007 - the schedule's time zone follows
     except ValueError:
         return None
-    return pendulum.instance(local, tz=_attribute(timetable, "timezone"))
+    return pendulum.instance(local, tz=crons[0][1])
 
 
 def _step_back(crons: list[Cron], at: DateTime) -> tuple[DateTime, DateTime]:
@@ -93,36 +104,54 @@ class _Ticks:
 
     def after(self, moment: DateTime) -> DateTime:
         """Return the first tick after ``moment``."""
-        return min(map(partial(_next, moment), self._timetables))
+        return min(map(partial(_next_tick, moment), self._timetables))
 
 
-def _next(moment: DateTime, timetable: CronTriggerTimetable) -> DateTime:
-    endless = TimeRestriction(earliest=None, latest=None, catchup=True)
+def _next_tick(moment: DateTime, timetable: CronTriggerTimetable) -> DateTime:
+    no_limit = TimeRestriction(earliest=None, latest=None, catchup=True)
     last = DataInterval(moment, moment)
-    info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=endless)
+    info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=no_limit)
     return cast("DagRunInfo", info).run_after
 
 
-def _steady_clock(crons: list[Cron], *moments: DateTime) -> bool:
-    """Whether clocks change within a day of none of ``moments``."""
+def _has_steady_clock(crons: list[Cron], *moments: DateTime) -> bool:
+    """Whether no clock changes within a day of any of ``moments``."""
     local = (moment.in_timezone(zone) for _, zone in crons for moment in moments)
     return all(moment.subtract(days=1).offset == moment.add(days=1).offset for moment in local)
 
 
-def _crons(timetable: Any) -> list[Cron]:
-    """Return the cron expressions that the DAG runs by, each with its time zone."""
-    return [
-        (_attribute(each, "expression"), _attribute(each, "timezone"))
-        for each in _attribute(timetable, "timetables") or [timetable]
-        if _attribute(each, "expression")
-    ]
+def _crons(timetable: object) -> list[Cron]:
+    """Return the cron expressions of a timetable."""
+    if (several := getattr(timetable, "timetables", None)) is not None:
+        return [cron for each in several for cron in _crons(each)]
+    expressions = _read(timetable, "expressions") or [_read(timetable, "expression")]
+    zone = _read(timetable, "timezone")
+    known = [each for each in cast("list[str | None]", expressions) if each and zone is not None]
+    return [(each, _to_zone(zone)) for each in known]
 
 
-def _time_based(dag: Any) -> Any:
-    """Return the DAG's timetable, or what is inside it where it waits for time or assets."""
+def _delta_timetable(timetable: object) -> DeltaDataIntervalTimetable | None:
+    """Return Airflow's timetable of data intervals for the timedelta of a timetable, if it has one."""
+    if (delta := _read(timetable, "delta")) is None:
+        return None
+    if isinstance(delta, int | float | dict):
+        return cast("DeltaDataIntervalTimetable", DeltaDataIntervalTimetable.deserialize({"delta": delta}))
+    return DeltaDataIntervalTimetable(delta)  # type: ignore[arg-type]
+
+
+def _time_based(dag: ScheduledDag) -> object:
+    """Return the DAG's timetable, or the one inside of it if the DAG waits for time or assets."""
     return getattr(dag.timetable, "timetable", dag.timetable)
 
 
-def _attribute(timetable: Any, name: str) -> Any:
-    """Read what authors' timetables (Airflow 3.2+) call ``name``, and the scheduler's call ``_name``."""
-    return getattr(timetable, name, getattr(timetable, f"_{name}", None))
+def _read(timetable: object, name: str) -> object:
+    """Return a value of a timetable: Airflow 3.2 and later have public attributes, earlier ones have ``serialize``."""
+    if hasattr(timetable, name):
+        return getattr(timetable, name)
+    serialize = getattr(timetable, "serialize", dict)
+    return serialize().get(name)
+
+
+def _to_zone(zone: object) -> Zone:
+    """Return a time zone. Serialized, it is its name, or its offset in seconds."""
+    return pendulum.timezone(zone) if isinstance(zone, str | int) else cast("Zone", zone)

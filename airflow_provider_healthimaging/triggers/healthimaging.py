@@ -1,6 +1,6 @@
 """The triggers, where users and Airflow look for them."""
 
-from airflow_provider_healthimaging.triggers.search import HealthImagingImageSetTrigger
 from airflow_provider_healthimaging.triggers.new_image_sets import HealthImagingNewImageSetsTrigger
+from airflow_provider_healthimaging.triggers.search import HealthImagingImageSetTrigger
 
 __all__ = ["HealthImagingImageSetTrigger", "HealthImagingNewImageSetsTrigger"]

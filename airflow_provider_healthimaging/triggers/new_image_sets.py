@@ -1,59 +1,72 @@
-"""Watch a data store on behalf of an asset. What ``serialize()`` returns, and a watermark, is all that it knows."""
+"""The trigger that watches a data store for an asset. It knows what ``serialize()`` returns, and a watermark."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_healthimaging.search.validation import check_datastore_id, check_seconds, to_json
-from airflow_provider_healthimaging.search.criteria import check_room_for_window, check_time_field, parse_criteria
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
+from airflow_provider_healthimaging.privacy.encryption import is_sealed
+from airflow_provider_healthimaging.search.criteria import SearchCriteria, check_filter_slot_free, parse_criteria
 from airflow_provider_healthimaging.search.match import parse_match
-from airflow_provider_healthimaging.triggers.polling import class_path, fired, in_thread, jittered, search, shown
-from airflow_provider_healthimaging.privacy.encryption import is_sealed, seal
-from airflow_provider_healthimaging.triggers.watermark import BaseEventTrigger, Watermark, check_supported
-from airflow_provider_healthimaging.window import TimeWindow, isoformat, parse_instant
+from airflow_provider_healthimaging.search.validation import (
+    TimeField,
+    check_datastore_id,
+    check_time_field,
+    parse_duration,
+    to_json,
+)
+from airflow_provider_healthimaging.triggers.polling import SearchTrigger, run_blocking, with_jitter
+from airflow_provider_healthimaging.triggers.watermark import (
+    ArrivalEvent,
+    BaseEventTrigger,
+    Watermark,
+    check_supported,
+)
+from airflow_provider_healthimaging.window import TimeWindow, format_utc, parse_instant
 
 
-class HealthImagingNewImageSetsTrigger(BaseEventTrigger):
+class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
     """Watch a data store for an :class:`~airflow.sdk.AssetWatcher`: one event for each batch of arrivals.
 
-    The event's payload is ``{"datastore_id", "window": {"start", "end"}, "count"}``. Windows of successive events
-    touch and never overlap. The watermark is kept in the asset's state store, which Airflow has since 3.3; what is
-    about to be announced is kept there first. So nothing is lost when the triggerer dies, and an event that may not
-    have got through is repeated as it was: at least once, and only whole.
+    The event's payload is ``{"datastore_id", "window": {"start", "end"}, "count"}``. The windows of successive events
+    touch and never overlap. The watermark is kept in the asset's state store, which Airflow has since 3.3. An event is
+    kept there before it is fired. So nothing is lost if the triggerer dies, and an event that may not have been
+    handed over is repeated as it was: at least once, and only whole.
 
     :param datastore_id: the data store's id.
     :param time_field: ``"createdAt"`` for new image sets, ``"updatedAt"`` for new and changed ones.
-    :param search_criteria: AWS's ``searchCriteria``, one filter at most. It is kept encrypted with a key derived from
-        Airflow's Fernet key; but a value written into the DAG's file is in that file, and so in Airflow's database.
-    :param match: what each hit must have; kept as ``search_criteria`` is.
-    :param start: where the first window starts: aware datetime or ISO 8601 string; default the first look.
-    :param delay: ``timedelta``, or seconds, for which the index is not yet trusted to show what has arrived.
-    :param poke_interval: seconds between two searches, more or less a fifth.
-    :param aws_conn_id: the Airflow connection used for AWS credentials.
+    :param search_criteria: AWS's ``searchCriteria``, one filter at most. It is kept encrypted, with a key derived from
+        Airflow's Fernet key. But a value written into the DAG's file is in that file, and so in Airflow's database.
+    :param match: conditions that the service cannot filter on; kept as ``search_criteria`` is.
+    :param start: where the first window starts: aware datetime or ISO 8601 string; default the first poll.
+    :param delay: how long the index may take to show what has arrived: ``timedelta`` or seconds.
+    :param poke_interval: the pause between two searches, plus or minus a fifth: ``timedelta`` or seconds, above zero.
+    :param aws_conn_id: the Airflow connection for AWS.
     :param region_name: AWS region; default that of the connection.
-    :param verify: whether to verify SSL certificates.
+    :param verify: whether to verify TLS certificates, or the path of a CA bundle.
     :param botocore_config: settings for botocore's client, merged with the connection's.
     :raises ConfigurationError: on Airflow before 3.3.
     """
+
+    shown_arguments = ("datastore_id", "time_field", "start")
 
     def __init__(
         self,
         *,
         datastore_id: str,
         time_field: str = "createdAt",
-        search_criteria: dict[str, Any] | str | None = None,
-        match: dict[str, Any] | str | None = None,
+        search_criteria: Mapping[str, object] | str | None = None,
+        match: Mapping[str, object] | str | None = None,
         start: datetime | str | None = None,
         delay: timedelta | float = 60,
-        poke_interval: float = 60,
+        poke_interval: timedelta | float = 60,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -61,74 +74,64 @@ class HealthImagingNewImageSetsTrigger(BaseEventTrigger):
     ) -> None:
         """Check the arguments; nothing is called before :meth:`run`."""
         check_supported()
-        super().__init__()  # type: ignore[no-untyped-call]
-        if check_time_field(time_field) is None:
-            raise InvalidArgumentError("time_field must be 'createdAt' or 'updatedAt': without it nothing is new.")
-        self._given: dict[str, Any] = {
-            "datastore_id": check_datastore_id(datastore_id),
-            "time_field": time_field,
-            "search_criteria": _sealed(search_criteria, partial(_checked_criteria, time_field=time_field)),
-            "match": _sealed(match, parse_match),
-            "start": None if start is None else isoformat(parse_instant(start, "start")),
-            "delay": check_seconds("delay", delay),
-            "poke_interval": check_seconds("poke_interval", poke_interval),
-            "aws_conn_id": aws_conn_id,
-            "region_name": region_name,
-            "verify": verify,
-            "botocore_config": botocore_config,
-        }
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return class path and arguments: the same on every parse, encrypted where they may be patient data."""
-        return class_path(self), dict(self._given)
-
-    def __repr__(self) -> str:
-        """Show what is no patient data."""
-        return shown(self, self._given, "datastore_id", "time_field", "start")
+        checked_field = check_time_field(time_field)
+        if checked_field is None:
+            raise InvalidArgumentError("time_field must be 'createdAt' or 'updatedAt': they say what is new.")
+        super().__init__(
+            datastore_id=check_datastore_id(datastore_id),
+            time_field=checked_field,
+            search_criteria=_to_json(search_criteria, partial(_parse_criteria, time_field=checked_field)),
+            match=_to_json(match, parse_match),
+            poke_interval=poke_interval,
+            aws_conn_id=aws_conn_id,
+            region_name=region_name,
+            verify=verify,
+            botocore_config=botocore_config,
+        )
+        self.start = None if start is None else format_utc(parse_instant(start, "start"))
+        self.delay = parse_duration("delay", delay).total_seconds()
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Search from the watermark on, for as long as the triggerer lets it."""
+        """Search from the watermark on, until the triggerer stops it."""
         watermark = Watermark(self.asset_state_store)
         if unconfirmed := await watermark.unconfirmed():
-            yield fired(unconfirmed)
+            yield TriggerEvent(unconfirmed)  # type: ignore[no-untyped-call]
             await watermark.confirm(unconfirmed)
         while True:
-            start = await watermark.get(self._given["start"] or isoformat(self._trusted_until()))
-            if batch := await in_thread(partial(self._arrivals, start)):
-                await watermark.announce(start, batch)
-                yield fired(batch)
-                await watermark.confirm(batch)
-            await asyncio.sleep(jittered(self._given["poke_interval"]))
+            start = await watermark.get(self.start or format_utc(self._indexed_until()))
+            if event := await run_blocking(partial(self._poll, start)):
+                await watermark.announce(start, event)
+                yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+                await watermark.confirm(event)
+            await asyncio.sleep(with_jitter(self.poke_interval))
 
-    def _trusted_until(self) -> datetime:
-        delay: float = self._given["delay"]
-        return datetime.now(UTC) - timedelta(seconds=delay)
+    def _indexed_until(self) -> datetime:
+        return datetime.now(UTC) - timedelta(seconds=self.delay)
 
-    def _arrivals(self, start: str) -> dict[str, Any] | None:
-        given = self._given
-        end = self._trusted_until()
+    def _poll(self, start: str) -> ArrivalEvent | None:
+        """Search from ``start`` to what the index shows, and return the event to fire, if anything is there."""
+        end = self._indexed_until()
         if end <= parse_instant(start, "watermark"):
             return None
         window = TimeWindow(start, end)
         try:
-            count = sum(1 for _ in search(given, window))
+            count = sum(1 for _ in self.search(window))
         except HealthImagingError as error:
-            self.log.log(
-                logging.WARNING if error.retryable else logging.ERROR, "Could not look, and will again: %s", error
-            )
+            level = logging.WARNING if error.retryable else logging.ERROR
+            self.log.log(level, "Poke failed; trying again: %s", error)
             return None
         if not count:
             return None
-        self.log.info("Found %s image sets in [%s, %s): announcing them.", count, *window.to_dict().values())
-        return {"datastore_id": given["datastore_id"], "window": window.to_dict(), "count": count}
+        self.log.info("Found %s image sets in [%s, %s). Firing an event.", count, *window.to_dict().values())
+        return {"datastore_id": self.datastore_id, "window": window.to_dict(), "count": count}
 
 
-def _sealed(value: Any, check: Callable[[Any], Any]) -> str:
-    """Return an argument as encrypted JSON text; one that is sealed was checked before, and stays as it is."""
-    return str(value) if is_sealed(value) else seal(to_json(check(value)))
+def _to_json(value: Mapping[str, object] | str | None, parse: Callable[[object], object]) -> str:
+    """Return an argument as JSON text. What is encrypted was checked before, and stays as it is."""
+    return str(value) if is_sealed(value) else to_json(parse(value))
 
 
-def _checked_criteria(value: Any, time_field: str) -> Any:
+def _parse_criteria(value: object, time_field: TimeField) -> SearchCriteria:
     criteria = parse_criteria(value)
-    check_room_for_window(criteria, time_field)
+    check_filter_slot_free(criteria, time_field)
     return criteria

@@ -1,112 +1,150 @@
-"""What polling triggers share: one client for each connection, threads to call it in, and pauses that differ.
+"""What polling triggers share: their arguments, one client for each connection, threads for its calls, and jitter.
 
 Botocore's calls block, so they run in threads beside the triggerer's event loop. The service's quota of 25 calls a
-second is far below what a handful of threads carries.
+second is far below what these threads carry.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from airflow.triggers.base import TriggerEvent
+from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_healthimaging.search.image_set import Summary
-from airflow_provider_healthimaging.privacy.encryption import unseal
-from airflow_provider_healthimaging.window import TimeWindow
+from airflow_provider_healthimaging.privacy.encryption import seal, unseal
+from airflow_provider_healthimaging.search.request import SearchRequest
+from airflow_provider_healthimaging.search.validation import parse_interval
 
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
+    from airflow_provider_healthimaging.search.image_set import SearchHit
+    from airflow_provider_healthimaging.window import TimeWindow
 
 T = TypeVar("T")
 
-THREADS = 32
-"""How many looks may be under way in a process: an endpoint that does not answer keeps one for minutes."""
+MAX_POLLS = 32
+"""How many polls may run at a time in a process. An endpoint that does not respond keeps one of them for minutes."""
 
-CLIENT_LIFETIME = 900
-"""Seconds after which a new client is made, so that a changed connection is seen."""
+CLIENT_LIFETIME_SECONDS = 900
+"""After this time a new client is made, so that a changed connection is seen."""
 
-_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="healthimaging-poll")
-_making = Lock()
-_hooks: dict[str, tuple[float, HealthImagingHook]] = {}
+_threads = ThreadPoolExecutor(MAX_POLLS, thread_name_prefix="healthimaging-poll")
+_hook_lock = Lock()
+_hook_cache: dict[str, tuple[float, HealthImagingHook]] = {}
 
 
-async def in_thread(call: Callable[[], T]) -> T:
-    """Run a blocking call without blocking the event loop."""
+class SearchTrigger(BaseTrigger):
+    """A trigger that searches. Each argument is a public attribute; ``search_criteria`` and ``match`` are encrypted.
+
+    :param search_criteria: AWS's ``searchCriteria`` as JSON text, or encrypted as :meth:`serialize` returns it.
+    :param match: the same.
+    :param poke_interval: the pause between two searches: ``timedelta`` or seconds.
+    """
+
+    shown_arguments: ClassVar[tuple[str, ...]] = ()
+    """The arguments that ``repr`` shows; Airflow's own shows all of them."""
+
+    def __init__(
+        self,
+        *,
+        datastore_id: str,
+        time_field: str | None,
+        search_criteria: str,
+        match: str,
+        poke_interval: timedelta | float,
+        aws_conn_id: str | None,
+        region_name: str | None,
+        verify: bool | str | None,
+        botocore_config: dict[str, Any] | None,
+    ) -> None:
+        """Hold the arguments; nothing is called before ``run``."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.datastore_id = datastore_id
+        self.time_field = time_field
+        self.search_criteria = seal(search_criteria)
+        self.match = seal(match)
+        self.poke_interval = parse_interval("poke_interval", poke_interval).total_seconds()
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.botocore_config = botocore_config
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments, encrypted if they may be patient data."""
+        path = f"airflow_provider_healthimaging.triggers.healthimaging.{type(self).__name__}"
+        return path, {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        """Show arguments that are not patient data."""
+        shown = ", ".join(f"{name}={getattr(self, name)}" for name in self.shown_arguments)
+        return f"<{type(self).__name__} {shown}>"
+
+    def search(self, window: TimeWindow | None) -> Iterator[SearchHit]:
+        """Run the search in ``window``, through the hook; this blocks."""
+        hook = get_cached_hook(
+            self.datastore_id,
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            config=self.botocore_config,
+        )
+        return hook.search(self._request.with_window(window))
+
+    @cached_property
+    def _request(self) -> SearchRequest:
+        return SearchRequest.parse(
+            self.datastore_id,
+            time_field=self.time_field,
+            search_criteria=unseal(self.search_criteria),
+            match=unseal(self.match),
+        )
+
+
+async def run_blocking(call: Callable[[], T]) -> T:
+    """Run a blocking call in a thread, and await its result."""
     return await asyncio.get_running_loop().run_in_executor(_threads, call)
 
 
-def shared_hook(datastore_id: str, **hook_parameters: Any) -> HealthImagingHook:
-    """Return the hook, its client made, that all triggers of this process with the same parameters use.
+def get_cached_hook(datastore_id: str, **hook_arguments: Any) -> HealthImagingHook:
+    """Return the hook that all triggers of this process with the same arguments share; its client is made.
 
-    :param datastore_id: what it is wanted for, in an error's message.
-    :raises HealthImagingError: where the client cannot be made.
+    :param datastore_id: for the error message if the client cannot be made.
+    :raises HealthImagingError: if the client cannot be made.
     """
-    key = json.dumps(hook_parameters, sort_keys=True)
-    with _making:
-        made, hook = _hooks.get(key, (0.0, None))
-        if hook is None or time.monotonic() - made > CLIENT_LIFETIME:
-            # In place of the old one: a client is seven megabytes, and 26,000 objects to collect garbage among.
-            hook = _ready_hook(datastore_id, hook_parameters)
-            _hooks[key] = time.monotonic(), hook
+    key = json.dumps(hook_arguments, sort_keys=True)
+    with _hook_lock:
+        made, hook = _hook_cache.get(key, (0.0, None))
+        if hook is None or time.monotonic() - made > CLIENT_LIFETIME_SECONDS:
+            # It replaces the old one, because a client takes 7 MB, and 26,000 objects for the garbage collector.
+            hook = _build_hook(datastore_id, hook_arguments)
+            _hook_cache[key] = time.monotonic(), hook
         return hook
 
 
-def _ready_hook(datastore_id: str, parameters: dict[str, Any]) -> HealthImagingHook:
-    # Two seconds of imports, which the triggerer's event loop would wait for were they at the top.
-    from airflow_provider_healthimaging.aws.client_config import IMPATIENT
+def _build_hook(datastore_id: str, arguments: dict[str, Any]) -> HealthImagingHook:
+    # These imports take two seconds. At the top of the module they would block the triggerer's event loop.
+    from airflow_provider_healthimaging.aws.client_config import POLLING_CLIENT_CONFIG
     from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 
-    hook = HealthImagingHook(**parameters)
-    hook.client_defaults = IMPATIENT
+    hook = HealthImagingHook(**arguments, client_defaults=POLLING_CLIENT_CONFIG)
     hook.client_for(datastore_id)
     return hook
 
 
-def jittered(seconds: float) -> float:
-    """Return ``seconds`` more or less a fifth, so that many triggers do not strike together."""
-    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+def with_jitter(seconds: float) -> float:
+    """Return ``seconds`` plus or minus up to a fifth, so that many triggers do not poll at the same moment."""
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
 
 
-def somewhen(seconds: float) -> float:
-    """Return some time from now to ``seconds``, so that triggers which start together part."""
-    return random.uniform(0, seconds)  # noqa: S311 - no secret
-
-
-def fired(payload: dict[str, Any]) -> TriggerEvent:
-    """Make the event that carries ``payload``."""
-    return TriggerEvent(payload)  # type: ignore[no-untyped-call]
-
-
-def search(given: dict[str, Any], window: TimeWindow | None) -> Iterator[Summary]:
-    """Search as a trigger's arguments say, by the hook's one way."""
-    hook = shared_hook(
-        given["datastore_id"],
-        aws_conn_id=given["aws_conn_id"],
-        region_name=given["region_name"],
-        verify=given["verify"],
-        config=given["botocore_config"],
-    )
-    return hook.search_image_sets(
-        given["datastore_id"],
-        window=window,
-        time_field=given["time_field"],
-        search_criteria=unseal(given["search_criteria"]),
-        match=unseal(given["match"]),
-    )
-
-
-def shown(trigger: object, given: dict[str, Any], *names: str) -> str:
-    """Return a trigger's ``repr`` with the arguments named; Airflow's own shows all."""
-    return f"<{type(trigger).__name__} {', '.join(f'{name}={given[name]}' for name in names)}>"
-
-
-def class_path(trigger: object) -> str:
-    """Return where Airflow finds the trigger's class again."""
-    return f"airflow_provider_healthimaging.triggers.healthimaging.{type(trigger).__name__}"
+def initial_delay(seconds: float) -> float:
+    """Return a random time up to ``seconds``, so that triggers that start together do not poll together."""
+    return random.uniform(0, seconds)  # noqa: S311 - not a secret

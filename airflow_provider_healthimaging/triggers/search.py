@@ -1,4 +1,4 @@
-"""Wait for image sets on behalf of a task. What ``serialize()`` returns is all that the trigger knows."""
+"""The trigger that waits for image sets on behalf of a sensor. It knows only what ``serialize()`` returns."""
 
 from __future__ import annotations
 
@@ -6,49 +6,51 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
 from airflow_provider_healthimaging.search.readiness import is_ready
-from airflow_provider_healthimaging.triggers.polling import (
-    class_path,
-    fired,
-    in_thread,
-    jittered,
-    search,
-    shown,
-    somewhen,
-)
-from airflow_provider_healthimaging.privacy.encryption import seal
-from airflow_provider_healthimaging.window import TimeWindow, parse_instant, window_until
+from airflow_provider_healthimaging.search.validation import parse_duration
+from airflow_provider_healthimaging.triggers.polling import SearchTrigger, initial_delay, run_blocking, with_jitter
+from airflow_provider_healthimaging.window import TimeWindow, parse_instant, window_ending_now
 
-LAST_LOOK = 60.0
-"""Seconds by which a search that began before the deadline may outlast it."""
+LAST_SEARCH_SECONDS = 60.0
+"""How long after the deadline a search may end that began before it."""
 
 
-class HealthImagingImageSetTrigger(BaseTrigger):
-    """Wait until enough image sets are found, and quiet, or until a deadline.
+class Status(TypedDict, total=False):
+    """The payload of the event. ``status`` is ``"ready"``, ``"timeout"`` or ``"failed"``, with an ``error``."""
 
-    Fires one event, ``{"status": "ready" | "timeout" | "failed", "deadline": ..., "error": ...}``; the task looks
-    again itself. Throttling and passing faults are logged, and do not end the wait.
+    status: str
+    deadline: str
+    error: str
+
+
+class HealthImagingImageSetTrigger(SearchTrigger):
+    """Wait until enough image sets are found and have not changed for the quiet period, or until the deadline.
+
+    It fires one event, ``{"status": "ready" | "timeout" | "failed", "deadline": ..., "error": ...}``, after which the
+    task searches by itself. Throttling and other retryable errors are logged, and do not end the wait.
 
     :param datastore_id: the data store's id.
     :param window_start: start of the window, ISO 8601; ``None`` with ``window_end`` for no window.
-    :param window_end: end of the window, ISO 8601; ``None`` with a start for one that follows the clock.
+    :param window_end: end of the window, ISO 8601; ``None`` with a start for a window that ends now.
     :param time_field: the timestamp that the window is about, or ``None``.
-    :param search_criteria: AWS's ``searchCriteria`` as JSON text, or sealed as :meth:`serialize` returns it.
-    :param match: as the sensor's, as JSON text, or sealed.
-    :param min_image_sets: how many are enough.
-    :param quiet_period: seconds for which none of them may have changed; ``None`` for any.
-    :param poke_interval: seconds between two searches, more or less a fifth.
+    :param search_criteria: AWS's ``searchCriteria`` as JSON text, or encrypted as :meth:`serialize` returns it.
+    :param match: the sensor's ``match`` as JSON text, or encrypted.
+    :param min_image_sets: how many image sets are enough.
+    :param quiet_period: how long none of them may have changed: ``timedelta`` or seconds; ``None`` for any time.
+    :param poke_interval: the pause between two searches, plus or minus a fifth: ``timedelta`` or seconds.
     :param deadline: ISO 8601 time at which to give up.
-    :param aws_conn_id: the Airflow connection used for AWS credentials.
+    :param aws_conn_id: the Airflow connection for AWS.
     :param region_name: AWS region; default that of the connection.
-    :param verify: whether to verify SSL certificates.
+    :param verify: whether to verify TLS certificates, or the path of a CA bundle.
     :param botocore_config: settings for botocore's client, merged with the connection's.
     """
+
+    shown_arguments = ("datastore_id", "window_start", "window_end", "deadline")
 
     def __init__(
         self,
@@ -60,8 +62,8 @@ class HealthImagingImageSetTrigger(BaseTrigger):
         search_criteria: str,
         match: str,
         min_image_sets: int,
-        quiet_period: float | None,
-        poke_interval: float,
+        quiet_period: timedelta | float | None,
+        poke_interval: timedelta | float,
         deadline: str,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
@@ -69,75 +71,66 @@ class HealthImagingImageSetTrigger(BaseTrigger):
         botocore_config: dict[str, Any] | None = None,
     ) -> None:
         """Hold the arguments; nothing is called before :meth:`run`."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(
+            datastore_id=datastore_id,
+            time_field=time_field,
+            search_criteria=search_criteria,
+            match=match,
+            poke_interval=poke_interval,
+            aws_conn_id=aws_conn_id,
+            region_name=region_name,
+            verify=verify,
+            botocore_config=botocore_config,
+        )
+        self.window_start = window_start
+        self.window_end = window_end
+        self.min_image_sets = min_image_sets
+        self.quiet_period = (
+            None if quiet_period is None else parse_duration("quiet_period", quiet_period).total_seconds()
+        )
+        self.deadline = deadline
         self._deadline = parse_instant(deadline, "deadline")
-        self._given: dict[str, Any] = {
-            "datastore_id": datastore_id,
-            "window_start": window_start,
-            "window_end": window_end,
-            "time_field": time_field,
-            "search_criteria": seal(search_criteria),
-            "match": seal(match),
-            "min_image_sets": min_image_sets,
-            "quiet_period": quiet_period,
-            "poke_interval": poke_interval,
-            "deadline": deadline,
-            "aws_conn_id": aws_conn_id,
-            "region_name": region_name,
-            "verify": verify,
-            "botocore_config": botocore_config,
-        }
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments, encrypted where they may be patient data."""
-        return class_path(self), dict(self._given)
-
-    def __repr__(self) -> str:
-        """Show what is no patient data."""
-        return shown(self, self._given, "datastore_id", "window_start", "window_end", "deadline")
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Search until ready, failed or too late; the task has just looked, so the first search can wait a little."""
-        await asyncio.sleep(min(somewhen(self._given["poke_interval"]), self._left()))
+        """Search until ready, failed or too late. The task has just searched, so the first search waits a little."""
+        await asyncio.sleep(min(initial_delay(self.poke_interval), self._seconds_left()))
         while True:
             with suppress(TimeoutError):
-                status = await asyncio.wait_for(in_thread(self._look), self._left() + LAST_LOOK)
-                if status["status"] != "waiting":
-                    yield fired(status)
+                status = await asyncio.wait_for(run_blocking(self._poll), self._seconds_left() + LAST_SEARCH_SECONDS)
+                if status:
+                    yield TriggerEvent(status)  # type: ignore[no-untyped-call]
                     return
-            left = self._left()
+            left = self._seconds_left()
             if left <= 0:
-                yield fired({"status": "timeout", "deadline": self._given["deadline"]})
+                yield TriggerEvent(self._status("timeout"))  # type: ignore[no-untyped-call]
                 return
-            pause = min(jittered(self._given["poke_interval"]), left)
-            self.log.info("Not there yet; looking again in %.0f s, until %s.", pause, self._given["deadline"])
+            pause = min(with_jitter(self.poke_interval), left)
+            self.log.info("Not there yet. Next search in %.0f s, until %s.", pause, self.deadline)
             await asyncio.sleep(pause)
 
-    def _left(self) -> float:
-        """Return the seconds to the deadline."""
+    def _seconds_left(self) -> float:
         return (self._deadline - datetime.now(UTC)).total_seconds()
 
-    def _look(self) -> dict[str, Any]:
-        given = self._given
+    def _poll(self) -> Status | None:
+        """Search once, and return the status to fire, or ``None`` to wait on."""
         now = datetime.now(UTC)
-        quiet = given["quiet_period"]
-        status = "waiting"
+        quiet_since = None if self.quiet_period is None else now - timedelta(seconds=self.quiet_period)
         try:
-            found = search(given, _window(given["window_start"], given["window_end"], now))
-            if is_ready(
-                found,
-                min_image_sets=given["min_image_sets"],
-                quiet_since=None if quiet is None else now - timedelta(seconds=quiet),
-            ):
-                status = "ready"
+            hits = self.search(self._window(now))
+            if is_ready(hits, min_image_sets=self.min_image_sets, quiet_since=quiet_since):
+                return self._status("ready")
         except HealthImagingError as error:
             if not error.retryable:
-                return {"status": "failed", "deadline": given["deadline"], "error": str(error)}
-            self.log.warning("Could not look, and will again: %s", error)
-        return {"status": status, "deadline": given["deadline"]}
-
-
-def _window(start: str | None, end: str | None, now: datetime) -> TimeWindow | None:
-    if start is None:
+                return {**self._status("failed"), "error": str(error)}
+            self.log.warning("Poke failed with a retryable error; trying again: %s", error)
         return None
-    return window_until(start, now) if end is None else TimeWindow(start, end)
+
+    def _status(self, status: str) -> Status:
+        return {"status": status, "deadline": self.deadline}
+
+    def _window(self, now: datetime) -> TimeWindow | None:
+        if self.window_start is None:
+            return None
+        if self.window_end is None:
+            return window_ending_now(self.window_start, now)
+        return TimeWindow(self.window_start, self.window_end)

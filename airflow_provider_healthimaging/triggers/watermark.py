@@ -1,16 +1,16 @@
-"""How far a watched data store has been announced, kept where Airflow keeps an asset's state (3.3 and later)."""
+"""How far a watched data store has been announced, kept in the state store of the asset (Airflow 3.3 and later)."""
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import airflow
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_healthimaging.exceptions import ConfigurationError
-from airflow_provider_healthimaging.triggers.polling import in_thread
+from airflow_provider_healthimaging.triggers.polling import run_blocking
 
 try:
     from airflow.triggers.base import BaseEventTrigger
@@ -18,12 +18,30 @@ except ImportError:
     # Airflow 2
     BaseEventTrigger = BaseTrigger  # type: ignore[misc,assignment]
 
-__all__ = ["BaseEventTrigger", "Watermark", "check_supported"]
+if TYPE_CHECKING:
+    from airflow.sdk.execution_time.context import AssetStateStoreAccessors
 
-KEY = "healthimaging_watermark"
+__all__ = ["ArrivalEvent", "BaseEventTrigger", "Watermark", "check_supported"]
 
-HANDOVER = 3.0
-"""Seconds in which an event is sure to be handed over by the triggerer's runner, which does so every second."""
+WATERMARK_KEY = "healthimaging_watermark"
+
+HANDOVER_SECONDS = 3.0
+"""The time in which the triggerer hands an event over for certain; it does so every second."""
+
+
+class ArrivalEvent(TypedDict):
+    """The payload of an event: where how many image sets arrived, and when. It never holds a tag."""
+
+    datastore_id: str
+    window: dict[str, str]
+    count: int
+
+
+class _State(TypedDict, total=False):
+    """What the state store keeps: the watermark, and an event that may not have been handed over yet."""
+
+    start: str
+    event: ArrivalEvent
 
 
 def check_supported() -> None:
@@ -31,58 +49,73 @@ def check_supported() -> None:
     if tuple(int(part) for part in airflow.__version__.split(".")[:2]) < (3, 3):
         raise ConfigurationError(
             "HealthImagingNewImageSetsTrigger keeps its watermark in the asset state store, which Airflow has since "
-            f"3.3; this is {airflow.__version__}. Schedule the DAG by time, or wait with HealthImagingImageSetSensor."
+            f"3.3. This is Airflow {airflow.__version__}. Schedule the DAG by time, or use HealthImagingImageSetSensor."
         )
 
 
 class Watermark:
-    """Where the next window starts, and the event that may not have got through yet."""
+    """Where the next window starts, and the event that may not have been handed over yet."""
 
-    def __init__(self, state_store: Any) -> None:
-        """Use the state store of the asset that is watched; of the first by name, where several share a trigger."""
-        names = sorted(state_store._by_name)  # noqa: SLF001 - there is no public way to name them
-        self._store = state_store._by_name[names[0]] if names else state_store  # noqa: SLF001
+    def __init__(self, state_store: AssetStateStoreAccessors | None) -> None:
+        """Use the state store that Airflow gives to the trigger."""
+        self._store = state_store
 
     async def get(self, initial: str) -> str:
-        """Return the watermark, an ISO 8601 time; at the first look set it to ``initial``."""
-        kept = await self._read()
-        if kept is None:
+        """Return the watermark, an ISO 8601 time; the first time, set it to ``initial``."""
+        start = (await self._read()).get("start")
+        if start is None:
             await self.advance(initial)
             return initial
-        return str(kept["start"])
+        return start
 
-    async def announce(self, start: str, event: dict[str, Any]) -> None:
+    async def announce(self, start: str, event: ArrivalEvent) -> None:
         """Keep the event that is about to be fired."""
         await self._write({"start": start, "event": event})
 
-    async def unconfirmed(self) -> dict[str, Any] | None:
-        """Return the event that was about to be fired when the triggerer ended, if any."""
-        kept = await self._read() or {}
-        return kept.get("event")
+    async def unconfirmed(self) -> ArrivalEvent | None:
+        """Return the event that was about to be fired when the triggerer ended, if there is one."""
+        return (await self._read()).get("event")
 
-    async def confirm(self, event: dict[str, Any]) -> None:
-        """Let the next window start where that of ``event`` ends, once the event is in the database.
+    async def confirm(self, event: ArrivalEvent) -> None:
+        """Move the watermark to the end of the event's window, once the event is in the database.
 
-        The triggerer answers its runner's requests in order, and stores the events handed over by one before it takes
-        the next. The first request here ends when no earlier handover is waiting any more, the pause takes in the
-        next one, which carries the event, and so the last request is answered after the event was stored.
+        The triggerer answers the requests of its runner in order, and stores the events of one handover before it
+        takes the next request. The first request here ends when no earlier handover is waiting. The pause covers the
+        next handover, which carries the event. So the last request is answered after the event was stored.
         """
         await self._read()
-        await asyncio.sleep(HANDOVER)
+        await asyncio.sleep(HANDOVER_SECONDS)
         await self.advance(event["window"]["end"])
 
     async def advance(self, start: str) -> None:
         """Let the next window start at ``start``."""
         await self._write({"start": start})
 
-    async def _read(self) -> Any:
-        # Airflow has the asynchronous calls since 3.3.2.
-        if hasattr(self._store, "aget"):
-            return await self._store.aget(KEY)
-        return await in_thread(partial(self._store.get, KEY))
-
-    async def _write(self, value: dict[str, Any]) -> None:
-        if hasattr(self._store, "aset"):
-            await self._store.aset(KEY, value)
+    async def _read(self) -> _State:
+        store = self._store
+        if store is None:
+            raise ConfigurationError("Airflow gave this trigger no asset state store. Use it in an AssetWatcher.")
+        try:
+            # Airflow has the asynchronous calls since 3.3.2.
+            if hasattr(store, "aget"):
+                state = await store.aget(WATERMARK_KEY)
+            else:
+                state = await run_blocking(partial(store.get, WATERMARK_KEY))
+        except ValueError:
+            state = None
+            shared = True
         else:
-            await in_thread(partial(self._store.set, KEY, value))
+            shared = False
+        if shared:
+            raise ConfigurationError(
+                "Several assets share this trigger, because their watchers have triggers with the same arguments, so "
+                "its watermark cannot be kept. Give each watcher other arguments, such as another poke_interval."
+            )
+        return cast("_State", state or {})
+
+    async def _write(self, state: _State) -> None:
+        store = cast("AssetStateStoreAccessors", self._store)
+        if hasattr(store, "aset"):
+            await store.aset(WATERMARK_KEY, state)
+        else:
+            await run_blocking(partial(store.set, WATERMARK_KEY, state))

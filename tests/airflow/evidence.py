@@ -27,7 +27,7 @@ from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingImageSetTrigger,
     HealthImagingNewImageSetsTrigger,
 )
-from airflow_provider_healthimaging.window import TimeWindow, isoformat
+from airflow_provider_healthimaging.window import TimeWindow, format_utc
 
 from .places import CONTROL, DATASTORE_ID, Evidence
 
@@ -128,10 +128,10 @@ def of_the_task(log: str) -> list[str]:
 def triggers(evidence: Evidence) -> None:
     """Make triggers as sensor and DAG author do, store them as Airflow does, and let them look."""
     tags = evidence.canaries
-    deadline = isoformat(datetime.now(UTC) + timedelta(seconds=0.3))
+    deadline = format_utc(datetime.now(UTC) + timedelta(seconds=0.3))
     arguments = {
-        "window_start": isoformat(WINDOW.start),
-        "window_end": isoformat(WINDOW.end),
+        "window_start": format_utc(WINDOW.start),
+        "window_end": format_utc(WINDOW.end),
         "time_field": "createdAt",
         "search_criteria": json.dumps(criteria("DICOMPatientId", tags["DICOMPatientId"])),
         "match": json.dumps({"DICOMAccessionNumber": [tags["DICOMAccessionNumber"]]}),

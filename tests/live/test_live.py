@@ -9,7 +9,7 @@ from itertools import pairwise, product
 
 import pytest
 
-from airflow_provider_healthimaging.window import TimeWindow, isoformat
+from airflow_provider_healthimaging.window import TimeWindow, format_utc
 from tests.airflow.places import Evidence, Place, shown
 from tests.reporting import report
 
@@ -70,8 +70,8 @@ def test_deferred_sensor_wakes_when_its_study_arrives_and_returns_the_records(ai
             "datastoreId": DATASTORE_ID,
             "imageSetId": image_set_id,
             "version": 1,
-            "createdAt": isoformat(now, timespec="milliseconds"),
-            "updatedAt": isoformat(now, timespec="milliseconds"),
+            "createdAt": format_utc(now, timespec="milliseconds"),
+            "updatedAt": format_utc(now, timespec="milliseconds"),
             "isPrimary": True,
         }
     ]

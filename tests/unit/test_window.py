@@ -11,7 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
-from airflow_provider_healthimaging.window import TimeWindow, isoformat, parse_instant, window_until
+from airflow_provider_healthimaging.window import TimeWindow, format_utc, parse_instant, window_ending_now
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
@@ -85,9 +85,9 @@ def test_an_edge_that_is_no_instant_is_refused_with_its_name_its_value_and_the_w
     ("end", "how"), [(NOON, "empty"), (NOON - MICROSECOND, "reversed"), (NOON - timedelta(days=1), "reversed")]
 )
 def test_an_empty_or_reversed_window_is_refused_and_shown(end, how):
-    with pytest.raises(InvalidArgumentError, match=f"is {how}: its start must be before its end") as caught:
+    with pytest.raises(InvalidArgumentError, match=f"is {how}. Its start must be before its end") as caught:
         TimeWindow(NOON, end)
-    assert f"{isoformat(NOON)}/{isoformat(end)}" in str(caught.value)
+    assert f"{format_utc(NOON)}/{format_utc(end)}" in str(caught.value)
 
 
 def test_a_window_of_one_microsecond_is_a_window():
@@ -134,7 +134,7 @@ def test_parts_touch_and_cover_the_whole_in_lengths_equal_to_the_microsecond(win
 def test_a_window_is_not_cut_into_no_parts_or_parts_of_nothing(parts):
     window = TimeWindow(NOON, NOON + 3 * MICROSECOND)
     assert len(window.split(3)) == 3
-    with pytest.raises(InvalidArgumentError, match=f"parts={parts} does not fit: give 1 to 3"):
+    with pytest.raises(InvalidArgumentError, match=f"parts={parts} is out of range. Give 1 to 3"):
         window.split(parts)
 
 
@@ -145,7 +145,7 @@ def test_a_window_is_not_cut_into_no_parts_or_parts_of_nothing(parts):
 @example(TimeWindow(NOON, NOON + SECOND))
 @example(TimeWindow(NOON + MICROSECOND, NOON + SECOND - MICROSECOND))
 def test_server_bounds_are_whole_seconds_and_at_least_one_wider_on_each_side(window):
-    lower, upper = window.server_bounds()
+    lower, upper = window.query_bounds()
     assert lower.microsecond == upper.microsecond == 0
     assert SECOND <= window.start - lower < 2 * SECOND
     assert SECOND <= upper - window.end < 2 * SECOND
@@ -162,7 +162,7 @@ def test_server_bounds_are_whole_seconds_and_at_least_one_wider_on_each_side(win
     ids=str,
 )
 def test_windows_that_reach_the_ends_of_time_still_ask_for_all_that_lies_in_them(window):
-    lower, upper = window.server_bounds()
+    lower, upper = window.query_bounds()
     assert lower <= window.start
     assert upper >= window.end
 
@@ -179,12 +179,12 @@ def test_an_instant_out_of_reach_in_utc_is_refused(hours):
 
 @given(windows(), st.timedeltas(timedelta(0), timedelta(days=400)))
 def test_lookback_moves_the_start_and_nothing_else(window, lookback):
-    longer = window.lengthened(lookback)
+    longer = window.extended_back(lookback)
     assert (window.start - longer.start, longer.end) == (lookback, window.end)
 
 
 def test_lookback_past_the_beginning_of_time_reaches_back_to_it():
-    assert TimeWindow(NOON, NOON + SECOND).lengthened(timedelta(days=999_999)).start == EARLIEST
+    assert TimeWindow(NOON, NOON + SECOND).extended_back(timedelta(days=999_999)).start == EARLIEST
 
 
 # Daylight saving
@@ -212,14 +212,14 @@ def test_a_window_is_split_into_halves_unless_told_otherwise():
 
 def test_a_window_until_now_ends_now_and_is_never_empty():
     noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
-    begun = window_until("2026-01-31T11:00:00Z", noon)
-    to_come = window_until(noon + timedelta(hours=1), noon)
+    begun = window_ending_now("2026-01-31T11:00:00Z", noon)
+    to_come = window_ending_now(noon + timedelta(hours=1), noon)
 
     assert (begun.start, begun.end) == (noon - timedelta(hours=1), noon)
     assert to_come.start == noon + timedelta(hours=1)
     assert to_come.end - to_come.start == timedelta(microseconds=1)
     with pytest.raises(InvalidArgumentError, match="window start"):
-        window_until("2026-01-31T11:00:00", noon)
+        window_ending_now("2026-01-31T11:00:00", noon)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_window_until_now_ends_now_and_is_never_empty():
         (
             lambda: parse_instant("2026-01-31T13:00:00", "window_start"),
             (
-                "window_start='2026-01-31T13:00:00' has no time zone, and none is guessed. Add an offset, such as "
+                "window_start='2026-01-31T13:00:00' has no time zone. Add an offset, such as "
                 "'2026-01-31T13:00:00Z' or '2026-01-31T13:00:00+01:00'."
             ),
         ),
@@ -245,7 +245,7 @@ def test_a_window_until_now_ends_now_and_is_never_empty():
             "window end='x' is not an ISO 8601 time. Give one such as '2026-01-31T13:00:00Z'.",
         ),
         (
-            lambda: window_until("x", NOON),
+            lambda: window_ending_now("x", NOON),
             "window start='x' is not an ISO 8601 time. Give one such as '2026-01-31T13:00:00Z'.",
         ),
     ],

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, S3, TABLE
+from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, S3, ERROR_RULES
 from airflow_provider_healthimaging.local import LocalServer
 
 S3_URI = {"s3_uri": "s3://image-sets/arrivals/"}
@@ -259,7 +259,7 @@ S3_CODES = {
 
 
 def row_of(service: str, code: str) -> Any:
-    return next(row for row in TABLE if code in row.codes.split() and row.service in {service, ""})
+    return next(row for row in ERROR_RULES if code in row.codes.split() and row.service in {service, ""})
 
 
 def expected(service: str, code: str) -> tuple[bool, str]:

@@ -15,7 +15,7 @@ from airflow_provider_healthimaging.operators.healthimaging import HealthImaging
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
 from airflow_provider_healthimaging.triggers import polling
 from airflow_provider_healthimaging.triggers.healthimaging import HealthImagingImageSetTrigger
-from airflow_provider_healthimaging.window import isoformat
+from airflow_provider_healthimaging.window import format_utc
 from tests.reporting import report
 
 from .conditions import CONDITIONS, World
@@ -93,7 +93,7 @@ def test_sensor_and_trigger_go_on_waiting_or_end_as_the_operator_does(world, con
         min_image_sets=1,
         quiet_period=None,
         poke_interval=0.01,
-        deadline=isoformat(datetime.now(UTC) + timedelta(seconds=0 if condition.retry else 60)),
+        deadline=format_utc(datetime.now(UTC) + timedelta(seconds=0 if condition.retry else 60)),
     )
 
     event = asyncio.run(anext(trigger.run())).payload

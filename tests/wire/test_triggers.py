@@ -24,7 +24,7 @@ from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingNewImageSetsTrigger,
 )
 from airflow_provider_healthimaging.privacy.encryption import unseal
-from airflow_provider_healthimaging.window import TimeWindow, isoformat
+from airflow_provider_healthimaging.window import TimeWindow, format_utc
 
 DATASTORE_ID = "d" * 32
 CANARY = "CANARY-4711"
@@ -49,7 +49,7 @@ def waiting(**arguments):
         "min_image_sets": 1,
         "quiet_period": None,
         "poke_interval": 0.01,
-        "deadline": isoformat(datetime.now(UTC) + timedelta(minutes=5)),
+        "deadline": format_utc(datetime.now(UTC) + timedelta(minutes=5)),
     }
     return HealthImagingImageSetTrigger(**{**given, **arguments})
 
@@ -85,12 +85,12 @@ def test_a_trigger_of_another_fernet_key_says_what_to_do_and_shows_nothing(monke
 def test_a_trigger_that_was_revived_searches_by_the_same_criteria(store):
     trigger = revived(waiting())
     store.put_image_set(DATASTORE_ID, dicom_tags={"DICOMPatientId": "another"})
-    assert asyncio.run(anext(waiting(deadline=isoformat(datetime.now(UTC))).run())).payload["status"] == "timeout"
+    assert asyncio.run(anext(waiting(deadline=format_utc(datetime.now(UTC))).run())).payload["status"] == "timeout"
     store.put_image_set(DATASTORE_ID, dicom_tags={"DICOMPatientId": CANARY})
     assert asyncio.run(anext(trigger.run())).payload["status"] == "ready"
 
 
-@pytest.mark.parametrize("ends", [{"datastore_id": "e" * 32}, {"deadline": isoformat(datetime.now(UTC))}])
+@pytest.mark.parametrize("ends", [{"datastore_id": "e" * 32}, {"deadline": format_utc(datetime.now(UTC))}])
 def test_a_deferred_sensors_trigger_fires_once(store, ends):
     async def events():
         return [event async for event in waiting(**ends).run()]
@@ -102,7 +102,7 @@ def test_a_search_without_end_ends_with_the_time_for_it(store, monkeypatch):
     monkeypatch.setattr(waiting_trigger, "LAST_LOOK", 0.2)
     store.settings.empty_page_rate = 1.0
     try:
-        event = asyncio.run(anext(waiting(deadline=isoformat(datetime.now(UTC) + timedelta(seconds=0.2))).run()))
+        event = asyncio.run(anext(waiting(deadline=format_utc(datetime.now(UTC) + timedelta(seconds=0.2))).run()))
     finally:
         store.settings.empty_page_rate = 0.0
     assert event.payload["status"] == "timeout"
@@ -282,8 +282,8 @@ def test_nothing_is_lost_and_only_whole_windows_repeat_whenever_the_triggerer_di
 @needs_asset_state
 def test_a_window_without_image_sets_is_not_announced_nor_one_that_is_not_over(store):
     trigger = HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID, delay=0, poke_interval=60)
-    assert trigger._arrivals(isoformat(datetime.now(UTC) - timedelta(hours=1))) is None
-    assert trigger._arrivals(isoformat(datetime.now(UTC) + timedelta(hours=1))) is None
+    assert trigger._arrivals(format_utc(datetime.now(UTC) - timedelta(hours=1))) is None
+    assert trigger._arrivals(format_utc(datetime.now(UTC) + timedelta(hours=1))) is None
 
 
 @needs_asset_state

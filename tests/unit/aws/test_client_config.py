@@ -1,14 +1,12 @@
 """Botocore's configuration is ours, then the connection's, then the caller's; none replaces another as a whole."""
 
-import time
-from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from airflow_provider_healthimaging.aws.client_config import RETRIES, merged_config, utc_timestamp
+from airflow_provider_healthimaging.aws.client_config import RETRIES, merged_config
 
 
 @pytest.mark.parametrize("caller", [None, Config(), Config(read_timeout=5)])
@@ -78,20 +76,3 @@ def test_only_awss_own_hosts_get_the_prefix_unless_it_is_asked_for(endpoint, pre
     use_endpoint_as_given(client, Config() if wanted is None else Config(inject_host_prefix=wanted))
     changed = client.meta.config.inject_host_prefix is False
     assert changed is (not prefixed and not wanted)
-
-
-@pytest.mark.parametrize("given", [1767268800.5, "2026-01-01T13:00:00.5+01:00", "2026-01-01T12:00:00.500Z"])
-def test_times_are_read_into_utc_be_they_numbers_or_texts_as_those_of_sts(given):
-    read = utc_timestamp(given)
-    assert read == datetime(2026, 1, 1, 12, 0, 0, 500_000, tzinfo=UTC)
-    assert read.utcoffset().total_seconds() == 0
-
-
-def test_a_time_without_a_zone_is_taken_for_utc_wherever_this_runs(monkeypatch):
-    monkeypatch.setenv("TZ", "America/New_York")
-    time.tzset()
-    try:
-        assert utc_timestamp("2026-01-01T12:00:00") == datetime(2026, 1, 1, 12, tzinfo=UTC)
-    finally:
-        monkeypatch.undo()
-        time.tzset()

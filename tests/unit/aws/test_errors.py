@@ -4,7 +4,7 @@ import pytest
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, REGIONS, S3, STS, TABLE
+from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, REGIONS, S3, STS, ERROR_RULES
 from airflow_provider_healthimaging.exceptions import (
     AccessDeniedError,
     ConfigurationError,
@@ -15,7 +15,7 @@ from airflow_provider_healthimaging.exceptions import (
     RejectedRequestError,
     ServiceError,
 )
-from airflow_provider_healthimaging.aws.errors import FAULTS, explained, explaining
+from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, to_provider_error, translate_errors
 
 CANARY = "CANARY-4711"
 WHERE = "data store ddd, region us-east-1, connection 'aws_default'"
@@ -122,16 +122,16 @@ def client_error(service, code, status):
 
 
 def test_every_row_of_the_table_is_walked_through_below():
-    errors = [explained(fault, WHERE) for fault, *_ in FAULTS_AND_ERRORS]
-    errors += [explained(client_error(*answer[:3]), WHERE, answer[0]) for answer in ANSWERS]
+    errors = [to_provider_error(fault, WHERE) for fault, *_ in FAULTS_AND_ERRORS]
+    errors += [to_provider_error(client_error(*answer[:3]), WHERE, answer[0]) for answer in ANSWERS]
     walked = {(type(error), str(error).partition(f"{WHERE}). ")[2]) for error in errors}
 
-    assert [row for row in TABLE if (row.error, row.advice) not in walked] == []
+    assert [row for row in ERROR_RULES if (row.error, row.advice) not in walked] == []
 
 
 def test_no_code_of_a_service_is_in_two_rows():
     for service in OPERATIONS:
-        codes = [code for row in TABLE if row.service in {service, ""} for code in row.codes.split()]
+        codes = [code for row in ERROR_RULES if row.service in {service, ""} for code in row.codes.split()]
         assert len(codes) == len(set(codes))
 
 
@@ -139,7 +139,7 @@ def test_no_code_of_a_service_is_in_two_rows():
 def test_an_answer_says_what_happened_where_and_what_to_do_and_whether_a_retry_helps(
     all_text, service, code, status, kind, advice
 ):
-    error = explained(client_error(service, code, status), WHERE, HEALTHIMAGING if service == STS else service)
+    error = to_provider_error(client_error(service, code, status), WHERE, HEALTHIMAGING if service == STS else service)
     assert type(error) is kind
     assert error.retryable is (kind is ServiceError)
     assert error.code == code
@@ -150,22 +150,22 @@ def test_an_answer_says_what_happened_where_and_what_to_do_and_whether_a_retry_h
 
 @pytest.mark.parametrize("response", [{}, {"Error": {}}, {"Error": {"Code": ""}}, {"ResponseMetadata": {}}])
 def test_an_error_without_a_code_is_still_an_error_and_may_be_retried(response):
-    error = explained(boto.ClientError(response, "SearchImageSets"), WHERE)
+    error = to_provider_error(boto.ClientError(response, "SearchImageSets"), WHERE)
     assert type(error) is ServiceError
     assert error.retryable
     assert "no code (HTTP 0" in str(error)
 
 
 def test_every_code_of_the_table_is_passed_on():
-    for row in TABLE:
+    for row in ERROR_RULES:
         for code in row.codes.split():
             status = int(code) if code.isdigit() else 400
-            assert explained(client_error(HEALTHIMAGING, code, status), WHERE).code == code
+            assert to_provider_error(client_error(HEALTHIMAGING, code, status), WHERE).code == code
 
 
 @pytest.mark.parametrize("echoed", [CANARY, "Doe^Jane", "Jane Doe", "19700131", "Denied\n", "x" * 65])
 def test_a_code_that_is_none_is_not_passed_on(all_text, echoed):
-    error = explained(client_error(HEALTHIMAGING, echoed, 400), WHERE)
+    error = to_provider_error(client_error(HEALTHIMAGING, echoed, 400), WHERE)
     assert type(error) is RejectedRequestError
     assert error.code == "an unknown code"
     assert str(error).startswith(f"HealthImaging answered an unknown code (HTTP 400; {WHERE}). ")
@@ -174,7 +174,7 @@ def test_a_code_that_is_none_is_not_passed_on(all_text, echoed):
 
 @pytest.mark.parametrize(("fault", "kind", "says"), FAULTS_AND_ERRORS, ids=lambda each: type(each).__name__)
 def test_what_botocore_says_itself_is_explained_without_its_text(all_text, fault, kind, says):
-    ours = explained(fault, WHERE)
+    ours = to_provider_error(fault, WHERE)
     assert type(ours) is kind
     assert ours.retryable is (kind is ConnectionFailedError)
     assert says in str(ours)
@@ -184,12 +184,12 @@ def test_what_botocore_says_itself_is_explained_without_its_text(all_text, fault
 
 @pytest.mark.parametrize("fault", [boto.NoRegionError(), boto.EndpointConnectionError(**URL)])
 def test_the_regions_that_there_are_are_named_where_the_region_may_be_the_trouble(fault):
-    assert ", ".join(REGIONS) in str(explained(fault, WHERE))
+    assert ", ".join(REGIONS) in str(to_provider_error(fault, WHERE))
 
 
 def test_an_error_of_ours_is_left_as_it_is():
     ours = InvalidArgumentError("as it is")
-    assert explained(ours, WHERE) is ours
+    assert to_provider_error(ours, WHERE) is ours
 
 
 def test_what_a_call_raises_is_chained_to_nothing_and_what_it_returns_is_returned(all_text):
@@ -197,14 +197,14 @@ def test_what_a_call_raises_is_chained_to_nothing_and_what_it_returns_is_returne
         raise client_error(S3, "NoSuchBucket", 404)
 
     with pytest.raises(RejectedRequestError) as caught:
-        explaining(fails, WHERE, S3, FAULTS)
+        translate_errors(fails, WHERE, S3, BOTOCORE_ERRORS)
 
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
     assert CANARY not in all_text(caught.value)
-    assert explaining(lambda: 4711, WHERE) == 4711
+    assert translate_errors(lambda: 4711, WHERE) == 4711
 
 
 def test_what_is_no_fault_of_botocore_passes():
     with pytest.raises(ZeroDivisionError):
-        explaining(lambda: 1 / 0, WHERE)
+        translate_errors(lambda: 1 / 0, WHERE)

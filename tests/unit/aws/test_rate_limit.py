@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_healthimaging.aws.rate_limit import LONGEST_WAIT, ONE_EVENT, Pace
+from airflow_provider_healthimaging.aws.rate_limit import MAX_BACKOFF_SECONDS, THROTTLE_BURST_SECONDS, RateLimiter
 
 
 class Time:
@@ -26,12 +26,12 @@ class Time:
         return self.now
 
     def pace(self):
-        return Pace(self.clock, self.slept.append)
+        return RateLimiter(self.clock, self.slept.append)
 
     def waited(self, pace):
         """Return how long one call waits for its turn, without letting time pass."""
         self.slept.clear()
-        pace.wait()
+        pace.acquire()
         return sum(self.slept)
 
 
@@ -85,15 +85,15 @@ def run(bucket, *, workers=4, calls=400, latency=0.1, seed=0, started=0.0, pace=
             taken = bucket.take(time.now)
             then(latency * chance.uniform(0.8, 1.2) if taken else 0.005, "taken" if taken else "refused")
         elif what == "taken":
-            pace.taken()
+            pace.on_success()
             outcome.taken_at.append(time.now)
             if left > 0:
                 left -= 1
                 then(0, "begin", 1)
         else:
-            pace.refused()
+            pace.on_throttle()
             outcome.refused_at.append(time.now)
-            then(chance.uniform(0.5, 1) * min(0.1 * 2 ** (attempt - 1), LONGEST_WAIT), "begin", attempt + 1)
+            then(chance.uniform(0.5, 1) * min(0.1 * 2 ** (attempt - 1), MAX_BACKOFF_SECONDS), "begin", attempt + 1)
     return outcome
 
 
@@ -108,7 +108,7 @@ def test_nothing_waits_before_the_first_refusal(events):
         if event == "wait":
             assert time.waited(pace) == 0
         elif event == "taken":
-            pace.taken()
+            pace.on_success()
         else:
             time.now += 0.01
 
@@ -165,10 +165,10 @@ def refused_after(calls, seconds, *, times=1, apart=0.0):
     pace = time.pace()
     for _ in range(calls):
         time.now += seconds / calls
-        pace.wait()
-        pace.taken()
+        pace.acquire()
+        pace.on_success()
     for _ in range(times):
-        pace.refused()
+        pace.on_throttle()
         time.now += apart
     time.now -= apart
     return time, pace
@@ -183,7 +183,7 @@ def test_a_refusal_makes_calls_wait():
 @pytest.mark.parametrize("times", [2, 4, 16])
 def test_refusals_of_calls_that_were_under_way_together_are_one(times):
     once, pace_once = refused_after(20, 1.0)
-    often, pace_often = refused_after(20, 1.0, times=times, apart=ONE_EVENT / times * 0.99)
+    often, pace_often = refused_after(20, 1.0, times=times, apart=THROTTLE_BURST_SECONDS / times * 0.99)
     once.now = often.now
     assert often.waited(pace_often) == once.waited(pace_once)
     assert often.waited(pace_often) == once.waited(pace_once)
@@ -191,7 +191,7 @@ def test_refusals_of_calls_that_were_under_way_together_are_one(times):
 
 def test_a_refusal_later_than_that_is_another():
     once, pace_once = refused_after(20, 1.0)
-    twice, pace_twice = refused_after(20, 1.0, times=2, apart=ONE_EVENT * 1.01)
+    twice, pace_twice = refused_after(20, 1.0, times=2, apart=THROTTLE_BURST_SECONDS * 1.01)
     once.now = twice.now
     first, second = ((each.waited(pace), each.waited(pace)) for each, pace in ((once, pace_once), (twice, pace_twice)))
     assert second[1] - second[0] > 1.5 * (first[1] - first[0])
@@ -201,8 +201,8 @@ def test_the_rate_between_two_refusals_is_the_rate_kept():
     time, pace = refused_after(20, 1.0)
     for _ in range(60):
         time.now += 0.1
-        pace.taken()
-    pace.refused()
+        pace.on_success()
+    pace.on_throttle()
     time.now += 1.0
     first = time.waited(pace)
     assert time.waited(pace) - first == pytest.approx(0.1, rel=0.05)
@@ -228,17 +228,17 @@ def test_no_two_threads_have_the_same_turn():
             slept.append(seconds)
 
     time = Time()
-    pace = Pace(time.clock, sleep)
+    pace = RateLimiter(time.clock, sleep)
     for _ in range(20):
         time.now += 0.05
-        pace.taken()
-    pace.refused()
+        pace.on_success()
+    pace.on_throttle()
     everyone = threading.Barrier(8, timeout=30)
 
     def call():
         everyone.wait()
         for _ in range(25):
-            pace.wait()
+            pace.acquire()
 
     threads = [threading.Thread(target=call, daemon=True) for _ in range(8)]
     for thread in threads:
@@ -261,14 +261,14 @@ def test_who_waits_keeps_nobody_from_reporting():
         asleep.set()
         assert go_on.wait(30)
 
-    pace = Pace(time.clock, sleep)
+    pace = RateLimiter(time.clock, sleep)
     time.now += 1
-    pace.taken()
-    pace.refused()
-    waiting = threading.Thread(target=pace.wait, daemon=True)
+    pace.on_success()
+    pace.on_throttle()
+    waiting = threading.Thread(target=pace.acquire, daemon=True)
     waiting.start()
     assert asleep.wait(30)
-    reporting = threading.Thread(target=lambda: (pace.taken(), pace.refused()), daemon=True)
+    reporting = threading.Thread(target=lambda: (pace.on_success(), pace.on_throttle()), daemon=True)
     reporting.start()
     reporting.join(30)
     assert not reporting.is_alive()
@@ -287,11 +287,11 @@ def test_one_refusal_after_few_calls_or_none_is_waited_for_a_second_at_most(befo
     pace = time.pace()
     for _ in range(before):
         time.now += apart
-        pace.wait()
-        pace.taken()
+        pace.acquire()
+        pace.on_success()
     time.now += apart
-    pace.wait()
-    pace.refused()
+    pace.acquire()
+    pace.on_throttle()
     assert time.waited(pace) <= 1
 
 

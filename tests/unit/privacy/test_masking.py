@@ -6,7 +6,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_healthimaging.privacy.masking import Sensitive, masked
+from airflow_provider_healthimaging.privacy.masking import MaskedValue, mask_values
 
 CANARY = "CANARY-4711"
 CRITERIA = {
@@ -20,27 +20,24 @@ SHOWN = {
 
 
 def test_the_structure_and_the_words_of_the_api_are_shown_and_the_values_are_not():
-    assert Sensitive(CRITERIA).serialize() == SHOWN
-    assert json.loads(str(Sensitive(CRITERIA))) == SHOWN
-    assert repr(Sensitive(CRITERIA)) == f"Sensitive({json.dumps(SHOWN)})"
+    assert MaskedValue(CRITERIA).serialize() == SHOWN
+    assert json.loads(str(MaskedValue(CRITERIA))) == SHOWN
+    assert repr(MaskedValue(CRITERIA)) == f"MaskedValue({json.dumps(SHOWN)})"
 
 
 def test_text_shows_nothing_as_it_may_be_rendered_json():
-    text = Sensitive(json.dumps(CRITERIA))
-    assert (text.serialize(), str(text), repr(text)) == ("***", "***", "Sensitive(***)")
+    text = MaskedValue(json.dumps(CRITERIA))
+    assert (text.serialize(), str(text), repr(text)) == ("***", "***", "MaskedValue(***)")
 
 
 def test_nothing_shows_as_nothing():
-    assert len(Sensitive(None).serialize()) == 0  # Airflow 3.0 and 3.1 ask
-    assert str(Sensitive(None)) == "{}"
-    assert not Sensitive(None)
-    assert not Sensitive({})
-    assert Sensitive(CRITERIA)
+    assert len(MaskedValue(None).serialize()) == 0  # Airflow 3.0 and 3.1 ask
+    assert str(MaskedValue(None)) == "{}"
 
 
 def test_a_word_of_the_api_is_shown_only_where_it_belongs():
     given_ = {"operator": CANARY, "sortField": "DESC", "DICOMPatientId": "EQUAL", "sortOrder": ["ASC", CANARY]}
-    assert masked(given_) == {
+    assert mask_values(given_) == {
         "operator": "***",
         "sortField": "***",
         "DICOMPatientId": "***",
@@ -49,7 +46,7 @@ def test_a_word_of_the_api_is_shown_only_where_it_belongs():
 
 
 def test_true_and_zero_are_values_too():
-    assert masked({"isPrimary": True, "version": 0, "DICOMStudyId": "", "storageTier": None}) == {
+    assert mask_values({"isPrimary": True, "version": 0, "DICOMStudyId": "", "storageTier": None}) == {
         "isPrimary": "***",
         "version": "***",
         "DICOMStudyId": "***",
@@ -59,7 +56,7 @@ def test_true_and_zero_are_values_too():
 
 def test_a_value_in_the_place_of_a_name_is_not_shown():
     slipped = {"filters": [{"values": [{CANARY: "DICOMPatientId"}], 4711: []}], CANARY: {}}
-    assert masked(slipped) == {"filters": [{"values": [{"***": "***"}], "***": []}], "***": {}}
+    assert mask_values(slipped) == {"filters": [{"values": [{"***": "***"}], "***": []}], "***": {}}
 
 
 leaves = st.just(CANARY) | st.text().map(lambda text: CANARY + text) | st.integers() | st.none() | st.booleans()
@@ -74,13 +71,13 @@ keys = st.sampled_from(["operator", "sortField", "sortOrder", "values", "DICOMPa
     )
 )
 def test_no_value_is_shown_however_deep(value):
-    holder = Sensitive(value)
+    holder = MaskedValue(value)
     assert CANARY not in f"{holder} {holder!r} {json.dumps(holder.serialize())}"
     assert holder.value is value
 
 
 def test_a_copy_is_rendered_without_touching_the_original():
-    original = Sensitive("{{ template }}")
+    original = MaskedValue("{{ template }}")
     rendered = copy.copy(original)
     rendered.value = CRITERIA
     assert original.value == "{{ template }}"
@@ -89,8 +86,13 @@ def test_a_copy_is_rendered_without_touching_the_original():
 
 
 def test_a_holder_of_a_holder_is_one_holder():
-    assert Sensitive(Sensitive(CRITERIA)).value is CRITERIA
+    assert MaskedValue(MaskedValue(CRITERIA)).value is CRITERIA
 
 
-def test_airflow_finds_what_to_render_inside():
-    assert Sensitive.template_fields == ("value",)
+def test_airflow_finds_nothing_to_render_inside():
+    assert not hasattr(MaskedValue(CRITERIA), "template_fields")
+
+
+def test_an_empty_value_is_rendered_like_any_other():
+    assert MaskedValue(None)
+    assert MaskedValue({})

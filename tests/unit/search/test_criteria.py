@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_healthimaging.search.criteria import check_room_for_window, check_time_field, combine, parse_criteria
+from airflow_provider_healthimaging.search.criteria import (
+    build_request_criteria,
+    check_filter_slot_free,
+    parse_criteria,
+)
+from airflow_provider_healthimaging.search.validation import check_time_field
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.window import TimeWindow
 
@@ -59,7 +64,7 @@ def test_the_three_attributes_with_an_order_take_a_range(attribute):
 def test_every_sort_of_the_api_is_taken(field, order):
     criteria = {"sort": {"sortField": field, "sortOrder": order}}
     assert parse_criteria(criteria) == criteria
-    assert combine(criteria, None, None) == criteria
+    assert build_request_criteria(criteria, None, None) == criteria
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  ", {}, "{}", {"filters": None, "sort": None}])
@@ -83,7 +88,7 @@ def test_a_template_may_render_is_primary_as_text(text, truth):
 def test_what_was_given_is_left_as_it_was():
     given_ = {"filters": [equal("createdAt", "2026-01-31T13:00:00+01:00")]}
     before = json.dumps(given_)
-    combine(parse_criteria(given_), None, None)
+    build_request_criteria(parse_criteria(given_), None, None)
     assert json.dumps(given_) == before
 
 
@@ -107,7 +112,7 @@ REFUSED = {
     ),
     "modality, which cannot be filtered on": (
         {"filters": [{"operator": "EQUAL", "values": [{"DICOMSeriesModality": "CT"}]}]},
-        "the service cannot filter on DICOMSeriesModality. Take the filter out, and give match",
+        "the service cannot filter on DICOMSeriesModality. Remove the filter, and use match",
     ),
     "a tag without its prefix": (
         {"filters": [{"operator": "EQUAL", "values": [{"StudyDate": "20260101"}]}]},
@@ -180,23 +185,23 @@ def test_what_the_service_would_refuse_is_refused_before_it_is_asked(criteria):
 @pytest.mark.parametrize("time_field", ["createdAt", "updatedAt"])
 @pytest.mark.parametrize("attribute", ["createdAt", "updatedAt"])
 def test_a_time_filter_beside_a_window_is_refused_with_both_ways_out(attribute, time_field):
-    with pytest.raises(InvalidArgumentError, match="Take the filter out, or set time_field=None") as caught:
-        combine({"filters": [between(attribute)]}, WINDOW, time_field)
+    with pytest.raises(InvalidArgumentError, match="Remove the filter, or set time_field=None") as caught:
+        build_request_criteria({"filters": [between(attribute)]}, WINDOW, time_field)
     assert f"filters on {attribute}, and so does the window on {time_field}" in str(caught.value)
 
 
 def test_two_filters_beside_a_window_are_refused_with_both_ways_out():
     with pytest.raises(InvalidArgumentError, match="Move one to match, or set time_field=None") as caught:
-        combine({"filters": [equal("DICOMStudyId"), equal("isPrimary")]}, WINDOW, "createdAt")
+        build_request_criteria({"filters": [equal("DICOMStudyId"), equal("isPrimary")]}, WINDOW, "createdAt")
     assert "2 filters (DICOMStudyId, isPrimary)" in str(caught.value)
 
 
 def test_two_time_filters_are_refused_without_a_window_too():
     criteria = {"filters": [between("createdAt"), between("updatedAt")]}
     with pytest.raises(InvalidArgumentError, match="two time filters"):
-        combine(criteria, None, None)
+        build_request_criteria(criteria, None, None)
     with pytest.raises(InvalidArgumentError, match="so does the window"):
-        combine(criteria, WINDOW, "createdAt")
+        build_request_criteria(criteria, WINDOW, "createdAt")
 
 
 # Joined with a window
@@ -204,17 +209,21 @@ def test_two_time_filters_are_refused_without_a_window_too():
 
 @pytest.mark.parametrize("time_field", ["createdAt", "updatedAt"])
 def test_a_window_is_one_filter_within_its_server_bounds_oldest_first(time_field):
-    lower, upper = WINDOW.server_bounds()
+    lower, upper = WINDOW.query_bounds()
     criteria = {"filters": [equal("DICOMPatientId")], "sort": {"sortField": "updatedAt", "sortOrder": "DESC"}}
-    assert combine(criteria, WINDOW, time_field) == {
+    assert build_request_criteria(criteria, WINDOW, time_field) == {
         "filters": [between(time_field, lower, upper), equal("DICOMPatientId")],
         "sort": {"sortField": time_field, "sortOrder": "ASC"},
     }
 
 
 def test_the_order_is_never_left_to_the_service():
-    assert combine({}, None, None) == {"sort": {"sortField": "createdAt", "sortOrder": "ASC"}}
-    assert combine({}, WINDOW, None) == combine({}, None, "createdAt") == combine({}, None, None)
+    assert build_request_criteria({}, None, None) == {"sort": {"sortField": "createdAt", "sortOrder": "ASC"}}
+    assert (
+        build_request_criteria({}, WINDOW, None)
+        == build_request_criteria({}, None, "createdAt")
+        == build_request_criteria({}, None, None)
+    )
 
 
 # No value is shown
@@ -273,7 +282,7 @@ def test_a_value_that_stands_where_it_should_not_is_never_shown(valid, plant, al
     refused = 0
     for criteria in planted(valid, plant):
         try:
-            combine(parse_criteria(criteria), None, None)
+            build_request_criteria(parse_criteria(criteria), None, None)
         except InvalidArgumentError as error:
             refused += 1
             assert CANARY not in all_text(error), criteria  # noqa: PT017 - where text may stand, it is taken
@@ -288,7 +297,7 @@ def test_whatever_is_wrong_no_value_is_ever_shown(all_text, criteria, how):
     if how == "as cut JSON":
         criteria = criteria[:-1]
     try:
-        combine(parse_criteria(criteria), WINDOW, "createdAt")
+        build_request_criteria(parse_criteria(criteria), WINDOW, "createdAt")
     except InvalidArgumentError as error:
         assert CANARY not in all_text(error)  # noqa: PT017 - most draws are refused, but not all
 
@@ -375,8 +384,8 @@ FILTERABLE = (
 HOW_IT_IS_WRITTEN = 'Write {"filters": [{"operator": "EQUAL", "values": [{"DICOMPatientId": "..."}]}]}.'
 LATER = {"operator": "BETWEEN", "values": [{"createdAt": f"2026-01-{day}T00:00:00Z"} for day in ("02", "01")]}
 TOGETHER = (
-    "Unknown attribute in search_criteria filters[0]. Did you mean 'DICOMStudyDateAndTime'? Date and time are filtered "
-    "on together: {'DICOMStudyDateAndTime': {'DICOMStudyDate': '...', 'DICOMStudyTime': '...'}}."
+    "Unknown attribute in search_criteria filters[0]. Did you mean 'DICOMStudyDateAndTime'? It holds date and "
+    "time together: {'DICOMStudyDateAndTime': {'DICOMStudyDate': '...', 'DICOMStudyTime': '...'}}."
 )
 
 
@@ -399,8 +408,8 @@ TOGETHER = (
         ),
         (
             {"filters": [equal("DICOMSeriesModality", "CT")]},
-            "search_criteria filters[0]: the service cannot filter on DICOMSeriesModality. Take the filter out, and "
-            "give match={'DICOMSeriesModality': [...]}: it is decided in the task. The service filters on "
+            "search_criteria filters[0]: the service cannot filter on DICOMSeriesModality. Remove the filter, and "
+            "use match={'DICOMSeriesModality': [...]}, which is checked in the task. The service filters on "
             + FILTERABLE,
         ),
         ({"filters": [equal("DICOMStudyDate", "20260131")]}, TOGETHER),
@@ -420,13 +429,13 @@ def test_what_an_error_says_of_criteria_is_the_whole_of_it(criteria, message):
 def test_what_an_error_says_of_time_filters_is_the_whole_of_it():
     times = [equal(field, "2026-01-01T00:00:00Z") for field in ("createdAt", "updatedAt")]
     with pytest.raises(InvalidArgumentError) as caught:
-        combine(parse_criteria({"filters": times}), None, None)
-    assert str(caught.value) == "search_criteria has two time filters. Leave one, or use a window for it."
+        build_request_criteria(parse_criteria({"filters": times}), None, None)
+    assert str(caught.value) == "search_criteria has two time filters. Keep one, or use a window for it."
     with pytest.raises(InvalidArgumentError) as caught:
-        check_room_for_window(parse_criteria({"filters": times[1:]}), "createdAt")
+        check_filter_slot_free(parse_criteria({"filters": times[1:]}), "createdAt")
     assert str(caught.value) == (
         "search_criteria filters on updatedAt, and so does the window on createdAt. "
-        "Take the filter out, or set time_field=None to search without a window."
+        "Remove the filter, or set time_field=None to search without a window."
     )
     with pytest.raises(InvalidArgumentError) as caught:
         check_time_field("created")

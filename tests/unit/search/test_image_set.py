@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
-from airflow_provider_healthimaging.search.image_set import DICOM_TAGS, NOT_PATIENT_DATA, chosen_tags, nearest_name, to_record
+from airflow_provider_healthimaging.search.image_set import DICOM_TAGS, NOT_PATIENT_DATA, parse_dicom_tags
+from airflow_provider_healthimaging.search.suggestions import suggest_name
+from airflow_provider_healthimaging.output.records import to_record
 
 CREATED = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HIT = {
@@ -52,25 +54,25 @@ def test_times_are_iso_8601_in_utc_to_the_millisecond_and_never_later_than_the_h
 
 
 def test_only_the_tags_asked_for_are_kept_and_a_missing_one_is_none():
-    record = to_record(HIT, "d", chosen_tags(["DICOMSeriesModality", "DICOMSeriesBodyPart"]))
+    record = to_record(HIT, "d", parse_dicom_tags(["DICOMSeriesModality", "DICOMSeriesBodyPart"]))
     assert record["DICOMTags"] == {"DICOMSeriesModality": "CT", "DICOMSeriesBodyPart": None}
     assert "DOE" not in json.dumps(record)
 
 
 def test_a_record_with_all_tags_survives_json():
-    record = to_record(HIT, "d", chosen_tags("all"))
+    record = to_record(HIT, "d", parse_dicom_tags("all"))
     assert json.loads(json.dumps(record)) == record
     assert list(record["DICOMTags"]) == list(DICOM_TAGS)
 
 
 @pytest.mark.parametrize("none", [None, "", [], ()])
 def test_no_tags_is_no_tags(none):
-    assert chosen_tags(none) == ()
+    assert parse_dicom_tags(none) == ()
 
 
 @given(st.permutations(list(DICOM_TAGS)), st.integers(0, 16))
 def test_tags_come_in_the_order_of_the_api_reference_each_once(tags, how_many):
-    chosen = chosen_tags(tags[:how_many] * 2)
+    chosen = parse_dicom_tags(tags[:how_many] * 2)
     assert chosen == tuple(tag for tag in DICOM_TAGS if tag in tags[:how_many])
 
 
@@ -92,7 +94,7 @@ def test_tags_come_in_the_order_of_the_api_reference_each_once(tags, how_many):
 )
 def test_unknown_tags_are_refused_with_those_that_there_are(tags, says):
     with pytest.raises(InvalidArgumentError) as caught:
-        chosen_tags(tags)
+        parse_dicom_tags(tags)
     assert says in str(caught.value)
     assert "DICOMStudyInstanceUID" in str(caught.value)
 
@@ -109,7 +111,7 @@ def test_tags_are_those_of_botocores_model_and_so_is_what_is_sensitive():
 
 def test_what_an_error_says_of_tags_is_the_whole_of_it():
     with pytest.raises(InvalidArgumentError) as caught:
-        chosen_tags(7)
+        parse_dicom_tags(7)
     known = ", ".join(DICOM_TAGS)
     assert str(caught.value) == f"dicom_tags must be a list of tag names or 'all', not a int. Known tags: {known}."
 
@@ -125,4 +127,4 @@ def test_what_an_error_says_of_tags_is_the_whole_of_it():
     ],
 )
 def test_the_nearest_name_is_one_that_was_meant(written, known, nearest):
-    assert nearest_name(written, [known]) == (known if nearest else None)
+    assert suggest_name(written, [known]) == (known if nearest else None)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.search.image_set import DICOM_TAGS
-from airflow_provider_healthimaging.search.match import MATCH_FIELDS, compile_match, parse_match
+from airflow_provider_healthimaging.search.match import MATCH_FIELDS, matches, parse_match
 
 CANARY = "CANARY-4711"
 VALUE = {str: "x", int: 3, bool: True}
@@ -23,8 +23,8 @@ HIT = {
 
 @pytest.mark.parametrize("nothing", [None, "", {}, "{}"])
 def test_no_match_lets_everything_through(nothing):
-    assert compile_match(nothing)(HIT)
-    assert compile_match(nothing)({"imageSetId": "i"})
+    assert matches(HIT, parse_match(nothing))
+    assert matches({"imageSetId": "i"}, parse_match(nothing))
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_no_match_lets_everything_through(nothing):
     ],
 )
 def test_every_field_must_have_one_of_its_values(match, hit):
-    assert compile_match(match)(HIT) is hit
+    assert matches(HIT, parse_match(match)) is hit
     if not isinstance(match.get("DICOMSeriesModality"), set):
-        assert compile_match(json.dumps(match))(HIT) is hit
+        assert matches(HIT, parse_match(json.dumps(match))) is hit
 
 
 def test_a_hit_without_tags_has_none_of_them():
-    assert compile_match({"DICOMSeriesModality": None})({"imageSetId": "i"})
-    assert not compile_match({"DICOMSeriesModality": "CT"})({"imageSetId": "i", "DICOMTags": None})
+    assert matches({"imageSetId": "i"}, parse_match({"DICOMSeriesModality": None}))
+    assert not matches({"imageSetId": "i", "DICOMTags": None}, parse_match({"DICOMSeriesModality": "CT"}))
 
 
 def test_every_tag_of_a_hit_can_be_asked_for():
@@ -66,7 +66,7 @@ def test_every_tag_of_a_hit_can_be_asked_for():
     for name, kind in MATCH_FIELDS.items():
         hit = {"imageSetId": "i", "DICOMTags": {}}
         (hit["DICOMTags"] if name in DICOM_TAGS else hit)[name] = VALUE[kind]
-        assert compile_match({name: VALUE[kind]})(hit)
+        assert matches(hit, parse_match({name: VALUE[kind]}))
 
 
 @pytest.mark.parametrize(

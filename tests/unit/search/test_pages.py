@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
-from airflow_provider_healthimaging.search.pages import Page, ScanStats, ending, one_way, scan
+from airflow_provider_healthimaging.search.pages import (
+    Page,
+    ScanStats,
+    closing_pages,
+    deduplicate_hits,
+    require_monotonic,
+)
 from airflow_provider_healthimaging.window import TimeWindow
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -33,8 +39,17 @@ class Pages:
             yield page
 
 
-def read(pages, window=HOUR, *, match=lambda _: True, moving=False, stats=None):
-    return list(scan(pages, order="createdAt", window=window, match=match, moving=moving, stats=stats or ScanStats()))
+def read(pages, window=HOUR, *, match=lambda _: True, order_may_change=False, stats=None):
+    return list(
+        deduplicate_hits(
+            pages,
+            sort_field="createdAt",
+            window=window,
+            match=match,
+            order_may_change=order_may_change,
+            stats=stats or ScanStats(),
+        )
+    )
 
 
 def versions(hits):
@@ -61,7 +76,7 @@ def test_a_version_that_is_missing_is_the_lowest():
 
 def test_what_moved_while_it_was_read_is_given_once_at_its_new_place():
     rows = [row("a"), row("b", 1), row("c", 2), row("a", 3, version=2)]
-    assert versions(read(Pages(rows), moving=True)) == [("b", 1), ("c", 1), ("a", 2)]
+    assert versions(read(Pages(rows), order_may_change=True)) == [("b", 1), ("c", 1), ("a", 2)]
 
 
 def test_match_is_asked_of_the_highest_version_only():
@@ -81,7 +96,7 @@ def test_any_rows_in_any_pages_come_out_once_each_at_their_highest_version(drawn
     highest = {}
     for each in rows:
         highest[each["imageSetId"]] = max(each["version"], highest.get(each["imageSetId"], 0))
-    hits = read(Pages(rows, size), moving=moving)
+    hits = read(Pages(rows, size), order_may_change=moving)
     assert dict(versions(hits)) == highest
     assert len(hits) == len(highest)
     assert [hit["createdAt"] for hit in hits] == sorted(hit["createdAt"] for hit in hits)
@@ -114,17 +129,20 @@ def test_all_pages_are_read_be_what_comes_first_behind_the_window():
 
 @pytest.mark.parametrize("window", [HOUR, None])
 @pytest.mark.parametrize("seconds", [[0, 1, 2, 1, 2, 3], [0, 5, 4], [9, 8, 9]])
-def test_rows_that_turn_round_in_time_are_a_loud_error(window, seconds):
+def test_hits_that_are_not_sorted_are_an_error(window, seconds):
     rows = [row(str(second), second) for second in seconds]
-    with pytest.raises(HealthImagingError, match="did not sort by createdAt"):
-        read(one_way(Pages(rows), "createdAt"), window)
+    with pytest.raises(HealthImagingError, match="not sorted by createdAt"):
+        read(require_monotonic(Pages(rows), "createdAt", ascending=True), window)
 
 
 @pytest.mark.parametrize("window", [HOUR, None])
 @pytest.mark.parametrize("seconds", [[0, 1, 1, 3], [9, 9, 8, 5]])
-def test_rows_may_go_back_in_time_if_all_do(window, seconds):
+def test_hits_may_go_back_in_time_if_that_is_the_order(window, seconds):
     rows = [row(str(number), second) for number, second in enumerate(seconds)]
-    assert len(read(one_way(Pages(rows), "createdAt"), window)) == 4
+    ascending = seconds == sorted(seconds)
+    assert len(read(require_monotonic(Pages(rows), "createdAt", ascending=ascending), window)) == 4
+    with pytest.raises(HealthImagingError, match="not sorted by createdAt"):
+        read(require_monotonic(Pages(rows), "createdAt", ascending=not ascending), window)
 
 
 def test_without_a_window_everything_is_given_and_read_to_the_end():
@@ -142,8 +160,7 @@ def test_pages_that_are_empty_end_nothing():
 def test_a_row_whose_place_in_time_is_unknown_is_a_loud_error(moving):
     rows = [row("a"), {"imageSetId": "b" * 32, "version": 1, "DICOMTags": {"DICOMPatientName": "CANARY"}}]
     with pytest.raises(HealthImagingError, match=r"b{32} without createdAt") as caught:
-        read(Pages(rows), moving=moving)
-    assert str(HOUR) in str(caught.value)
+        read(Pages(rows), order_may_change=moving)
     assert "time_field=None" in str(caught.value)
     assert "CANARY" not in str(caught.value)
 
@@ -160,7 +177,9 @@ def test_stats_tell_pages_calls_rows_and_image_sets():
 
 def test_pages_are_fetched_as_they_are_needed():
     pages = Pages([row(str(i), i) for i in range(20)])
-    hits = scan(pages, order="createdAt", window=HOUR, match=lambda _: True, moving=False, stats=ScanStats())
+    hits = deduplicate_hits(
+        pages, sort_field="createdAt", window=HOUR, match=lambda _: True, order_may_change=False, stats=ScanStats()
+    )
     assert pages.fetched == 0
     assert next(hits)["imageSetId"] == "0"
     assert pages.fetched == 1
@@ -173,7 +192,7 @@ def test_without_a_window_the_order_within_a_second_is_the_caller_s():
 @pytest.mark.parametrize("version", [1, None])
 def test_the_same_version_read_twice_stays_where_it_was_first(version):
     rows = [row("b", version=version), row("a"), row("b", version=version)]
-    assert versions(read(Pages(rows), moving=True)) == [("b", version), ("a", 1)]
+    assert versions(read(Pages(rows), order_may_change=True)) == [("b", version), ("a", 1)]
 
 
 def test_pages_are_ended_with_what_was_found_in_them_though_someone_else_holds_them():
@@ -186,7 +205,7 @@ def test_pages_are_ended_with_what_was_found_in_them_though_someone_else_holds_t
             ended.append(True)
 
     held = pages()
-    found = ending(held, held)
+    found = closing_pages(held, held)
     assert next(found) == 1
     found.close()
     assert ended

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_healthimaging.search import parallel as readers
+from airflow_provider_healthimaging.search import parallel
 from airflow_provider_healthimaging.exceptions import AccessDeniedError, HealthImagingError, RejectedRequestError
 from airflow_provider_healthimaging.search.parallel import read_window
-from airflow_provider_healthimaging.search.pages import Page, ScanStats, scan
+from airflow_provider_healthimaging.search.pages import Page, ScanStats, deduplicate_hits
 from airflow_provider_healthimaging.window import TimeWindow
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -58,7 +58,7 @@ class Service:
             number = len(self.windows)
         try:
             self.during(number, token)
-            return self._page(window.server_bounds(), token)
+            return self._page(window.query_bounds(), token)
         finally:
             with self.lock:
                 self.inside -= 1
@@ -108,7 +108,14 @@ def evenly(service_rows, **more):
 
 def hits(service, window=DAY, *, workers=4, stats=None):
     pages = read_window(service, window, "createdAt", workers=workers)
-    return scan(pages, order="createdAt", window=window, match=lambda _: True, moving=False, stats=stats or ScanStats())
+    return deduplicate_hits(
+        pages,
+        sort_field="createdAt",
+        window=window,
+        match=lambda _: True,
+        order_may_change=False,
+        stats=stats or ScanStats(),
+    )
 
 
 def promptly(do):
@@ -134,7 +141,7 @@ def in_window(rows, window):
 
 
 def reading_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("image-set-reader-")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("image-set-worker-")]
 
 
 @pytest.fixture(autouse=True)
@@ -145,20 +152,20 @@ def no_thread_stays():
 
 
 @contextmanager
-def eager_readers(**more):
+def eager_workers(**more):
     """Make cuts so cheap that a few rows are worth them, and the space for waiting rows small."""
     eager = {
-        "A_CUT": 0.1,
-        "SEGMENT": 8,
-        "WORTH_A_CUT": 1,
-        "READ_AHEAD_ROWS": 5,
-        "PAGES_TO_JUDGE": 1,
-        "ROWS_TO_RISK": 1,
-        "PAGES_A_CUT": 0.1,
+        "SPLIT_COST_HITS": 0.1,
+        "TARGET_SHARE": 8,
+        "MIN_HITS_TO_SPLIT": 1,
+        "READ_AHEAD_HITS": 5,
+        "WARMUP_PAGES": 1,
+        "WARMUP_HITS": 1,
+        "PAGES_PER_SPLIT_CREDIT": 0.1,
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (eager | more).items():
-            patch.setattr(readers, name, value)
+            patch.setattr(parallel, name, value)
         # Threads take turns a hundred times as often as usual, and so in more different orders.
         usual = sys.getswitchinterval()
         sys.setswitchinterval(usual / 100)
@@ -205,7 +212,7 @@ def test_each_row_of_a_window_is_given_once_and_in_order_by_any_number_of_reader
 ):
     rows = [row(number, moment) for number, moment in enumerate(times)]
     service = Service(rows, size=size, unit=unit, edges=edges)
-    with eager_readers():
+    with eager_workers():
         got = found(service, window, workers=workers)
     assert_once_and_in_order(got, in_window(rows, window), service)
 
@@ -224,7 +231,7 @@ def test_duplicates_at_one_timestamp_collapse_to_the_highest_version_by_any_numb
     for each in rows:
         highest[each["imageSetId"]] = max(each["version"], highest.get(each["imageSetId"], 0))
     service = Service(rows, size=size)
-    with eager_readers():
+    with eager_workers():
         got = found(service, MINUTE, workers=workers)
     assert [(each["imageSetId"], each["version"]) for each in got] == [
         (each["imageSetId"], highest[each["imageSetId"]]) for each in in_window(rows_at(times), MINUTE)
@@ -243,7 +250,7 @@ def test_rejected_tokens_neither_repeat_nor_lose_a_row_of_any_number_of_readers(
     # Larger than what one second and its neighbours have, so that every search from a second gets beyond it.
     rows = [row(number, moment) for number, moment in enumerate(times)]
     service = Service(rows, size=crowd(times) + more, unit=unit, edges=edges, during=during)
-    with eager_readers():
+    with eager_workers():
         got = found(service, MINUTE, workers=workers)
     assert_once_and_in_order(got, in_window(rows, MINUTE), service)
 
@@ -263,7 +270,7 @@ def crowd(times):
 @pytest.mark.parametrize("workers", [2, 4, 8])
 def test_the_examples_above_are_cut_as_real_windows_are(workers):
     service = Service(uniform(120, MINUTE), size=5)
-    with eager_readers():
+    with eager_workers():
         assert found(service, MINUTE, workers=workers) == service.rows
     assert service.cuts >= 3
     assert len(service.threads) >= 2
@@ -275,7 +282,7 @@ def test_all_readers_read_different_rows_at_the_same_time(workers):
     waiting = count(1)
 
     def during(number, token):
-        # By then, enough was read for as many cuts as there are readers.
+        # By then, enough was read for as many cuts as there are parallel.
         if number > 100 and not together.is_set():
             if next(waiting) == workers:
                 together.set()
@@ -300,7 +307,7 @@ def take_time(number, token):
 def test_what_fits_on_one_page_costs_one_call_and_no_thread(workers, number):
     service = evenly(number)
     pages = read_window(service, DAY, "createdAt", workers=workers)
-    assert len(next(pages).rows) == number
+    assert len(next(pages).hits) == number
     assert reading_threads() == []
     assert next(pages, None) is None
     assert service.threads == {threading.current_thread()}
@@ -343,7 +350,7 @@ def test_one_reader_asks_for_nothing_ahead_of_need():
     assert service.calls == 0
     for number, each in enumerate(rows):
         assert each == service.rows[number]
-        # The scan holds a group until it has seen the next row.
+        # The deduplicate_hits holds a group until it has seen the next row.
         assert service.calls == min((number + 1) // 50 + 1, 10)
         assert reading_threads() == []
     assert service.threads == {threading.current_thread()}
@@ -364,21 +371,21 @@ def test_the_calls_of_rejected_tokens_are_counted(workers):
 @given(moments, windows, st.integers(1, 9), many_or_one)
 def test_what_is_left_of_a_window_only_shrinks_and_is_nothing_at_the_end(times, window, size, workers):
     service = Service([row(number, moment) for number, moment in enumerate(times)], size=size)
-    with eager_readers():
+    with eager_workers():
         pages = list(read_window(service, window, "createdAt", workers=workers))
-    left = [page.left for page in pages]
+    left = [page.remaining for page in pages]
     assert left == sorted(left, reverse=True)
-    assert timedelta(0) <= left[0] <= window.whole_end() - window.start
+    assert timedelta(0) <= left[0] <= window.end_ceiling() - window.start
     assert left[-1] == timedelta(0)
 
 
 def test_what_readers_have_read_ahead_is_told_with_each_page():
     service, given_rows, given_calls, ahead = evenly(20_000), 0, 0, []
     for page in read_window(service, DAY, "createdAt", workers=4):
-        given_rows, given_calls = given_rows + len(page.rows), given_calls + page.calls
+        given_rows, given_calls = given_rows + len(page.hits), given_calls + page.calls
         assert given_calls + page.calls_ahead <= service.calls
-        assert given_rows + page.rows_ahead <= 20_000
-        ahead.append((page.rows_ahead, page.calls_ahead))
+        assert given_rows + page.hits_ahead <= 20_000
+        ahead.append((page.hits_ahead, page.calls_ahead))
     assert max(ahead) > (1000, 20)
     assert ahead[-1] == (0, 0)
     assert (given_rows, given_calls) == (20_000, service.calls)
@@ -524,7 +531,7 @@ def test_an_error_of_whoever_takes_the_rows_ends_the_readers():
 
 @pytest.mark.parametrize("workers", [2, 4, 8])
 def test_rows_wait_within_bounds_while_nobody_takes_them(workers, monkeypatch):
-    monkeypatch.setattr(readers, "READ_AHEAD_ROWS", 300)
+    monkeypatch.setattr(parallel, "READ_AHEAD_HITS", 300)
     taken = []
     full, too_full = threading.Event(), threading.Event()
 
@@ -541,7 +548,7 @@ def test_rows_wait_within_bounds_while_nobody_takes_them(workers, monkeypatch):
 
     def read_all():
         for number, page in enumerate(read_window(service, DAY, "createdAt", workers=workers)):
-            taken.extend(page.rows)
+            taken.extend(page.hits)
             if number in {3, 20}:
                 assert full.wait(PATIENCE)
                 # The time in which a reader without bounds would have read all.
@@ -555,7 +562,7 @@ def test_rows_wait_within_bounds_while_nobody_takes_them(workers, monkeypatch):
 
 def test_no_space_for_waiting_rows_makes_it_slow_and_not_stuck():
     service = Service(uniform(300, MINUTE), size=7)
-    with eager_readers(READ_AHEAD_ROWS=0):
+    with eager_workers(READ_AHEAD_HITS=0):
         assert found(service, MINUTE, workers=8) == service.rows
     assert service.cuts
 
@@ -564,14 +571,14 @@ def test_a_thread_that_cannot_be_started_is_the_error_and_the_others_end(monkeyp
     start = threading.Thread.start
 
     def limited(thread):
-        if thread.name == "image-set-reader-2":
+        if thread.name == "image-set-worker-2":
             raise RuntimeError("can't start new thread")
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", limited)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         list(hits(evenly(20_000)))
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("image-set-reader")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("image-set-worker")]
 
 
 @pytest.mark.parametrize("read_ahead", [500, 1000])
@@ -585,7 +592,7 @@ def test_with_less_read_ahead_less_is_lost_with_a_reader_that_ends(read_ahead):
 
     def read_all():
         for page in read_window(service, DAY, "createdAt", workers=4, read_ahead=read_ahead):
-            taken.extend(page.rows)
+            taken.extend(page.hits)
 
     promptly(read_all)
     assert taken == service.rows
@@ -598,5 +605,5 @@ def test_with_less_read_ahead_less_is_lost_with_a_reader_that_ends(read_ahead):
 def test_many_readers_of_a_service_that_does_not_sort_end_with_an_error_that_says_so(order):
     service = evenly(2000)
     service.rows = [*order(service.rows)]
-    with pytest.raises(HealthImagingError, match="did not sort by createdAt"):
+    with pytest.raises(HealthImagingError, match="not sorted by createdAt"):
         promptly(lambda: list(hits(service)))

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_healthimaging.search.readiness import is_ready, is_still_ready
+from airflow_provider_healthimaging.search.readiness import is_ready, confirms_ready
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -50,4 +50,4 @@ def test_no_more_is_read_than_is_needed():
     ],
 )
 def test_what_was_read_after_all_must_be_enough_and_quiet_too(count, changed, quiet_since, still):
-    assert is_still_ready(count, changed, min_image_sets=2, quiet_since=quiet_since) is still
+    assert confirms_ready(count, changed, min_image_sets=2, quiet_since=quiet_since) is still

@@ -7,11 +7,11 @@ import pytest
 
 from airflow_provider_healthimaging.search.validation import (
     check_datastore_id,
-    check_pagination_config,
-    check_seconds,
-    check_timedelta,
+    parse_pagination_config,
+    parse_duration,
+    parse_interval,
     check_whole_number,
-    from_json,
+    parse_json_object,
     to_json,
 )
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
@@ -26,9 +26,9 @@ def test_a_malformed_data_store_id_is_shown_with_what_it_should_be(malformed):
 
 def test_pagination_numbers_may_be_rendered_text_and_what_is_empty_is_not_given():
     config = {"MaxItems": "120", "PageSize": 50, "StartingToken": ""}
-    assert check_pagination_config(config) == {"MaxItems": 120, "PageSize": 50}
-    assert check_pagination_config(json.dumps(config)) == {"MaxItems": 120, "PageSize": 50}
-    assert check_pagination_config(None) == {}
+    assert parse_pagination_config(config) == {"MaxItems": 120, "PageSize": 50}
+    assert parse_pagination_config(json.dumps(config)) == {"MaxItems": 120, "PageSize": 50}
+    assert parse_pagination_config(None) == {}
 
 
 @pytest.mark.parametrize(
@@ -47,23 +47,22 @@ def test_pagination_numbers_may_be_rendered_text_and_what_is_empty_is_not_given(
 )
 def test_pagination_that_the_service_would_refuse_is_refused(config, says):
     with pytest.raises(InvalidArgumentError) as caught:
-        check_pagination_config(config)
+        parse_pagination_config(config)
     assert says in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["9" * 5000, "[" * 100_000, '{"a": ' * 100_000])
 def test_text_that_no_parser_takes_is_refused_like_any_other(text):
     with pytest.raises(InvalidArgumentError):
-        from_json("match", text)
+        parse_json_object("match", text)
     with pytest.raises(InvalidArgumentError):
-        check_whole_number("batch_size", text, most=50)
+        check_whole_number("batch_size", text, maximum=50)
 
 
-def test_a_time_span_is_a_timedelta_of_zero_or_more():
-    assert check_timedelta("delay", timedelta(0)) == timedelta(0)
-    for wrong in (-timedelta(microseconds=1), 60, "60", None):
-        with pytest.raises(InvalidArgumentError, match=r"delay=.* must be a datetime.timedelta of zero or more"):
-            check_timedelta("delay", wrong)
+@pytest.mark.parametrize("wrong", [-timedelta(microseconds=1), -0.1, float("nan"), True, "60", "60 seconds", None])
+def test_a_duration_is_a_timedelta_or_seconds_zero_or_more(wrong):
+    with pytest.raises(InvalidArgumentError, match=r"delay=.* must be a datetime.timedelta or a number of seconds"):
+        parse_duration("delay", wrong)
 
 
 @pytest.mark.parametrize(
@@ -72,39 +71,36 @@ def test_a_time_span_is_a_timedelta_of_zero_or_more():
         (
             lambda: check_datastore_id("arrivals"),
             (
-                "datastore_id='arrivals' is malformed: a data store's id has 32 characters of 0-9 and a-z; its name "
-                "and its ARN are not its id. Take it from the HealthImaging console or from list_datastores."
+                "datastore_id='arrivals' is malformed: the id of a data store has 32 characters of 0-9 and a-z. Its name "
+                "and its ARN are not its id. Take the id from the HealthImaging console or from list_datastores."
             ),
         ),
-        (lambda: check_pagination_config([]), "pagination_config must be a JSON object, not a list."),
+        (lambda: parse_pagination_config([]), "pagination_config must be a JSON object, not a list."),
         (
-            lambda: check_pagination_config({"pageSize": 10}),
+            lambda: parse_pagination_config({"pageSize": 10}),
             (
                 "Unknown pagination_config key 'pageSize'. Did you mean 'PageSize'? Known: MaxItems, PageSize, "
                 "StartingToken."
             ),
         ),
         (
-            lambda: check_pagination_config({"StartingToken": 7}),
+            lambda: parse_pagination_config({"StartingToken": 7}),
             "StartingToken must be a string: the next_token of an earlier search.",
         ),
         (
-            lambda: from_json("match", "{"),
+            lambda: parse_json_object("match", "{"),
             (
                 "match is a string that is not JSON. Give AWS's structure, or a template that renders to its JSON (use "
-                "the tojson filter). The text is not shown, since it may hold patient data."
+                "the tojson filter). The text is not shown, because it may hold patient data."
             ),
         ),
         (
-            lambda: check_timedelta("delay", timedelta(days=2, microseconds=1), timedelta(days=2)),
-            (
-                "delay=datetime.timedelta(days=2, microseconds=1) is too long: give a datetime.timedelta of at most 2 "
-                "days."
-            ),
+            lambda: parse_duration("delay", timedelta(days=2, microseconds=1), timedelta(days=2)),
+            ("delay=datetime.timedelta(days=2, microseconds=1) is too long: give at most 2 days."),
         ),
         (
-            lambda: check_seconds("poke_interval", "60"),
-            "poke_interval='60' must be a datetime.timedelta, or seconds, of zero or more.",
+            lambda: parse_duration("poke_interval", "60"),
+            "poke_interval='60' must be a datetime.timedelta or a number of seconds, zero or more.",
         ),
     ],
 )
@@ -114,22 +110,28 @@ def test_what_an_error_says_of_an_argument_is_the_whole_of_it(check, message):
     assert str(caught.value) == message
 
 
-def test_a_time_span_may_be_as_long_as_the_longest():
-    assert check_timedelta("delay", timedelta(days=2), timedelta(days=2)) == timedelta(days=2)
+def test_a_duration_may_be_as_long_as_the_maximum():
+    assert parse_duration("delay", timedelta(days=2), timedelta(days=2)) == timedelta(days=2)
+    assert parse_duration("delay", 172_800, timedelta(days=2)) == timedelta(days=2)
+
+
+@pytest.mark.parametrize("too_long", [172_800.1, 1e300, float("inf"), 10**400])
+def test_a_number_of_seconds_beyond_the_maximum_is_too_long(too_long):
+    with pytest.raises(InvalidArgumentError, match="is too long: give at most 2 days"):
+        parse_duration("delay", too_long, timedelta(days=2))
+
+
+@pytest.mark.parametrize("never", [0, 0.0, timedelta(0), -1])
+def test_an_interval_between_polls_is_above_zero(never):
+    with pytest.raises(InvalidArgumentError, match="poke_interval="):
+        parse_interval("poke_interval", never)
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"), [(timedelta(minutes=1.5), 90.0), (90, 90.0), (0.5, 0.5), (0, 0.0), (timedelta(0), 0.0)]
+    ("given", "seconds"), [(timedelta(minutes=1.5), 90), (90, 90), (0.5, 0.5), (0, 0), (timedelta(0), 0)]
 )
-def test_seconds_are_given_as_a_number_or_a_timedelta(given, seconds):
-    checked = check_seconds("poke_interval", given)
-    assert (checked, type(checked)) == (seconds, float)
-
-
-@pytest.mark.parametrize("wrong", [-0.1, True, None, "60", timedelta(microseconds=-1)])
-def test_seconds_are_zero_or_more(wrong):
-    with pytest.raises(InvalidArgumentError, match="of zero or more"):
-        check_seconds("poke_interval", wrong)
+def test_a_duration_is_given_as_a_timedelta_or_in_seconds(given, seconds):
+    assert parse_duration("delay", given) == timedelta(seconds=seconds)
 
 
 def test_the_same_arguments_make_the_same_text_in_whatever_order_they_came():

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError, UndeterminedWindowError
-from airflow_provider_healthimaging.task.run_window import resolve_window
+from airflow_provider_healthimaging.task.run_window import resolve_run_window
 
 try:
     import airflow.sdk as authors
@@ -83,7 +83,7 @@ def utc(text):
 )
 def test_given_edges_win_over_everything_that_the_run_has(start, end):
     context = {"data_interval_start": NOON - HOUR, "data_interval_end": NOON, "partition_date": NOON}
-    owned = resolve_window(context, window_start=start, window_end=end)
+    owned = resolve_run_window(context, window_start=start, window_end=end)
     assert edges(owned) == (NOON, NOON + HOUR)
     assert owned.rule == "rule 1: window_start and window_end"
 
@@ -102,7 +102,7 @@ def test_given_edges_win_over_everything_that_the_run_has(start, end):
 @pytest.mark.parametrize("other", [None, "", "  "])
 def test_the_edge_that_was_not_given_is_the_runs_own(given_, expected, words, other):
     context = {"data_interval_start": NOON - HOUR, "data_interval_end": NOON}
-    owned = resolve_window(context, **({"window_start": other, "window_end": other} | given_))
+    owned = resolve_run_window(context, **({"window_start": other, "window_end": other} | given_))
     assert edges(owned) == expected
     assert owned.rule == f"{words} by rule 2: the run's data interval"
 
@@ -110,7 +110,7 @@ def test_the_edge_that_was_not_given_is_the_runs_own(given_, expected, words, ot
 @pytest.mark.parametrize("edge", ["window_start", "window_end"])
 def test_one_edge_without_a_window_of_the_runs_own_is_an_error_that_says_so(edge):
     with pytest.raises(UndeterminedWindowError, match=f"Only {edge} was given"):
-        resolve_window({"dag": dag()}, **{edge: NOON})
+        resolve_run_window({"dag": dag()}, **{edge: NOON})
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_one_edge_without_a_window_of_the_runs_own_is_an_error_that_says_so(edge
 def test_edges_that_make_no_window_are_refused_not_replaced(given_, says):
     context = {"data_interval_start": NOON - HOUR, "data_interval_end": NOON}
     with pytest.raises(InvalidArgumentError) as caught:
-        resolve_window(context, **given_)
+        resolve_run_window(context, **given_)
     assert says in str(caught.value)
 
 
@@ -140,7 +140,7 @@ def test_edges_that_make_no_window_are_refused_not_replaced(given_, says):
 @pytest.mark.parametrize("timetable", [None, CronTriggerTimetable("@daily", timezone="UTC")])
 def test_a_data_interval_with_a_length_is_the_window_whatever_the_schedule(timetable):
     context = {"dag": dag(timetable), "data_interval_start": NOON - HOUR, "data_interval_end": NOON}
-    owned = resolve_window(context)
+    owned = resolve_run_window(context)
     assert edges(owned) == (NOON - HOUR, NOON)
     assert owned.rule == "rule 2: the run's data interval"
 
@@ -173,7 +173,7 @@ RULE_3 = "rule 3: the data interval has no length, so the schedule's last comple
 )
 def test_an_interval_of_no_length_is_widened_to_the_last_complete_period(make, cron, zone, at, start, end):
     timetable = make(cron, timezone=pendulum.timezone(zone))
-    owned = resolve_window(instant_run(timetable, pendulum.instance(utc(at))))
+    owned = resolve_run_window(instant_run(timetable, pendulum.instance(utc(at))))
     assert edges(owned) == (utc(start), utc(end))
     assert owned.rule == RULE_3
 
@@ -204,7 +204,7 @@ def ticks_after(timetable, moment, count):
 def test_runs_that_follow_each_other_own_windows_that_touch_even_when_clocks_change(cron, zone, change, minutes):
     timetable = CronTriggerTimetable(cron, timezone=pendulum.timezone(zone))
     ticks = ticks_after(timetable, pendulum.instance(change).add(minutes=minutes), 6)
-    owned = [resolve_window(instant_run(timetable, tick)) for tick in ticks]
+    owned = [resolve_run_window(instant_run(timetable, tick)) for tick in ticks]
     assert [each.window.end for each in owned] == ticks
     assert all(one.window.end == next_.window.start for one, next_ in pairwise(owned))
 
@@ -214,14 +214,14 @@ def test_runs_that_follow_each_other_own_windows_that_touch_even_when_clocks_cha
 def test_the_window_is_what_data_interval_timetables_give_at_any_moment(cron, zone, change, seconds):
     zone, moment = pendulum.timezone(zone), pendulum.instance(change).add(seconds=seconds)
     expected = CronDataIntervalTimetable(cron, zone).infer_manual_data_interval(run_after=moment)
-    owned = resolve_window(instant_run(CronTriggerTimetable(cron, timezone=zone), moment))
+    owned = resolve_run_window(instant_run(CronTriggerTimetable(cron, timezone=zone), moment))
     assert edges(owned) == (expected.start, expected.end)
 
 
 @pytest.mark.parametrize("make", timetables("DeltaTriggerTimetable") + timetables("DeltaDataIntervalTimetable"))
 @pytest.mark.parametrize("at", [NOON, NOON.add(minutes=7, microseconds=1)])
 def test_a_timedelta_schedule_owns_its_length_up_to_the_run(make, at):
-    owned = resolve_window(instant_run(make(timedelta(hours=6)), at))
+    owned = resolve_run_window(instant_run(make(timedelta(hours=6)), at))
     assert edges(owned) == (at - timedelta(hours=6), at)
     assert owned.rule == RULE_3
 
@@ -238,7 +238,7 @@ def test_a_timedelta_schedule_owns_its_length_up_to_the_run(make, at):
 )
 def test_several_crons_own_the_time_since_the_last_tick_of_any(make, at, start, end):
     timetable = make("0 6 * * *", "0 12 * * *", "30 18 * * *", timezone="UTC")
-    owned = resolve_window(instant_run(timetable, pendulum.instance(utc(at))))
+    owned = resolve_run_window(instant_run(timetable, pendulum.instance(utc(at))))
     assert edges(owned) == (utc(start), utc(end))
     assert owned.rule == RULE_3
 
@@ -246,7 +246,7 @@ def test_several_crons_own_the_time_since_the_last_tick_of_any(make, at, start, 
 @pytest.mark.parametrize("make", timetables("MultipleCronTriggerTimetable"))
 def test_crons_that_tick_together_own_one_window(make):
     timetable = make("0 * * * *", "0 */6 * * *", timezone="UTC")
-    owned = resolve_window(instant_run(timetable, NOON))
+    owned = resolve_run_window(instant_run(timetable, NOON))
     assert edges(owned) == (NOON - HOUR, NOON)
 
 
@@ -262,14 +262,14 @@ def asset_or_time(timetable):
 def test_a_schedule_by_assets_or_time_owns_the_periods_of_its_time():
     cron = timetables("CronTriggerTimetable")[0].values[0]
     timetable = asset_or_time(cron("0 * * * *", timezone="UTC"))
-    owned = resolve_window(instant_run(timetable, NOON))
+    owned = resolve_run_window(instant_run(timetable, NOON))
     assert edges(owned) == (NOON - HOUR, NOON)
     assert owned.rule == RULE_3
 
 
 @pytest.mark.parametrize("schedule", ["@hourly", "0 * * * *", timedelta(hours=1)])
 def test_what_airflow_makes_of_a_schedule_has_periods(schedule):
-    owned = resolve_window({"dag": scheduled(schedule), "data_interval_start": NOON, "data_interval_end": NOON})
+    owned = resolve_run_window({"dag": scheduled(schedule), "data_interval_start": NOON, "data_interval_end": NOON})
     assert edges(owned) == (NOON - HOUR, NOON)
 
 
@@ -280,7 +280,7 @@ def test_a_schedule_without_periods_owns_none(schedule):
     else:
         a_dag = scheduled(schedule)
     with pytest.raises(UndeterminedWindowError):
-        resolve_window({"dag": a_dag, "data_interval_start": NOON, "data_interval_end": NOON})
+        resolve_run_window({"dag": a_dag, "data_interval_start": NOON, "data_interval_end": NOON})
 
 
 # Rule 4: partitions
@@ -311,7 +311,7 @@ def test_a_partition_owns_the_time_up_to_the_next_tick_by_date_or_by_key(make, c
         in_the_run,
     )
     for context in told:
-        owned = resolve_window({"dag": dag(timetable), **context})
+        owned = resolve_run_window({"dag": dag(timetable), **context})
         assert edges(owned) == (utc(start), utc(end))
         assert owned.rule == RULE_4
 
@@ -319,7 +319,7 @@ def test_a_partition_owns_the_time_up_to_the_next_tick_by_date_or_by_key(make, c
 @pytest.mark.parametrize("make", timetables("CronPartitionTimetable"))
 def test_a_zone_that_an_author_gave_as_text_is_understood(make):
     timetable = make("@daily", timezone="Europe/Berlin", key_format="%d.%m.%Y")
-    owned = resolve_window({"dag": dag(timetable), "partition_key": "31.01.2026"})
+    owned = resolve_run_window({"dag": dag(timetable), "partition_key": "31.01.2026"})
     assert edges(owned) == (utc("2026-01-30T23:00Z"), utc("2026-01-31T23:00Z"))
 
 
@@ -328,7 +328,7 @@ def test_partitions_of_days_on_which_clocks_change_touch(make):
     timetable = make("@daily", timezone="Europe/Berlin", key_format="%Y-%m-%d")
     for month in (3, 10):
         keys = [f"2026-{month:02}-{day}" for day in range(23, 31)]
-        owned = [resolve_window({"dag": dag(timetable), "partition_key": key}) for key in keys]
+        owned = [resolve_run_window({"dag": dag(timetable), "partition_key": key}) for key in keys]
         assert all(one.window.end == next_.window.start for one, next_ in pairwise(owned))
 
 
@@ -337,7 +337,7 @@ def test_partitions_of_days_on_which_clocks_change_touch(make):
 def test_partitions_that_follow_each_other_touch_even_when_clocks_change(cron, zone, change, minutes):
     timetable = CronTriggerTimetable(cron, timezone=pendulum.timezone(zone))
     ticks = ticks_after(timetable, pendulum.instance(change).add(minutes=minutes), 6)
-    owned = [resolve_window({"dag": dag(timetable), "partition_date": tick}) for tick in ticks]
+    owned = [resolve_run_window({"dag": dag(timetable), "partition_date": tick}) for tick in ticks]
     assert [each.window.start for each in owned] == ticks
     assert all(one.window.end == next_.window.start for one, next_ in pairwise(owned))
 
@@ -346,12 +346,12 @@ def test_partitions_that_follow_each_other_touch_even_when_clocks_change(cron, z
 def test_a_key_that_the_schedule_did_not_make_gives_no_window(make):
     timetable = make("@daily", timezone="UTC", key_format="%Y-%m-%d")
     with pytest.raises(UndeterminedWindowError):
-        resolve_window({"dag": dag(timetable), "partition_key": "patient-7"})
+        resolve_run_window({"dag": dag(timetable), "partition_key": "patient-7"})
 
 
 def test_a_partition_of_something_other_than_time_gives_no_window():
     with pytest.raises(UndeterminedWindowError):
-        resolve_window({"dag": dag(), "partition_key": "2026-01-31"})
+        resolve_run_window({"dag": dag(), "partition_key": "2026-01-31"})
 
 
 # Rule 5: asset events
@@ -375,14 +375,14 @@ SECOND = {"start": "2026-01-31T12:30:00Z", "end": "2026-01-31T13:00:00Z"}
 @pytest.mark.parametrize("key", ["triggering_asset_events", "triggering_dataset_events"])
 @pytest.mark.parametrize("extra", [{"window": FIRST}, {"payload": {"window": FIRST}}])
 def test_an_event_gives_the_run_its_window_from_wherever_airflow_put_the_payload(key, extra):
-    owned = resolve_window({key: {"asset://a": [SimpleNamespace(extra=extra)]}}, datastore_id=DATASTORE_ID)
+    owned = resolve_run_window({key: {"asset://a": [SimpleNamespace(extra=extra)]}}, datastore_id=DATASTORE_ID)
     assert edges(owned) == (NOON - HOUR, NOON)
     assert owned.rule == "rule 5: the windows of 1 asset event(s)"
 
 
 def test_several_events_give_the_time_from_the_first_start_to_the_last_end():
     context = events(event(SECOND), event(FIRST), event({"start": FIRST["start"], "end": SECOND["start"]}))
-    owned = resolve_window(context)
+    owned = resolve_run_window(context)
     assert edges(owned) == (NOON - HOUR, NOON + HOUR)
     assert owned.rule == "rule 5: the windows of 3 asset event(s)"
 
@@ -397,16 +397,16 @@ def test_events_of_other_data_stores_and_of_other_kinds_are_left_aside():
         SimpleNamespace(extra=None),
         SimpleNamespace(),
     ]
-    owned = resolve_window(events(event(FIRST, DATASTORE_ID), *others), datastore_id=DATASTORE_ID)
+    owned = resolve_run_window(events(event(FIRST, DATASTORE_ID), *others), datastore_id=DATASTORE_ID)
     assert edges(owned) == (NOON - HOUR, NOON)
     assert owned.rule == "rule 5: the windows of 1 asset event(s)"
     with pytest.raises(UndeterminedWindowError):
-        resolve_window(events(*others), datastore_id=DATASTORE_ID)
+        resolve_run_window(events(*others), datastore_id=DATASTORE_ID)
 
 
 def test_an_event_with_half_a_window_is_no_reason_for_a_crash():
     with pytest.raises((InvalidArgumentError, UndeterminedWindowError)):
-        resolve_window(events(event({"start": FIRST["start"]})))
+        resolve_run_window(events(event({"start": FIRST["start"]})))
 
 
 # Rule 6: none
@@ -416,7 +416,7 @@ def test_an_event_with_half_a_window_is_no_reason_for_a_crash():
 def test_a_run_without_a_window_is_told_what_it_is_and_the_ways_out(run_type):
     context = {"dag": dag(), "dag_run": SimpleNamespace(run_type=run_type)}
     with pytest.raises(UndeterminedWindowError) as caught:
-        resolve_window(context)
+        resolve_run_window(context)
     for words in ("type manual", "Neither window_start nor window_end", "window_start and", "time_field=None"):
         assert words in str(caught.value)
     assert caught.value.retryable is False
@@ -425,7 +425,7 @@ def test_a_run_without_a_window_is_told_what_it_is_and_the_ways_out(run_type):
 @pytest.mark.parametrize("context", [{}, {"dag": dag(), "dag_run": None}, {"triggering_asset_events": {}}])
 def test_a_context_with_nothing_in_it_gives_the_same_error(context):
     with pytest.raises(UndeterminedWindowError, match="type unknown"):
-        resolve_window(context)
+        resolve_run_window(context)
 
 
 # The same run, the same window
@@ -443,8 +443,8 @@ def test_the_order_of_the_rules_is_the_order_of_their_numbers():
     without_interval = {k: v for k, v in everything.items() if not k.startswith("data_interval")}
     without_partition = {k: v for k, v in without_interval.items() if k != "partition_date"}
     contexts = [everything | {"data_interval_start": NOON - 2 * HOUR}, everything, without_interval, without_partition]
-    assert [resolve_window(each).rule[:6] for each in contexts] == ["rule 2", "rule 3", "rule 4", "rule 5"]
-    assert resolve_window(everything, window_start=NOON, window_end=NOON + HOUR).rule.startswith("rule 1")
+    assert [resolve_run_window(each).rule[:6] for each in contexts] == ["rule 2", "rule 3", "rule 4", "rule 5"]
+    assert resolve_run_window(everything, window_start=NOON, window_end=NOON + HOUR).rule.startswith("rule 1")
 
 
 @pytest.mark.parametrize("now", ["2001-01-01T00:00:00Z", "2026-01-31T12:00:01Z", "2099-12-31T23:59:59Z"])
@@ -454,5 +454,5 @@ def test_a_run_that_is_cleared_owns_the_same_window_whatever_the_clock_says(monk
         if hasattr(module, "utcnow"):
             monkeypatch.setattr(module, "utcnow", lambda: clock)
     cron = CronTriggerTimetable("@hourly", timezone="UTC")
-    assert edges(resolve_window(instant_run(cron, NOON))) == (NOON - HOUR, NOON)
-    assert edges(resolve_window({"dag": dag(cron), "partition_date": NOON})) == (NOON, NOON + HOUR)
+    assert edges(resolve_run_window(instant_run(cron, NOON))) == (NOON - HOUR, NOON)
+    assert edges(resolve_run_window({"dag": dag(cron), "partition_date": NOON})) == (NOON, NOON + HOUR)

@@ -1,0 +1,112 @@
+"""How a sensor waits: in its slot, by reschedule, or in the triggerer, with the same end in all three modes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
+
+from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
+from airflow_provider_healthimaging.search.validation import parse_interval
+from airflow_provider_healthimaging.task.failure import fail_without_retry
+from airflow_provider_healthimaging.window import format_utc, parse_instant
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import BaseTrigger
+
+TRIGGER_FAILED = "__fail__"
+"""The method that Airflow names when it resumes a task whose trigger failed or timed out."""
+
+TRIGGER_GRACE = timedelta(seconds=90)
+"""How long after the deadline Airflow waits for the trigger's event: a last search of a minute, and half a minute."""
+
+
+class DeferrableSensor(BaseSensorOperator):
+    """A sensor that pokes in the worker, and waits between two pokes as its mode says.
+
+    A subclass implements ``poke``, which returns a ``PokeReturnValue`` at the end, :meth:`make_trigger`, whose trigger
+    fires ``{"status": "ready" | "timeout" | "failed", "deadline": ..., "error": ...}``, and :meth:`describe_wait`.
+
+    :param deferrable: wait in the triggerer.
+    """
+
+    def __init__(self, *, deferrable: bool, **kwargs: Any) -> None:
+        """Hold ``deferrable``, and check what does not go together with it."""
+        super().__init__(**kwargs)
+        self.deferrable = deferrable
+        if deferrable:
+            parse_interval("poke_interval", self.poke_interval)
+        if deferrable and self.silent_fail:
+            raise InvalidArgumentError("silent_fail=True works in the modes poke and reschedule, not with deferrable.")
+
+    def make_trigger(self, context: Context, deadline: datetime) -> BaseTrigger:
+        """Return the trigger that waits for the next poke."""
+        raise NotImplementedError
+
+    def describe_wait(self, context: Context) -> str:
+        """Return what the sensor waits for, for its timeout error."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:  # the base class returns anything
+        """Poke until the end."""
+        if not self.deferrable:
+            return super().execute(context)
+        try:
+            return self._poke_or_defer(context, datetime.now(UTC) + timedelta(seconds=self.timeout))
+        except AirflowSensorTimeout as timeout:
+            if self.soft_fail:
+                raise AirflowSkipException("Skipping due to soft_fail is set to True.") from timeout
+            raise
+
+    def execute_complete(self, context: Context, event: Mapping[str, str]) -> object:
+        """Poke again after the trigger has fired."""
+        deadline = parse_instant(event["deadline"], "deadline")
+        if event["status"] == "timeout":
+            raise self._timeout_error(context, deadline)
+        return self._poke_or_defer(context, deadline, event.get("error"))
+
+    @fail_without_retry
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Continue after a deferral. If no triggerer has run the trigger, time out as in the other modes."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException:
+            raise
+        except AirflowException as error:
+            if next_method != TRIGGER_FAILED or "timeout" not in str(error).lower():
+                raise
+        raise AirflowSensorTimeout(
+            f"Sensor has timed out: {self.describe_wait(context)}. Its trigger has not reported. Check that a "
+            "triggerer is running."
+        )
+
+    def _poke_or_defer(self, context: Context, deadline: datetime, trigger_error: str | None = None) -> object:
+        try:
+            done = self.poke(context)
+            if trigger_error and not done:
+                raise HealthImagingError(trigger_error)
+        except Exception as error:
+            if self.never_fail:
+                raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
+            raise
+        if isinstance(done, PokeReturnValue):
+            return done.xcom_value
+        left = deadline - datetime.now(UTC)
+        if left <= timedelta(0):
+            raise self._timeout_error(context, deadline)
+        trigger = self.make_trigger(context, deadline)
+        return self.defer(trigger=trigger, method_name="execute_complete", timeout=left + TRIGGER_GRACE)
+
+    def _timeout_error(self, context: Context, deadline: datetime) -> AirflowSensorTimeout:
+        return AirflowSensorTimeout(
+            f"Sensor has timed out: {self.describe_wait(context)} not there by {format_utc(deadline)}."
+        )
