@@ -1,7 +1,7 @@
-"""Every condition of the services, the network and the credentials: the error that it becomes, and what to do.
+"""The rules that turn an error of a service, of the network or of the credentials into an error of this package.
 
-A row's error says whether to fail now or to retry (``retryable``); the tests walk through all rows. Arguments are
-checked where they are given: each is an ``InvalidArgumentError``, and fails now.
+The error's class says whether a retry can help (``retryable``). The tests provoke every rule. Arguments are checked
+elsewhere; each mistake is an ``InvalidArgumentError``.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ from airflow_provider_healthimaging.exceptions import (
 )
 
 REGIONS = ("us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2")
-"""Where HealthImaging is offered (AWS General Reference); botocore's own list is empty."""
+"""The regions of HealthImaging (AWS General Reference). Botocore's own list is empty."""
 
 HEALTHIMAGING, S3, STS = "HealthImaging", "S3", "STS"
 
 
 @dataclass(frozen=True)
 class ErrorRule:
-    """A condition, the error that it becomes, and what to do about it.
+    """A condition, and the error that it becomes.
 
-    :param codes: error codes that a service answers with, a space between them.
-    :param service: whose codes they are; any of AWS by default.
-    :param statuses: HTTP statuses, for codes that are in no row.
-    :param causes: botocore's exceptions, where no service answered; the first row that fits is taken.
+    :param error: the class of the error.
+    :param advice: what to do.
+    :param codes: error codes of a service, separated by spaces.
+    :param service: the service that these codes belong to; empty for any AWS service.
+    :param statuses: HTTP statuses, for codes that no rule names.
+    :param causes: botocore's exceptions, if no service answered; the first rule that fits is used.
     :param message_contains: one of these must be in the exception's text.
-    :param description: what happened, where no service answered.
+    :param description: what happened, if no service answered.
     """
 
     error: type[HealthImagingError]
@@ -48,32 +50,32 @@ class ErrorRule:
     statuses: Iterable[int] = ()
     causes: tuple[type[Exception], ...] = ()
     message_contains: tuple[str, ...] = ("",)
-    description: str = "No whole answer from {service}: {fault}"
+    description: str = "No complete response from {service}: {fault}"
 
 
-_KEY = "The access key is unknown to AWS: check the connection."
+_KEY = "AWS does not know the access key. Check the connection."
 _CLOCK = "Check the secret key, the region, and this machine's clock."
 _REGIONS = ", ".join(REGIONS)
-_NOT_SHOWN = "botocore's text is not shown, since it may hold patient data."
+_NOT_SHOWN = "Botocore's text is not shown, because it may hold patient data."
 
 ERROR_RULES = (
-    # What a service answers, by code.
+    # Errors of a service, by code.
     ErrorRule(
         AccessDeniedError,
-        "Allow medical-imaging:SearchImageSets on this data store, and check its id and region: the service says this "
-        "of a data store that does not exist, too.",
+        "Allow medical-imaging:SearchImageSets on this data store. Check its id and region, too: the service also answers "
+        "this if the data store does not exist.",
         codes="AccessDeniedException",
         service=HEALTHIMAGING,
     ),
     ErrorRule(
         AccessDeniedError,
-        "Allow what docs/security.md lists on the bucket, its prefix, and its KMS key if it has one.",
+        "Allow the actions that docs/security.md lists on the bucket, its prefix, and its KMS key if it has one.",
         codes="AccessDenied AllAccessDisabled 403",
         service=S3,
     ),
     ErrorRule(
         AccessDeniedError,
-        "The role was refused: allow sts:AssumeRole on it, and let its trust policy name who asks.",
+        "The role cannot be assumed. Allow sts:AssumeRole on it, and name the caller in its trust policy.",
         codes="AccessDenied AccessDeniedException InvalidIdentityToken IDPRejectedClaim ValidationError",
         service=STS,
     ),
@@ -81,15 +83,15 @@ ERROR_RULES = (
     ErrorRule(AccessDeniedError, _CLOCK, codes="InvalidSignatureException SignatureDoesNotMatch RequestTimeTooSkewed"),
     ErrorRule(
         AccessDeniedError,
-        "The session token does not belong to the access key, or is damaged: check the connection.",
+        "The session token does not belong to the access key, or is damaged. Check the connection.",
         codes="InvalidToken IncompleteSignature MissingAuthenticationToken MissingAuthenticationTokenException",
     ),
     ErrorRule(
-        AccessDeniedError, "Sign up for the service, or turn the region on, in this account.", codes="OptInRequired"
+        AccessDeniedError, "Sign up for the service in this account, or enable the region.", codes="OptInRequired"
     ),
     ErrorRule(
         ServiceError,
-        "A role's credentials are renewed for a retry; a session token kept in the connection must be replaced.",
+        "A retry renews the credentials of a role. Replace a session token that is kept in the connection.",
         codes="ExpiredTokenException ExpiredToken RequestExpired TokenRefreshRequired",
     ),
     ErrorRule(
@@ -100,43 +102,50 @@ ERROR_RULES = (
     ),
     ErrorRule(
         RejectedRequestError,
-        "Check search_criteria against the API reference of SearchImageSets, and whether StartingToken belongs to the "
-        "same search.",
+        "Check search_criteria against the API reference of SearchImageSets. Check that StartingToken belongs to the same "
+        "search.",
         codes="ValidationException",
         service=HEALTHIMAGING,
     ),
     ErrorRule(
         RejectedRequestError,
-        "A quota that is no rate is used up: see Service Quotas in the AWS console.",
+        "A quota other than the call rate is used up. See Service Quotas in the AWS console.",
         codes="ServiceQuotaExceededException",
     ),
-    ErrorRule(RejectedRequestError, "Check endpoint_url: this is no HealthImaging.", codes="UnknownOperationException"),
     ErrorRule(
         RejectedRequestError,
-        "There is no such bucket, or no such object in it: check s3_uri.",
+        "Check endpoint_url: the service there is not HealthImaging.",
+        codes="UnknownOperationException",
+    ),
+    ErrorRule(
+        RejectedRequestError,
+        "The bucket, or the object in it, does not exist. Check s3_uri.",
         codes="NoSuchBucket NoSuchKey 404",
         service=S3,
     ),
     ErrorRule(
         RejectedRequestError,
-        "The bucket is in another region: set region_name in the connection that s3_conn_id names.",
+        "The bucket is in another region. Set region_name in the connection that s3_conn_id names.",
         codes="PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException 301",
         service=S3,
     ),
     ErrorRule(
         RejectedRequestError,
-        "The KMS key cannot be used: check that it exists, is enabled, and is in the bucket's region.",
+        "The KMS key cannot be used. Check that it exists, is enabled, and is in the bucket's region.",
         codes="KMS.DisabledException KMS.NotFoundException KMS.KMSInvalidStateException KMS.InvalidStateException",
         service=S3,
     ),
     ErrorRule(
         ServiceError,
-        "The account's quota (25 calls/s unless raised) is used up. Retry later, or let fewer tasks run at a time.",
+        "The account's quota (25 calls/s unless raised) is used up. Retry later, or run fewer tasks at a time.",
         codes="ThrottlingException",
         service=HEALTHIMAGING,
     ),
     ErrorRule(
-        ServiceError, "Usual just after an import. Retry later.", codes="ConflictException", service=HEALTHIMAGING
+        ServiceError,
+        "This is usual just after an import. Retry later.",
+        codes="ConflictException",
+        service=HEALTHIMAGING,
     ),
     ErrorRule(
         ServiceError,
@@ -144,31 +153,31 @@ ERROR_RULES = (
         codes="InternalServerException InternalError InternalFailure ServiceUnavailable OperationAborted SlowDown "
         "RequestTimeout RequestTimeoutException Throttling",
     ),
-    # What a service answers, by status, where the code says nothing.
+    # Errors of a service, by status, if no rule names the code.
     ErrorRule(
         AccessDeniedError,
-        "Access was refused, by AWS or by a proxy on the way: check permissions, endpoint_url and proxies.",
+        "AWS, or a proxy before it, denied access. Check permissions, endpoint_url and proxies.",
         statuses=(401, 403, 407),
     ),
     ErrorRule(ServiceError, "See the service's list of common errors. Retry later.", statuses=(408, 409, 425, 429)),
     ErrorRule(RejectedRequestError, "See the service's list of common errors.", statuses=range(400, 500)),
     ErrorRule(ServiceError, "See the service's list of common errors. Retry later.", statuses=range(1000)),
-    # What botocore finds before anything is sent.
+    # Errors of botocore before a request is sent.
     ErrorRule(
         ConfigurationError,
-        f"Put region_name into the connection's extra, or give region_name; HealthImaging is in {_REGIONS}.",
+        f"Set region_name in the connection's extra, or give region_name. HealthImaging is in {_REGIONS}.",
         causes=(boto.NoRegionError, boto.InvalidRegionError),
-        description="No AWS region is set, or none that can be",
+        description="No AWS region is configured, or its name is invalid",
     ),
     ErrorRule(
         ConfigurationError,
         "Renew it where the task runs (aws sso login), or use a role.",
         causes=(boto.SSOError, boto.TokenRetrievalError),
-        description="The profile's single sign-on is over",
+        description="The AWS SSO session has expired",
     ),
     ErrorRule(
         ConfigurationError,
-        "Check that the connection exists and has them, or that the worker has a role.",
+        "Check that the connection exists and holds credentials, or that the worker has a role.",
         causes=(
             *(boto.NoCredentialsError, boto.PartialCredentialsError, boto.NoAuthTokenError),
             *(boto.ProfileNotFound, boto.ConfigNotFound, boto.ConfigParseError, boto.InvalidConfigError),
@@ -177,71 +186,71 @@ ERROR_RULES = (
     ),
     ErrorRule(
         ConfigurationError,
-        "Check the paths that the connection and the worker's environment give.",
+        "Check the paths in the connection and in the worker's environment.",
         causes=(FileNotFoundError,),
-        description="A file named for credentials or certificates is not there",
+        description="A file of credentials or certificates does not exist",
     ),
     ErrorRule(
         ConnectionFailedError,
-        "Look at the worker's role, metadata service or credential process, and retry.",
+        "Check the worker's role, metadata service or credential process, and retry.",
         causes=(boto.CredentialRetrievalError, boto.MetadataRetrievalError),
-        description="No credentials came from where the worker gets them",
+        description="The worker's source of credentials did not return any",
     ),
     ErrorRule(
         ConfigurationError,
         "Update boto3.",
         causes=(boto.DataNotFoundError,),
-        description="This botocore does not know {service}",
+        description="This version of botocore does not know {service}",
     ),
     ErrorRule(
         InvalidArgumentError,
-        f"Check search_criteria and s3_extra_args against the API reference; {_NOT_SHOWN}",
+        f"Check search_criteria and s3_extra_args against the API reference. {_NOT_SHOWN}",
         causes=(boto.ParamValidationError,),
-        description="botocore refused the parameters",
+        description="Botocore rejected the parameters",
     ),
     ErrorRule(
         ConfigurationError,
-        "It must be a URL: http:// or https://, then the host.",
+        "Write a URL: http:// or https://, then the host.",
         causes=(ValueError,),
         message_contains=("Invalid endpoint",),
-        description="endpoint_url in the connection cannot be used",
+        description="endpoint_url in the connection is not a valid URL",
     ),
     ErrorRule(
         InvalidArgumentError,
-        "It must be what a search gave as next_token, for the same search.",
+        "Use the next_token of an earlier run of the same search.",
         causes=(ValueError,),
         message_contains=("Bad starting token",),
-        description="StartingToken in pagination_config cannot be read",
+        description="StartingToken in pagination_config is not a valid token",
     ),
     ErrorRule(
         InvalidArgumentError,
-        f"Check arguments and connection; {_NOT_SHOWN}",
+        f"Check the arguments and the connection. {_NOT_SHOWN}",
         causes=(ValueError,),
-        description="botocore refused a value",
+        description="Botocore rejected a value",
     ),
-    # What happens on the way.
+    # Errors on the way to the service.
     ErrorRule(
         HealthImagingError,
         "Report this to AWS.",
         causes=(boto.PaginationError,),
-        description="{service} gave the same page token twice, so the result would have no end",
+        description="{service} returned the same page token twice, so the search would never end",
     ),
     ErrorRule(
         ConfigurationError,
-        "Check endpoint_url, and give verify the path of your organisation's CA bundle.",
+        "Check endpoint_url, or set verify to the path of your organisation's CA bundle.",
         causes=(boto.SSLError,),
         message_contains=("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER"),
-        description="The endpoint's certificate is not trusted here, or it speaks no TLS",
+        description="The endpoint's certificate is not trusted, or the endpoint does not support TLS",
     ),
     ErrorRule(
         ConnectionFailedError,
-        "Look for a proxy or a login page on the way, and retry.",
+        "Check for a proxy or a login page before the service, and retry.",
         causes=(ResponseParserError,),
-        description="What answered does not speak as {service} does",
+        description="The response is not a valid {service} response",
     ),
     ErrorRule(
         ConnectionFailedError,
-        "Check the proxy that HTTPS_PROXY, or proxies in the connection's config_kwargs, names.",
+        "Check the proxy that HTTPS_PROXY or the connection's config_kwargs (proxies) names.",
         causes=(boto.ProxyConnectionError,),
     ),
     ErrorRule(

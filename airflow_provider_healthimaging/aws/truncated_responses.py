@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 MAX_BACKOFF_SECONDS = 5.0
 """The longest pause before a page is read again."""
 
-TRUNCATED = "was truncated"
-NOT_FROM_SERVICE = "did not come from HealthImaging"
+TRUNCATED = "is truncated, or is not JSON"
+NOT_FROM_SERVICE = "is not a valid HealthImaging response"
 
 _HITS = "imageSetsMetadataSummaries"
 _MEMBERS = {_HITS, "nextToken", "sort"}
@@ -59,8 +59,8 @@ def install_truncation_retry(client: HealthImagingClient) -> None:
             return None
         if attempts >= max_attempts:
             raise IncompleteResponseError(
-                f"The response to SearchImageSets {problem}, in each of {attempts} attempt(s), so the result would be "
-                "incomplete. Look for a proxy or a firewall between the worker and the service, and retry."
+                f"The response to SearchImageSets {problem} ({attempts} attempts in a row), so the result would be "
+                "incomplete. Check for a proxy or a firewall between the worker and the service, and retry."
             )
         log.warning("The response to SearchImageSets %s. Reading the page again.", problem)
         jitter = random.uniform(0.5, 1)  # noqa: S311 - not a secret

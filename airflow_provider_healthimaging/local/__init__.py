@@ -28,7 +28,7 @@ register()
 
 from moto import mock_aws  # noqa: E402 - after register(), so that a mock knows of HealthImaging
 
-from .calls import Call, CallLog  # noqa: E402
+from .call_log import Call, CallLog  # noqa: E402
 from .connection import airflow_connection  # noqa: E402
 from .server import LocalServer  # noqa: E402
 

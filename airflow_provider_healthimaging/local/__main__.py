@@ -22,9 +22,9 @@ from moto.moto_api._internal import mock_random
 
 from . import LocalServer, backend
 from .connection import KEY, export_line
-from .control import PATH
 from .dicom import load_dicom, pydicom_sample_files
-from .hostile import exists
+from .settings_endpoint import PATH
+from .untrusted_files import exists
 
 if TYPE_CHECKING:
     from .moto_backend.medicalimaging.models import MedicalImagingBackend

@@ -17,7 +17,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
-from .calls import CUT
+from .call_log import CUT_HEADER
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -49,7 +49,7 @@ class KeepAliveHandler(_MotoRequestHandler):  # type: ignore[misc]
         except Exception:  # noqa: BLE001 - a server outlives whatever its application raises
             self.server.log("error", format_exc())
             chunks, status, headers = run_wsgi_app(Response("Internal Server Error", 500), environ, buffered=True)
-        cut = headers.pop(CUT, None)
+        cut = headers.pop(CUT_HEADER, None)
         if cut == "before":
             self.close_connection = True
             return

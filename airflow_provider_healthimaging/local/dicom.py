@@ -1,8 +1,7 @@
-"""Fills a data store from DICOM files, as an import job would: one image set a series.
+"""Loads DICOM files into a data store, as an import job does: one image set for each series.
 
-It knows pydicom and the backend's Python API, and neither HTTP nor moto. What is in the files may be patient data:
-nothing of it goes into a log, an error or the report. It may be meant to harm, too: ``hostile`` says what is opened
-and how much of it is read.
+The files may hold patient data, so nothing of their content goes into a log, an error or the report. They may also be
+made to do harm: ``untrusted_files`` decides which are opened, and how much of each is read.
 """
 
 import logging
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .dicom_file import read_file
-from .hostile import UnusableFileError, regular_files
+from .untrusted_files import UnusableFileError, iter_files
 
 if TYPE_CHECKING:
     from .moto_backend.medicalimaging.image_sets import ImageSet, TagValue
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of the files.
+    """The result of a load.
 
     :param created: ids of new image sets.
     :param updated: ids of image sets that got a new version.
-    :param files_read: how many files held an instance, one that was there before included.
+    :param files_read: how many files held an instance, new or known.
     :param skipped: the other files, each with the reason.
     """
 
@@ -54,16 +53,15 @@ def load_dicom(
 ) -> LoadReport:
     """Import files, and folders with all that is in them, into a data store.
 
-    A new series becomes an image set. New instances of one that is there raise its version and
-    ``updatedAt`` once a call; instances that are there already change nothing. A tag is the first value that
-    any of the series' files has for it. The two counts of a study are kept right on all its image sets,
-    without a new version.
+    A new series becomes an image set. New instances of a known series raise its version and ``updatedAt`` once for each
+    call. Instances that are there already change nothing. A tag is the first value that a file of the series has for
+    it. The two counts of a study are updated on all its image sets, without a new version.
 
-    :param created_at: when the import happens: ``createdAt`` of what is new and ``updatedAt`` of what
-        changes. Aware; now when not given.
+    :param created_at: the time of the import: ``createdAt`` of new image sets, and ``updatedAt`` of changed ones; an
+        aware datetime, default now.
     :raises FileNotFoundError: for a path that does not exist, before anything is loaded.
     """
-    files = list(regular_files(paths))
+    files = list(iter_files(paths))
     now = created_at or datetime.now(UTC)
     series, skipped = _read(files)
     known = {_series_key(row.dicom_tags): row for row in backend.image_sets(datastore_id)}
@@ -91,16 +89,16 @@ def load_dicom(
 
 
 def pydicom_sample_files() -> list[Path]:
-    """Return the DICOM files inside the installed pydicom: 36 series in 29 studies, odd ones among them.
+    """Return the DICOM files in the installed pydicom: 36 series in 29 studies, unusual ones among them.
 
-    pydicom's own look-up functions download what is not in the package; this only lists a folder.
+    pydicom's own functions download files that the package does not contain; this function only lists a folder.
     """
     import pydicom.data
     from pydicom.misc import is_dicom
 
     (package,) = pydicom.data.__path__
-    # Installers may have made links of them.
-    return [path for path, _ in regular_files([Path(package, "test_files")]) if path.is_file() and is_dicom(path)]
+    # Some installers make links instead of files.
+    return [path for path, _ in iter_files([Path(package, "test_files")]) if path.is_file() and is_dicom(path)]
 
 
 def _read(files: Iterable[tuple[Path, str | None]]) -> tuple[dict[tuple[str, str], _Series], list[tuple[Path, str]]]:
@@ -156,7 +154,7 @@ def _count_studies(
 
 @contextmanager
 def _quiet_pydicom() -> Iterator[None]:
-    # Each warning of pydicom's goes out twice, and quotes the value that it is about.
+    # pydicom's warnings quote the values that they are about.
     logger = logging.getLogger("pydicom")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

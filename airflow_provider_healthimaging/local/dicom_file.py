@@ -1,7 +1,7 @@
-"""What one DICOM file says of its image set: the tags that a search shows, and which instance it is.
+"""Reads from one DICOM file the tags that a search shows, and the UID of its instance.
 
-It knows pydicom, and nothing of data stores. The file may be meant to harm: what of it would take long to be decoded
-is not, and what is not whole is refused. ``hostile`` says how much of it is read.
+The file may be made to do harm. So values that take long to decode are not decoded, and a truncated file is skipped.
+``untrusted_files`` limits how much of a file is read.
 """
 
 import re
@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .hostile import CUT_SHORT, Sparing, UnusableFileError, unreadable
+from .untrusted_files import TRUNCATED_FILE, BoundedReader, UnusableFileError, unreadable_reason
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -68,22 +68,22 @@ def read_file(path: Path) -> tuple[dict[str, "TagValue"], str]:
     problem = None
     try:
         with path.open("rb") as file:
-            sparing = Sparing(file)
+            reader = BoundedReader(file)
             try:
                 # Attributes come in the order of their tags: the pixels are behind the last of ours, and not read.
-                dataset = read_partial(sparing, is_behind, specific_tags=[*tags])  # type: ignore[arg-type]
+                dataset = read_partial(reader, is_behind, specific_tags=[*tags])  # type: ignore[arg-type]
             finally:
-                problem = sparing.problem
+                problem = reader.problem
         found: Iterable[Any] = map(dataset.get_item, tags)
         if any(len(each.value or b"") != each.length for each in found if isinstance(each, RawDataElement)):
-            problem = CUT_SHORT
+            problem = TRUNCATED_FILE
         uids = {keyword: str(dataset.get(keyword) or "") for keyword in _UIDS}
     except InvalidDicomError:
         problem = "not a DICOM file"
     except UnusableFileError as error:
         problem = problem or str(error)
     except Exception as error:  # noqa: BLE001 - broken files break pydicom in any number of ways
-        problem = problem or unreadable(error)
+        problem = problem or unreadable_reason(error)
     if problem:
         raise UnusableFileError(problem)
     for what, wrong in (

@@ -4,7 +4,7 @@ import socket
 from threading import Thread
 from typing import TYPE_CHECKING, Self
 
-from .calls import CallLog
+from .call_log import CallLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ class LocalServer:
         """
         from . import backend
         from ._http import KeepAliveServer, moto_application
-        from .control import controlled
+        from .settings_endpoint import with_settings_endpoint
 
         if self._running:
             raise RuntimeError("LocalServer is running")
@@ -64,7 +64,7 @@ class LocalServer:
         # Bound here, as werkzeug ends the process when it cannot bind.
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         with socket.create_server((self._host, self._wanted_port), family=family, backlog=128) as listener:
-            server = KeepAliveServer(listener, controlled(self.calls.listen(app), backend))
+            server = KeepAliveServer(listener, with_settings_endpoint(self.calls.wrap(app), backend))
         thread = Thread(target=server.serve_forever, args=(0.02,), name="LocalServer", daemon=True)
         thread.start()
         self._running = server, thread

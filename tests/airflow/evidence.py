@@ -16,8 +16,10 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import airflow
+import pytest
 from packaging.version import Version
 
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
@@ -28,6 +30,7 @@ from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingNewImageSetsTrigger,
 )
 from airflow_provider_healthimaging.window import TimeWindow, format_utc
+from tests.asset_state import state_store
 
 from .places import CONTROL, DATASTORE_ID, Evidence
 
@@ -164,18 +167,20 @@ def watch(evidence: Evidence) -> HealthImagingNewImageSetsTrigger:
     from airflow.state.metastore import MetastoreBackend
     from airflow.utils.session import create_session
 
-    class InTable:
-        def __init__(self):
-            self._by_name = {"canaries": self}
-            with create_session() as session:
-                self._scope = AssetScope(asset_id=session.query(AssetModel).first().id)
+    with create_session() as session:
+        scope = AssetScope(asset_id=session.query(AssetModel).first().id)
 
-        async def aget(self, key):
-            kept = MetastoreBackend().get(self._scope, key)
-            return kept and json.loads(kept)
+    class Table(dict[str, Any]):
+        """The state of the asset in Airflow's own table."""
 
-        async def aset(self, key, value):
-            MetastoreBackend().set(self._scope, key, json.dumps(value))
+        def __contains__(self, key: object) -> bool:
+            return MetastoreBackend().get(scope, key) is not None
+
+        def __getitem__(self, key: str) -> Any:
+            return json.loads(MetastoreBackend().get(scope, key))
+
+        def __setitem__(self, key: str, value: Any) -> None:
+            MetastoreBackend().set(scope, key, json.dumps(value))
 
     trigger = HealthImagingNewImageSetsTrigger(
         datastore_id=DATASTORE_ID,
@@ -184,8 +189,9 @@ def watch(evidence: Evidence) -> HealthImagingNewImageSetsTrigger:
         start=WINDOW.start,
         poke_interval=0.1,
     )
-    trigger.asset_state_store = InTable()
-    evidence.note("trigger events", asyncio.run(anext(trigger.run())).payload)
+    with pytest.MonkeyPatch.context() as patch:
+        trigger.asset_state_store = state_store(patch, Table(), "canaries")
+        evidence.note("trigger events", asyncio.run(anext(trigger.run())).payload)
     return trigger
 
 

@@ -132,16 +132,16 @@ MISTAKES = [
     Mistake("answered AccessDeniedException", "search(datastore_id='e' * 32)", nothing_is_allowed),
     Mistake("answered ExpiredTokenException", "search()", the_token_has_expired),
     Mistake("EndpointConnectionError", "search()", connection(endpoint_url="http://127.0.0.1:1")),
-    Mistake("or it speaks no TLS", "search()", the_service_speaks_no_tls),
-    Mistake("endpoint_url in the connection cannot be used", "search()", connection(endpoint_url="127.0.0.1:5000")),
-    Mistake("is malformed: a data store's id has 32 characters", "search(datastore_id='my-data-store')"),
+    Mistake("or the endpoint does not support TLS", "search()", the_service_speaks_no_tls),
+    Mistake("endpoint_url in the connection is not a valid URL", "search()", connection(endpoint_url="127.0.0.1:5000")),
+    Mistake("is malformed: the id of a data store has 32 characters", "search(datastore_id='my-data-store')"),
     # The window.
     Mistake("owns no time window", "search()", schedule=None),
-    Mistake("has no time zone, and none is guessed", "search(window_start=datetime(2026, 1, 1))"),
-    Mistake("has no time zone, and none is guessed", "search(window_start='2026-01-01')"),
-    Mistake("its start must be before its end", "search(window_start=DAY[1], window_end=DAY[0])"),
+    Mistake("has no time zone", "search(window_start=datetime(2026, 1, 1))"),
+    Mistake("has no time zone", "search(window_start='2026-01-01')"),
+    Mistake("Its start must be before its end", "search(window_start=DAY[1], window_end=DAY[0])"),
     Mistake("A template of this task cannot be rendered", "search(window_start='{{ data_interval_strat }}')"),
-    Mistake("A template of this task cannot be rendered", "search(match={'DICOMStudyId': '{{ params.study }}'})"),
+    Mistake("A template in match cannot be rendered", "search(match={'DICOMStudyId': '{{ params.study }}'})"),
     Mistake(
         "A template of this task cannot be rendered",
         "search(window_start='{{ data_interval_start }}')",
@@ -151,8 +151,8 @@ MISTAKES = [
     ),
     Mistake("rendered to 'None'", "search(window_start='{{ dag_run.conf.get(\"start\") }}')"),
     Mistake("ends more than a year from now", "search(window_start=DAY[0], window_end='9999-12-31T23:59:59Z')"),
-    Mistake("is too long: give a datetime.timedelta", "search(delay=timedelta(days=10**6))"),
-    Mistake("must be a datetime.timedelta of zero or more", "search(delay=60)"),
+    Mistake("is too long: give at most", "search(delay=timedelta(days=10**6))"),
+    Mistake("must be a datetime.timedelta or a number of seconds", "search(delay='60 seconds')"),
     # What is searched for.
     Mistake("Unknown attribute in search_criteria", "search(search_criteria=filters(DICOMPatientID='1'))"),
     Mistake("Unknown attribute in search_criteria", "search(search_criteria=filters(AccessionNumber='1'))"),
@@ -168,7 +168,7 @@ MISTAKES = [
     Mistake("Unknown DICOM tag", "search(dicom_tags=['PatientName'])"),
     Mistake("dicom_tags must be a list", "search(dicom_tags='DICOMPatientName')"),
     Mistake("is out of range. Give a whole number", "search(pagination_config={'PageSize': 100})"),
-    Mistake("Unknown argument of", "search(search_criterea={})"),
+    Mistake("has no argument", "search(search_criterea={})"),
     # Where it goes.
     Mistake("XCom is not made for that", "search(max_xcom_items=5)", arrived(6)),
     Mistake(
@@ -177,7 +177,7 @@ MISTAKES = [
         arrived(1025),
     ),
     Mistake(
-        "A task is mapped over this one's result", "process.expand(image_set=search(s3_uri='s3://image-sets/').output)"
+        "Another task is mapped over the result of this task", "process.expand(image_set=search(s3_uri='s3://image-sets/').output)"
     ),
     Mistake("expand() got an unexpected type", "process.expand(image_set=search())"),
     Mistake("names no bucket", "search(s3_uri='image-sets/arrivals/')"),

@@ -25,9 +25,9 @@ from packaging.version import Version
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
-from airflow_provider_healthimaging.search.image_set import DICOM_TAGS
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
+from airflow_provider_healthimaging.search.image_set import DICOM_TAGS
 from tests.reporting import report
 
 from .evidence import (
@@ -231,8 +231,8 @@ def test_a_search_that_fails_leaves_no_trace_of_the_patient(store, monkeypatch, 
 
     assert run.states("to_xcom") == run.states("to_s3") == ["failed"]
     assert leaks() == {}
-    assert b"HealthImagingTaskFailed" in leaks.places["stdout"] + leaks.places["stderr"]
-    assert {name for error in failures for name in frames(error)} == {"failing"}
+    assert b"Error was raised here" in leaks.places["stdout"] + leaks.places["stderr"]
+    assert {name for error in failures for name in frames(error)} == {"wrapper"}
 
 
 def frames(error):

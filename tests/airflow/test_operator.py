@@ -22,11 +22,10 @@ from airflow_provider_healthimaging.exceptions import (
     NoImageSetsError,
     ServiceError,
 )
-from airflow_provider_healthimaging.search.image_set import DICOM_TAGS
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
 from airflow_provider_healthimaging.operators import healthimaging as operators
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
-from airflow_provider_healthimaging.task.failure import HealthImagingTaskFailed
+from airflow_provider_healthimaging.search.image_set import DICOM_TAGS
 
 DATASTORE_ID = "d" * 32
 OTHER_DATASTORE_ID = "e" * 32
@@ -423,6 +422,8 @@ import threading
 from datetime import UTC, datetime
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow_provider_healthimaging.output.dataset import S3Dataset
+from airflow_provider_healthimaging.output.destination import OutputRequest
+from airflow_provider_healthimaging.output.file_formats import file_format
 from airflow_provider_healthimaging.window import TimeWindow
 
 def records():
@@ -431,7 +432,9 @@ def records():
     threading.Event().wait()
 
 window = TimeWindow("2026-03-01T11:00:00Z", "2026-03-01T12:00:00Z")
-S3Dataset(S3Hook(), "s3://image-sets/arrivals/", window, rows_per_file=2).write(records(), {})
+destination = OutputRequest.parse(s3_uri="s3://image-sets/arrivals/", rows_per_file=2).s3
+dataset = S3Dataset(S3Hook(), destination, window, file_format("jsonl", ()))
+dataset.write(records(), {}, dataset.load_checkpoint(None, "createdAt"))
 """
 
 
@@ -466,8 +469,8 @@ def test_what_no_retry_will_cure_fails_at_once(store, hourly, run_dag, failures)
     assert run.task("find").try_number == 1
     assert failures.retried == []
     (error,) = failures
-    assert isinstance(error, HealthImagingTaskFailed)
-    assert isinstance(error.__cause__, DatastoreNotFoundError)
+    assert isinstance(error, DatastoreNotFoundError)
+    assert error.code == "ResourceNotFoundException"
 
 
 def test_what_a_retry_may_cure_is_retried(store, monkeypatch, hourly, run_dag, failures):

@@ -120,7 +120,6 @@ def too_many_for_xcom(store, script):
 
 FOUND = ("success", None)
 SKIPPED_WHEN_SOFT = ("failed", "AirflowSensorTimeout")
-FAILED = ("failed", "HealthImagingTaskFailed")
 
 SCENARIOS = {
     found_at_once: FOUND,
@@ -130,10 +129,10 @@ SCENARIOS = {
     gone_before_it_is_handed_on: FOUND,
     changed_before_it_is_handed_on: FOUND,
     never_found: SKIPPED_WHEN_SOFT,
-    access_denied: FAILED,
-    store_deleted_while_waiting: FAILED,
-    bad_criteria: FAILED,
-    too_many_for_xcom: FAILED,
+    access_denied: ("failed", "AccessDeniedError"),
+    store_deleted_while_waiting: ("failed", "DatastoreNotFoundError"),
+    bad_criteria: ("failed", "InvalidArgumentError"),
+    too_many_for_xcom: ("failed", "TooManyImageSetsError"),
 }
 
 

@@ -11,8 +11,8 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_healthimaging.search import progress
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
+from airflow_provider_healthimaging.search import pages
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
 from airflow_provider_healthimaging.triggers.healthimaging import HealthImagingImageSetTrigger
 
@@ -86,7 +86,7 @@ def test_a_search_tells_window_rule_attributes_and_result_and_no_value(store, st
 
 
 def test_long_reading_tells_image_sets_calls_part_of_the_window_and_rate(store, story, monkeypatch):
-    monkeypatch.setattr(progress, "PROGRESS_EVERY", 0)
+    monkeypatch.setattr(pages, "PROGRESS_LOG_SECONDS", 0)
     put(store, 120)
 
     _, lines = story(lambda: find(max_workers=1))
@@ -103,7 +103,7 @@ def test_long_reading_tells_image_sets_calls_part_of_the_window_and_rate(store, 
 
 
 def test_what_is_told_of_progress_comes_every_ten_seconds():
-    assert progress.PROGRESS_EVERY == 10
+    assert pages.PROGRESS_LOG_SECONDS == 10
 
 
 def test_a_retry_that_goes_on_tells_what_was_there(store, bucket, request, run_dag, clear_and_run, capfd, monkeypatch):

@@ -12,7 +12,8 @@ import pytest
 from packaging.version import Version
 
 from airflow_provider_healthimaging.local.__main__ import DATASTORE_ID
-from airflow_provider_healthimaging.triggers.watermark import KEY
+from airflow_provider_healthimaging.triggers.watermark import WATERMARK_KEY
+from tests.asset_state import state_store
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 HOUR = timedelta(hours=1)
@@ -61,24 +62,12 @@ def test_eventbridge_hands_on_what_arrived_since_the_last_run_and_then_takes_the
     assert run.states("process") == ["success"]
 
 
-class StateStore:
-    """An asset's state, as the triggerer gives it to a trigger."""
-
-    def __init__(self):
-        self.kept = {}
-        self._by_name = {"healthimaging_arrivals": self}
-
-    async def aget(self, key, default=None):
-        return self.kept.get(key, default)
-
-    async def aset(self, key, value):
-        self.kept[key] = value
-
-
 @pytest.mark.skipif(
     Version(airflow.__version__) < Version("3.3.0.dev0"), reason="needs Airflow 3.3's asset state store"
 )
-def test_on_arrival_searches_the_window_that_the_trigger_announced(local, example, run_dag, register):
+def test_on_arrival_searches_the_window_that_the_trigger_announced(
+    local, example, run_dag, register, monkeypatch
+):
     from airflow.models.asset import AssetEvent, AssetModel
     from airflow.utils.session import create_session
 
@@ -87,10 +76,11 @@ def test_on_arrival_searches_the_window_that_the_trigger_announced(local, exampl
     dag = example("healthimaging_on_arrival")
     asset = dag.timetable.asset_condition
     trigger = asset.watchers[0].trigger
-    trigger.asset_state_store = StateStore()
-    trigger.asset_state_store.kept[KEY] = {"start": watermark.isoformat()}
 
-    event = asyncio.run(anext(trigger.run()))
+    with monkeypatch.context() as patch:
+        state = {WATERMARK_KEY: {"start": watermark.isoformat()}}
+        trigger.asset_state_store = state_store(patch, state, "healthimaging_arrivals")
+        event = asyncio.run(anext(trigger.run()))
     register(dag)
     with create_session() as session:
         model = session.query(AssetModel).filter_by(name=asset.name).one()

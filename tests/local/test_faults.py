@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import urllib3
 from botocore.exceptions import ClientError, ReadTimeoutError
-from moto.medicalimaging.faults import Dice
+from moto.medicalimaging.faults import FaultInjector
 from moto.medicalimaging.settings import FIELDS, Settings
 
 from airflow_provider_healthimaging.local import backend
-from airflow_provider_healthimaging.local.control import PATH
+from airflow_provider_healthimaging.local.settings_endpoint import PATH
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -52,9 +52,9 @@ def test_nothing_goes_wrong_unless_asked_for(raw):
 def test_a_fault_happens_as_often_as_it_is_set_to(rate):
     def times(share):
         settings = Settings(**{rate: share})
-        dice = Dice()
-        fates = [dice.roll(settings) for _ in range(1000)]
-        return max(sum(bool(fate[place]) for fate in fates) for place in range(len(fates[0]) - 1))
+        dice = FaultInjector()
+        fates = [dice.next_plan(settings) for _ in range(1000)]
+        return max(sum(bool(plan[place]) for plan in fates) for place in range(len(fates[0]) - 1))
 
     assert times(0) == 0
     assert times(1) == 1000
@@ -72,8 +72,8 @@ def test_the_same_seed_gives_the_same_faults_and_another_gives_others(local, raw
 
 def test_one_fault_more_changes_nothing_about_the_others():
     def errors(**more):
-        settings, dice = Settings(seed=7, error_rate=0.5, **more), Dice()
-        return [dice.roll(settings).error for _ in range(40)]
+        settings, dice = Settings(seed=7, error_rate=0.5, **more), FaultInjector()
+        return [dice.next_plan(settings).error for _ in range(40)]
 
     assert errors() == errors(empty_page_rate=0.5, cut_rate=0.9)
 

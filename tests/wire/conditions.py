@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, S3, ERROR_RULES
+from airflow_provider_healthimaging.aws.error_table import ERROR_RULES, HEALTHIMAGING, S3
 from airflow_provider_healthimaging.local import LocalServer
 
 S3_URI = {"s3_uri": "s3://image-sets/arrivals/"}
@@ -294,33 +294,33 @@ CONDITIONS = (
     Condition(NETWORK, "no answer in time", never_answers, True, "ReadTimeoutError"),
     Condition(NETWORK, "connection closed", closes, True, "ConnectionClosedError"),
     Condition(NETWORK, "body cut short", body(b'{"imageSetsMeta', length=900), True, ""),
-    Condition(NETWORK, "a login page", body(b"<html>log in</html>"), True, "ended before its end"),
+    Condition(NETWORK, "a login page", body(b"<html>log in</html>"), True, "is truncated, or is not JSON"),
     Condition(NETWORK, "certificate not trusted", self_signed, False, "CA bundle"),
-    Condition(NETWORK, "handshake broken off", tls_that_breaks, True, "No whole answer from HealthImaging"),
-    Condition(NETWORK, "no TLS there", no_tls, False, "it speaks no TLS"),
+    Condition(NETWORK, "handshake broken off", tls_that_breaks, True, "No complete response from HealthImaging"),
+    Condition(NETWORK, "no TLS there", no_tls, False, "does not support TLS"),
     Condition(NETWORK, "proxy not reached", no_proxy, True, "HTTPS_PROXY"),
     Condition(CREDENTIALS, "none", nobody, False, "No usable AWS credentials"),
     Condition(CREDENTIALS, "half of a key", half_a_key, False, "No usable AWS credentials"),
     Condition(CREDENTIALS, "no such profile", configured("source_profile = a"), False, "No usable AWS credentials"),
-    Condition(CREDENTIALS, "process fails", configured("credential_process = false"), True, "No credentials came"),
+    Condition(CREDENTIALS, "process fails", configured("credential_process = false"), True, "source of credentials did not return any"),
     Condition(
         CREDENTIALS,
-        "single sign-on is over",
+        "SSO session expired",
         configured(
             "sso_account_id = 1\nsso_role_name = r\nsso_region = us-east-1\nsso_start_url = http://nowhere.invalid"
         ),
         False,
         "aws sso login",
     ),
-    Condition(CREDENTIALS, "no token file", no_token_file, False, "is not there"),
+    Condition(CREDENTIALS, "no token file", no_token_file, False, "does not exist"),
     Condition(CREDENTIALS, "role refused", role(403, "AccessDenied"), False, "STS answered AccessDenied"),
     Condition(CREDENTIALS, "role's token is over", role(400, "ExpiredTokenException"), True, "STS answered Expired"),
     Condition(CREDENTIALS, "STS has a fault", role(500, "InternalFailure"), True, "STS answered InternalFailure"),
-    Condition("region", "none", no_region, False, "No AWS region is set"),
+    Condition("region", "none", no_region, False, "No AWS region is configured"),
     Condition(
-        "region", "malformed", connection(region_name="eu west 1"), False, "No AWS region is set, or none that can"
+        "region", "malformed", connection(region_name="eu west 1"), False, "No AWS region is configured, or its name is invalid"
     ),
-    Condition("endpoint", "no scheme", connection(endpoint_url="127.0.0.1:5000"), False, "It must be a URL"),
+    Condition("endpoint", "no scheme", connection(endpoint_url="127.0.0.1:5000"), False, "Write a URL"),
     *(
         Condition("arguments", next(iter(given)), lambda world: None, False, says, given)
         for given, says in (

@@ -31,7 +31,7 @@ ids = pytest.mark.parametrize("condition", CONDITIONS, ids=lambda each: f"{each.
 @pytest.fixture
 def world(store, bucket, server, monkeypatch, tmp_path):
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
-    monkeypatch.setattr(polling, "_hooks", {})
+    monkeypatch.setattr(polling, "_hook_cache", {})
     store.put_image_set(
         DATASTORE_ID, created_at=datetime(2026, 3, 1, 11, 30, tzinfo=UTC), dicom_tags={"DICOMPatientId": CANARY}
     )

@@ -8,7 +8,6 @@ from itertools import chain
 import pytest
 from botocore.config import Config
 
-from airflow_provider_healthimaging.search import progress
 from airflow_provider_healthimaging.exceptions import (
     AccessDeniedError,
     ConfigurationError,
@@ -20,6 +19,7 @@ from airflow_provider_healthimaging.exceptions import (
 )
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
+from airflow_provider_healthimaging.search import pages
 from airflow_provider_healthimaging.search.pages import ScanStats
 from airflow_provider_healthimaging.window import TimeWindow
 
@@ -229,18 +229,20 @@ def test_nothing_is_asked_before_the_first_image_set_is_wanted_and_no_more_than_
     assert server.calls.count() == 1
 
 
-@pytest.mark.parametrize(("at_least", "count", "calls"), [(1, 1, 1), (49, 49, 1), (51, 51, 2), (999, 120, 3)])
-def test_counting_asks_no_more_than_it_takes_to_know(hook, server, store, at_least, count, calls):
+@pytest.mark.parametrize(
+    ("limit", "count", "calls"), [(1, 1, 1), (49, 49, 1), (51, 51, 2), (999, 120, 3), (None, 120, 3)]
+)
+def test_counting_asks_no_more_than_it_takes_to_know(hook, server, store, limit, count, calls):
     fill(store, 120)
-    assert hook.count_image_sets(DATASTORE_ID, window=WINDOW, at_least=at_least) == count
+    assert hook.count_image_sets(DATASTORE_ID, window=WINDOW, limit=limit) == count
     assert server.calls.count() == calls
 
 
 def test_counting_counts_what_a_search_would_give(hook, two):
     whole = TimeWindow(NOON, NOON + 4 * HOUR)
-    assert hook.count_image_sets(DATASTORE_ID, window=whole, at_least=9) == 2
-    assert hook.count_image_sets(DATASTORE_ID, window=whole, match={"DICOMSeriesModality": "MR"}, at_least=9) == 1
-    assert hook.count_image_sets(DATASTORE_ID, search_criteria=equal("DICOMPatientId", "p9"), at_least=9) == 0
+    assert hook.count_image_sets(DATASTORE_ID, window=whole, limit=9) == 2
+    assert hook.count_image_sets(DATASTORE_ID, window=whole, match={"DICOMSeriesModality": "MR"}, limit=9) == 1
+    assert hook.count_image_sets(DATASTORE_ID, search_criteria=equal("DICOMPatientId", "p9"), limit=9) == 0
 
 
 # Resuming
@@ -395,7 +397,7 @@ def test_a_token_of_another_search_is_refused_by_the_service(hook, server, store
 def test_a_token_that_expires_while_a_result_is_read_is_an_error_that_a_retry_may_cure(hook, store, narrowed):
     fill(store, 60)
     store.settings.expired_token_rate = 1.0
-    with pytest.raises(ServiceError, match="may have expired: retry") as caught:
+    with pytest.raises(ServiceError, match="They may have expired. Retry.") as caught:
         found(hook, **narrowed)
     assert caught.value.retryable
 
@@ -522,8 +524,8 @@ def test_bad_arguments_are_refused_when_the_hook_is_called_and_not_while_it_is_r
         hook.search_image_sets("malformed")
     with pytest.raises(InvalidArgumentError):
         hook.paginate_image_sets("malformed")
-    with pytest.raises(InvalidArgumentError, match="at_least=0"):
-        hook.count_image_sets(DATASTORE_ID, at_least=0)
+    with pytest.raises(InvalidArgumentError, match="limit=0"):
+        hook.count_image_sets(DATASTORE_ID, limit=0)
     assert server.calls.count() == 0
 
 
@@ -531,7 +533,7 @@ def test_bad_arguments_are_refused_when_the_hook_is_called_and_not_while_it_is_r
 
 
 def test_progress_is_logged_and_no_search_value(hook, store, logged, monkeypatch):
-    monkeypatch.setattr(progress, "PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(pages, "PROGRESS_LOG_SECONDS", 0.0)
     ids = fill(store, 60, dicom_tags={"DICOMPatientId": CANARY, "DICOMPatientName": CANARY})
     criteria = equal("DICOMPatientId", CANARY)
     assert found(hook, window=WINDOW, search_criteria=criteria, match={"DICOMPatientName": CANARY}) == ids

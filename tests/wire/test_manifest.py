@@ -10,9 +10,11 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from airflow_provider_healthimaging.exceptions import AccessDeniedError, HealthImagingError, InvalidArgumentError
-from airflow_provider_healthimaging.search.image_set import to_record
 from airflow_provider_healthimaging.manifest import join_manifests
 from airflow_provider_healthimaging.output.dataset import S3Dataset
+from airflow_provider_healthimaging.output.destination import OutputRequest
+from airflow_provider_healthimaging.output.file_formats import file_format
+from airflow_provider_healthimaging.output.records import to_record
 from airflow_provider_healthimaging.window import TimeWindow
 
 DATASTORE_ID = "d" * 32
@@ -38,7 +40,9 @@ def written(s3, store, hook):
         found = hook.search_image_sets(DATASTORE_ID, window=window)
         records = (to_record(each, DATASTORE_ID) for each in found)
         about = {"datastore_id": DATASTORE_ID, "time_field": "createdAt", "window": window.to_dict()}
-        return S3Dataset(s3, uri, window, 3).write(records, about)
+        destination = OutputRequest.parse(s3_uri=uri, rows_per_file=3).s3
+        dataset = S3Dataset(s3, destination, window, file_format("jsonl", ()))
+        return dataset.write(records, about, dataset.load_checkpoint(None, "createdAt"))
 
     return write
 
@@ -236,7 +240,7 @@ def test_bucket_that_may_not_be_read_is_an_error_that_says_so(s3, quarters, behi
 def test_what_is_no_manifest_is_an_error_that_names_it(bucket, s3, quarters, body):
     bucket.Object("backfill/other.json").put(Body=body)
 
-    with pytest.raises(InvalidArgumentError, match=r"s3://image-sets/backfill/other\.json is no manifest"):
+    with pytest.raises(InvalidArgumentError, match=r"s3://image-sets/backfill/other\.json is not a manifest"):
         join_manifests(s3, [*quarters, "s3://image-sets/backfill/other.json"], URI)
 
 
@@ -248,7 +252,7 @@ def test_dataset_of_a_search_without_a_window_cannot_be_joined(bucket, s3, quart
 
 
 def test_nothing_to_join_is_an_error(s3):
-    with pytest.raises(InvalidArgumentError, match="nothing to join"):
+    with pytest.raises(InvalidArgumentError, match="No manifest was given"):
         join_manifests(s3, [], URI)
 
 

@@ -12,11 +12,11 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from airflow_provider_healthimaging.aws import client_config, rate_limit as pacing
-from airflow_provider_healthimaging.search import parallel as readers
+from airflow_provider_healthimaging.aws import client_config, rate_limit
+from airflow_provider_healthimaging.aws.rate_limit import MAX_BACKOFF_SECONDS, install_rate_limiter
 from airflow_provider_healthimaging.exceptions import AccessDeniedError, ServiceError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
-from airflow_provider_healthimaging.aws.rate_limit import LONGEST_WAIT, keep_pace
+from airflow_provider_healthimaging.search import parallel
 from airflow_provider_healthimaging.search.pages import ScanStats
 from airflow_provider_healthimaging.window import TimeWindow
 
@@ -33,14 +33,14 @@ PATIENCE = 30
 def eager_readers(monkeypatch):
     """Make cuts so cheap that some hundreds of image sets are worth them."""
     for name, value in {
-        "A_CUT": 1,
-        "SEGMENT": 50,
-        "WORTH_A_CUT": 10,
-        "READ_AHEAD_ROWS": 150,
-        "PAGES_TO_JUDGE": 1,
-        "PAGES_A_CUT": 1,
+        "SPLIT_COST_HITS": 1,
+        "TARGET_SHARE": 50,
+        "MIN_HITS_TO_SPLIT": 10,
+        "READ_AHEAD_HITS": 150,
+        "WARMUP_PAGES": 1,
+        "PAGES_PER_SPLIT_CREDIT": 1,
     }.items():
-        monkeypatch.setattr(readers, name, value)
+        monkeypatch.setattr(parallel, name, value)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def no_thread_stays():
 
 
 def reading_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("image-set-reader-")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("image-set-worker-")]
 
 
 def fill(store, moments, time_field="createdAt"):
@@ -287,9 +287,9 @@ def quota(store, calls_per_second, burst):
 
 def client(server, **retries):
     """Return a client that keeps pace, of plain boto3."""
-    config = Config(inject_host_prefix=False, retries=retries, max_pool_connections=client_config.CONNECTIONS)
+    config = Config(inject_host_prefix=False, retries=retries, max_pool_connections=client_config.MAX_CONNECTIONS)
     made = boto3.client("medical-imaging", endpoint_url=server.url, region_name="us-east-1", config=config)
-    keep_pace(made)
+    install_rate_limiter(made)
     return made
 
 
@@ -297,9 +297,9 @@ def client(server, **retries):
 def paces(monkeypatch):
     """Note what is told to any pace."""
     told = []
-    for name in ("wait", "taken", "refused"):
+    for name in ("acquire", "on_success", "on_throttle"):
         monkeypatch.setattr(
-            f"airflow_provider_healthimaging.aws.rate_limit.Pace.{name}", lambda _, name=name: told.append(name)
+            f"airflow_provider_healthimaging.aws.rate_limit.RateLimiter.{name}", lambda _, name=name: told.append(name)
         )
     return told
 
@@ -307,7 +307,7 @@ def paces(monkeypatch):
 @pytest.fixture
 def waits_before_refused_calls(monkeypatch):
     """Let them take their time after all: without them, ten attempts are over before a slow bucket has refilled."""
-    monkeypatch.setattr(rate_limit, "LONGEST_WAIT", LONGEST_WAIT)
+    monkeypatch.setattr(rate_limit, "MAX_BACKOFF_SECONDS", MAX_BACKOFF_SECONDS)
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -329,7 +329,7 @@ def test_a_call_that_is_refused_every_time_is_sent_as_often_as_the_client_may(se
         calls.search_image_sets(datastoreId=DATASTORE_ID)
     assert caught.value.response["Error"]["Code"] == "ThrottlingException"
     assert server.calls.count() == server.calls.count(status=429) == attempts
-    assert paces == ["wait", "refused"] * attempts
+    assert paces == ["acquire", "on_throttle"] * attempts
 
 
 def test_a_search_that_is_refused_every_time_says_that_the_quota_is_used_up(server, store):
@@ -353,8 +353,8 @@ def test_a_refusal_of_all_workers_surfaces_and_ends_them(server, store):
 @pytest.mark.parametrize(
     ("mode", "expected"),
     [
-        ("standard", ["wait", "refused", "wait", "taken"]),
-        ("legacy", ["wait", "refused", "wait", "taken"]),
+        ("standard", ["acquire", "on_throttle", "acquire", "on_success"]),
+        ("legacy", ["acquire", "on_throttle", "acquire", "on_success"]),
         ("adaptive", []),
     ],
 )
@@ -373,4 +373,4 @@ def test_other_operations_and_other_errors_are_no_matter_of_pace(behind, store, 
     hook.conn.list_datastores()
     assert paces == []
     assert found(hook) == []
-    assert paces == ["wait", "taken"]
+    assert paces == ["acquire", "on_success"]

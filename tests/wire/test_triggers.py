@@ -17,14 +17,15 @@ from packaging.version import Version
 
 from airflow_provider_healthimaging.exceptions import ConfigurationError, InvalidArgumentError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
-from airflow_provider_healthimaging.triggers import polling, watching, watermark
-from airflow_provider_healthimaging.triggers import waiting as waiting_trigger
+from airflow_provider_healthimaging.privacy.encryption import unseal
+from airflow_provider_healthimaging.triggers import new_image_sets, polling, watermark
+from airflow_provider_healthimaging.triggers import search as waiting_trigger
 from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingImageSetTrigger,
     HealthImagingNewImageSetsTrigger,
 )
-from airflow_provider_healthimaging.privacy.encryption import unseal
 from airflow_provider_healthimaging.window import TimeWindow, format_utc
+from tests.asset_state import state_store
 
 DATASTORE_ID = "d" * 32
 CANARY = "CANARY-4711"
@@ -77,7 +78,7 @@ def test_a_trigger_is_revived_after_the_fernet_key_was_rotated(monkeypatch):
 def test_a_trigger_of_another_fernet_key_says_what_to_do_and_shows_nothing(monkeypatch):
     kept = waiting().serialize()[1]["search_criteria"]
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
-    with pytest.raises(ConfigurationError, match="fernet_key is not the one of the worker") as caught:
+    with pytest.raises(ConfigurationError, match="fernet_key differs from that of the worker") as caught:
         unseal(kept)
     assert kept not in str(caught.value)
 
@@ -99,7 +100,7 @@ def test_a_deferred_sensors_trigger_fires_once(store, ends):
 
 
 def test_a_search_without_end_ends_with_the_time_for_it(store, monkeypatch):
-    monkeypatch.setattr(waiting_trigger, "LAST_LOOK", 0.2)
+    monkeypatch.setattr(waiting_trigger, "LAST_SEARCH_SECONDS", 0.2)
     store.settings.empty_page_rate = 1.0
     try:
         event = asyncio.run(anext(waiting(deadline=format_utc(datetime.now(UTC) + timedelta(seconds=0.2))).run()))
@@ -111,7 +112,7 @@ def test_a_search_without_end_ends_with_the_time_for_it(store, monkeypatch):
 def test_looks_that_hang_keep_no_other_from_looking(store, monkeypatch):
     store.put_image_set(DATASTORE_ID, dicom_tags={"DICOMPatientId": CANARY})
     hanging, closing = waiting(datastore_id="e" * 32), threading.Event()
-    monkeypatch.setattr(hanging, "_look", lambda: closing.wait(60))
+    monkeypatch.setattr(hanging, "_poll", lambda: closing.wait(60))
 
     async def look():
         waits = [asyncio.ensure_future(anext(hanging.run())) for _ in range(16)]
@@ -129,7 +130,7 @@ def test_looks_that_hang_keep_no_other_from_looking(store, monkeypatch):
 def test_a_look_gives_up_sooner_than_a_task_unless_the_user_says_otherwise(store, monkeypatch):
     def client(**more):
         parameters = {"aws_conn_id": "aws_default", "region_name": None, "verify": None, "config": None}
-        return polling.shared_hook(DATASTORE_ID, **{**parameters, **more}).conn.meta.config
+        return polling.get_cached_hook(DATASTORE_ID, **{**parameters, **more}).conn.meta.config
 
     assert (client().read_timeout, client().retries["total_max_attempts"]) == (20, 4)
     config = client(config={"read_timeout": 50, "retries": {"total_max_attempts": 7}})
@@ -190,41 +191,34 @@ class Died(Exception):  # noqa: N818
     """The triggerer's end."""
 
 
-class StateStore:
-    """An asset's state, which outlives triggerers; each write may be the last thing that one does."""
+class State(dict):
+    """What an asset's state store keeps; each write may be the last thing that the triggerer does."""
 
-    def __init__(self):
-        self.kept = {}
-        self._by_name = {"arrivals": self}
-        self.writes_left = None
+    writes_left = None
 
-    async def aget(self, key, default=None):
-        return self.kept.get(key, default)
-
-    async def aset(self, key, value):
-        self.set(key, value)
-
-    def set(self, key, value):
+    def __setitem__(self, key, value):
         if self.writes_left == 0:
             raise Died
         if self.writes_left is not None:
             self.writes_left -= 1
-        self.kept[key] = value
+        super().__setitem__(key, value)
 
 
-class StateStoreOfAirflow330(StateStore):
-    """The same with the calls that Airflow had before 3.3.2."""
-
-    aget = aset = property()
-
-    def get(self, key, default=None):
-        return self.kept.get(key, default)
+@pytest.fixture
+def state():
+    return State()
 
 
-async def fired(state, start, count):
+@pytest.fixture
+def stored(state, monkeypatch):
+    """``stored(*assets)`` returns the store that Airflow gives to the trigger of these assets' watchers."""
+    return lambda *assets: state_store(monkeypatch, state, *(assets or ("arrivals",)))
+
+
+async def fired(store, start, count):
     """Let a new triggerer run the trigger until it dies or ``count`` events were fired."""
     trigger = HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID, start=start, delay=0, poke_interval=0.01)
-    trigger.asset_state_store = state
+    trigger.asset_state_store = store
     events = []
     try:
         async for event in trigger.run():
@@ -237,19 +231,24 @@ async def fired(state, start, count):
 
 
 @needs_asset_state
-@pytest.mark.parametrize("state_store", [StateStore, StateStoreOfAirflow330])
+@pytest.mark.parametrize("asynchronous", [True, False])
 @pytest.mark.parametrize("dies_after_writes", range(6))
 def test_nothing_is_lost_and_only_whole_windows_repeat_whenever_the_triggerer_dies(
-    dies_after_writes, state_store, store, monkeypatch
+    dies_after_writes, asynchronous, state, stored, store, monkeypatch
 ):
-    monkeypatch.setattr(watermark, "HANDOVER", 0)
+    if not asynchronous:
+        # As on Airflow 3.3.0 and 3.3.1.
+        accessors = type(stored())
+        monkeypatch.delattr(accessors, "aget", raising=False)
+        monkeypatch.delattr(accessors, "aset", raising=False)
+    monkeypatch.setattr(watermark, "HANDOVER_SECONDS", 0)
     start = datetime.now(UTC) - timedelta(hours=1)
     arrivals = iter(range(60))
 
     def arrive():
         return store.put_image_set(DATASTORE_ID, created_at=datetime.now(UTC)).image_set_id
 
-    look = HealthImagingNewImageSetsTrigger._arrivals
+    look = HealthImagingNewImageSetsTrigger._poll
     arrived = [arrive()]
 
     def look_and_let_more_come(trigger, since):
@@ -258,12 +257,11 @@ def test_nothing_is_lost_and_only_whole_windows_repeat_whenever_the_triggerer_di
             arrived.append(arrive())
         return batch
 
-    monkeypatch.setattr(watching.HealthImagingNewImageSetsTrigger, "_arrivals", look_and_let_more_come)
-    state = state_store()
+    monkeypatch.setattr(new_image_sets.HealthImagingNewImageSetsTrigger, "_poll", look_and_let_more_come)
     state.writes_left = dies_after_writes
-    events = asyncio.run(fired(state, start, 4))
+    events = asyncio.run(fired(stored(), start, 4))
     state.writes_left = None
-    events += asyncio.run(fired(state, start, 4))
+    events += asyncio.run(fired(stored(), start, 4))
 
     windows = [TimeWindow(**event["window"]) for event in events]
     once = sorted(set(windows), key=lambda window: window.start)
@@ -282,25 +280,24 @@ def test_nothing_is_lost_and_only_whole_windows_repeat_whenever_the_triggerer_di
 @needs_asset_state
 def test_a_window_without_image_sets_is_not_announced_nor_one_that_is_not_over(store):
     trigger = HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID, delay=0, poke_interval=60)
-    assert trigger._arrivals(format_utc(datetime.now(UTC) - timedelta(hours=1))) is None
-    assert trigger._arrivals(format_utc(datetime.now(UTC) + timedelta(hours=1))) is None
+    assert trigger._poll(format_utc(datetime.now(UTC) - timedelta(hours=1))) is None
+    assert trigger._poll(format_utc(datetime.now(UTC) + timedelta(hours=1))) is None
 
 
 @needs_asset_state
-def test_while_nothing_can_be_seen_the_watermark_stays_and_the_log_says_why(store, caplog):
-    state = StateStore()
-    state.kept[watermark.KEY] = {"start": "2026-01-01T00:00:00Z"}
+def test_while_nothing_can_be_seen_the_watermark_stays_and_the_log_says_why(store, state, stored, caplog):
+    state[watermark.WATERMARK_KEY] = {"start": "2026-01-01T00:00:00Z"}
     trigger = HealthImagingNewImageSetsTrigger(datastore_id="e" * 32, delay=0, poke_interval=60)
-    trigger.asset_state_store = state
+    trigger.asset_state_store = stored()
     with caplog.at_level(logging.INFO):
-        assert trigger._arrivals("2026-01-01T00:00:00Z") is None
-    assert state.kept[watermark.KEY] == {"start": "2026-01-01T00:00:00Z"}
+        assert trigger._poll("2026-01-01T00:00:00Z") is None
+    assert state[watermark.WATERMARK_KEY] == {"start": "2026-01-01T00:00:00Z"}
 
 
 @needs_asset_state
-def test_watching_goes_on_while_nothing_arrives(store, monkeypatch):
+def test_watching_goes_on_while_nothing_arrives(store, stored, monkeypatch):
     looks = []
-    look = HealthImagingNewImageSetsTrigger._arrivals
+    look = HealthImagingNewImageSetsTrigger._poll
 
     def look_again(trigger, since):
         looks.append(since)
@@ -308,7 +305,28 @@ def test_watching_goes_on_while_nothing_arrives(store, monkeypatch):
             store.put_image_set(DATASTORE_ID, created_at=datetime.now(UTC))
         return look(trigger, since)
 
-    monkeypatch.setattr(watching.HealthImagingNewImageSetsTrigger, "_arrivals", look_again)
-    (event,) = asyncio.run(fired(StateStore(), datetime.now(UTC) - timedelta(hours=1), 1))
+    monkeypatch.setattr(new_image_sets.HealthImagingNewImageSetsTrigger, "_poll", look_again)
+    (event,) = asyncio.run(fired(stored(), datetime.now(UTC) - timedelta(hours=1), 1))
     assert event["count"] == 1
     assert len(looks) == 2
+
+
+@needs_asset_state
+def test_assets_that_share_a_trigger_are_an_error_that_says_what_to_do(store, stored):
+    trigger = HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID)
+    trigger.asset_state_store = stored("one", "other")
+    with pytest.raises(ConfigurationError, match="Give each watcher other arguments"):
+        asyncio.run(anext(trigger.run()))
+
+
+@needs_asset_state
+def test_a_trigger_outside_of_a_watcher_is_an_error_that_says_what_to_do(store):
+    with pytest.raises(ConfigurationError, match="Use it in an AssetWatcher"):
+        asyncio.run(anext(HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID).run()))
+
+
+@needs_asset_state
+@pytest.mark.parametrize("poke_interval", [0, timedelta(0), -1, "60"])
+def test_a_watcher_that_would_poll_without_a_pause_is_refused(poke_interval):
+    with pytest.raises(InvalidArgumentError, match="poke_interval="):
+        HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID, poke_interval=poke_interval)

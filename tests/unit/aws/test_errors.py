@@ -4,7 +4,8 @@ import pytest
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, REGIONS, S3, STS, ERROR_RULES
+from airflow_provider_healthimaging.aws.error_table import ERROR_RULES, HEALTHIMAGING, REGIONS, S3, STS
+from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, to_provider_error, translate_errors
 from airflow_provider_healthimaging.exceptions import (
     AccessDeniedError,
     ConfigurationError,
@@ -15,7 +16,6 @@ from airflow_provider_healthimaging.exceptions import (
     RejectedRequestError,
     ServiceError,
 )
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, to_provider_error, translate_errors
 
 CANARY = "CANARY-4711"
 WHERE = "data store ddd, region us-east-1, connection 'aws_default'"
@@ -25,34 +25,34 @@ LISTED = "list of common errors"
 ANSWERS = (
     # service, code, status, error, what to do
     (HEALTHIMAGING, "AccessDeniedException", 403, AccessDeniedError, "Allow medical-imaging:SearchImageSets"),
-    (HEALTHIMAGING, "UnrecognizedClientException", 403, AccessDeniedError, "access key is unknown"),
-    (STS, "InvalidClientTokenId", 403, AccessDeniedError, "access key is unknown"),
-    (S3, "InvalidAccessKeyId", 403, AccessDeniedError, "access key is unknown"),
+    (HEALTHIMAGING, "UnrecognizedClientException", 403, AccessDeniedError, "AWS does not know the access key"),
+    (STS, "InvalidClientTokenId", 403, AccessDeniedError, "AWS does not know the access key"),
+    (S3, "InvalidAccessKeyId", 403, AccessDeniedError, "AWS does not know the access key"),
     (HEALTHIMAGING, "InvalidSignatureException", 403, AccessDeniedError, "secret key, the region, and this machine's"),
     (S3, "SignatureDoesNotMatch", 403, AccessDeniedError, "secret key, the region, and this machine's clock"),
     (S3, "RequestTimeTooSkewed", 403, AccessDeniedError, "this machine's clock"),
     (S3, "InvalidToken", 400, AccessDeniedError, "session token does not belong"),
     (HEALTHIMAGING, "IncompleteSignature", 400, AccessDeniedError, "session token does not belong"),
     (HEALTHIMAGING, "MissingAuthenticationTokenException", 403, AccessDeniedError, "session token does not belong"),
-    (HEALTHIMAGING, "OptInRequired", 403, AccessDeniedError, "turn the region on"),
+    (HEALTHIMAGING, "OptInRequired", 403, AccessDeniedError, "enable the region"),
     (HEALTHIMAGING, "ResourceNotFoundException", 404, DatastoreNotFoundError, "Check datastore_id and the region"),
     (HEALTHIMAGING, "ValidationException", 400, RejectedRequestError, "Check search_criteria"),
-    (HEALTHIMAGING, "ServiceQuotaExceededException", 402, RejectedRequestError, "quota that is no rate"),
-    (HEALTHIMAGING, "UnknownOperationException", 404, RejectedRequestError, "this is no HealthImaging"),
+    (HEALTHIMAGING, "ServiceQuotaExceededException", 402, RejectedRequestError, "quota other than the call rate"),
+    (HEALTHIMAGING, "UnknownOperationException", 404, RejectedRequestError, "the service there is not HealthImaging"),
     (HEALTHIMAGING, "ThrottlingException", 429, ServiceError, "quota (25 calls/s unless raised)"),
     (HEALTHIMAGING, "ConflictException", 409, ServiceError, "Retry later"),
     (HEALTHIMAGING, "InternalServerException", 500, ServiceError, "Retry later"),
-    (HEALTHIMAGING, "ExpiredTokenException", 403, ServiceError, "renewed for a retry"),
-    (HEALTHIMAGING, "RequestExpired", 400, ServiceError, "renewed for a retry"),
-    (S3, "ExpiredToken", 400, ServiceError, "renewed for a retry"),
-    (STS, "ExpiredTokenException", 400, ServiceError, "renewed for a retry"),
+    (HEALTHIMAGING, "ExpiredTokenException", 403, ServiceError, "A retry renews the credentials of a role"),
+    (HEALTHIMAGING, "RequestExpired", 400, ServiceError, "A retry renews the credentials of a role"),
+    (S3, "ExpiredToken", 400, ServiceError, "A retry renews the credentials of a role"),
+    (STS, "ExpiredTokenException", 400, ServiceError, "A retry renews the credentials of a role"),
     (STS, "AccessDenied", 403, AccessDeniedError, "sts:AssumeRole"),
     (STS, "InvalidIdentityToken", 400, AccessDeniedError, "sts:AssumeRole"),
     (STS, "Throttling", 400, ServiceError, "Retry later"),
     (S3, "AccessDenied", 403, AccessDeniedError, "docs/security.md"),
     (S3, "403", 403, AccessDeniedError, "docs/security.md"),
-    (S3, "NoSuchBucket", 404, RejectedRequestError, "no such bucket"),
-    (S3, "404", 404, RejectedRequestError, "no such bucket"),
+    (S3, "NoSuchBucket", 404, RejectedRequestError, "does not exist. Check s3_uri"),
+    (S3, "404", 404, RejectedRequestError, "does not exist. Check s3_uri"),
     (S3, "PermanentRedirect", 301, RejectedRequestError, "another region"),
     (S3, "AuthorizationHeaderMalformed", 400, RejectedRequestError, "another region"),
     (S3, "KMS.DisabledException", 400, RejectedRequestError, "KMS key"),
@@ -62,9 +62,9 @@ ANSWERS = (
     # in no row: by status
     (HEALTHIMAGING, "SomethingNew", 400, RejectedRequestError, LISTED),
     (HEALTHIMAGING, "SomethingNew", 422, RejectedRequestError, LISTED),
-    (HEALTHIMAGING, "Forbidden", 403, AccessDeniedError, "by a proxy on the way"),
-    (HEALTHIMAGING, "401", 401, AccessDeniedError, "by a proxy on the way"),
-    (HEALTHIMAGING, "407", 407, AccessDeniedError, "by a proxy on the way"),
+    (HEALTHIMAGING, "Forbidden", 403, AccessDeniedError, "or a proxy before it, denied access"),
+    (HEALTHIMAGING, "401", 401, AccessDeniedError, "or a proxy before it, denied access"),
+    (HEALTHIMAGING, "407", 407, AccessDeniedError, "or a proxy before it, denied access"),
     (HEALTHIMAGING, "408", 408, ServiceError, LISTED),
     (HEALTHIMAGING, "Conflict", 409, ServiceError, LISTED),
     (HEALTHIMAGING, "TooManyRequests", 429, ServiceError, LISTED),
@@ -79,8 +79,8 @@ ANSWERS = (
 
 URL = {"endpoint_url": f"http://x/{CANARY}"}
 FAULTS_AND_ERRORS = (
-    (boto.NoRegionError(), ConfigurationError, "No AWS region is set"),
-    (boto.InvalidRegionError(region_name=CANARY), ConfigurationError, "No AWS region is set, or none that can be"),
+    (boto.NoRegionError(), ConfigurationError, "No AWS region is configured"),
+    (boto.InvalidRegionError(region_name=CANARY), ConfigurationError, "No AWS region is configured, or its name is invalid"),
     (boto.NoCredentialsError(), ConfigurationError, "No usable AWS credentials"),
     (boto.PartialCredentialsError(provider="env", cred_var=CANARY), ConfigurationError, "No usable AWS"),
     (boto.ProfileNotFound(profile=CANARY), ConfigurationError, "No usable AWS credentials"),
@@ -89,19 +89,19 @@ FAULTS_AND_ERRORS = (
     (boto.SSOTokenLoadError(error_msg=CANARY), ConfigurationError, "aws sso login"),
     (boto.UnauthorizedSSOTokenError(), ConfigurationError, "aws sso login"),
     (boto.TokenRetrievalError(provider="sso", error_msg=CANARY), ConfigurationError, "aws sso login"),
-    (FileNotFoundError(2, CANARY), ConfigurationError, "Check the paths that the connection"),
-    (boto.CredentialRetrievalError(provider="x", error_msg=CANARY), ConnectionFailedError, "No credentials came"),
-    (boto.MetadataRetrievalError(error_msg=CANARY), ConnectionFailedError, "No credentials came from where the worker"),
+    (FileNotFoundError(2, CANARY), ConfigurationError, "Check the paths in the connection"),
+    (boto.CredentialRetrievalError(provider="x", error_msg=CANARY), ConnectionFailedError, "source of credentials did not return any"),
+    (boto.MetadataRetrievalError(error_msg=CANARY), ConnectionFailedError, "source of credentials did not return any"),
     (boto.UnknownServiceError(service_name="x", known_service_names=[]), ConfigurationError, "Update boto3"),
-    (boto.ParamValidationError(report=CANARY), InvalidArgumentError, "botocore refused the parameters"),
-    (ValueError(f"Invalid endpoint: {CANARY}"), ConfigurationError, "It must be a URL: http:// or https://"),
-    (ValueError(f"Bad starting token: {CANARY}"), InvalidArgumentError, "what a search gave as next_token"),
-    (ValueError(CANARY), InvalidArgumentError, "botocore refused a value"),
+    (boto.ParamValidationError(report=CANARY), InvalidArgumentError, "Botocore rejected the parameters"),
+    (ValueError(f"Invalid endpoint: {CANARY}"), ConfigurationError, "Write a URL: http:// or https://"),
+    (ValueError(f"Bad starting token: {CANARY}"), InvalidArgumentError, "Use the next_token of an earlier run"),
+    (ValueError(CANARY), InvalidArgumentError, "Botocore rejected a value"),
     (boto.PaginationError(message=CANARY), HealthImagingError, "the same page token twice"),
     (boto.SSLError(error=f"CERTIFICATE_VERIFY_FAILED {CANARY}", **URL), ConfigurationError, "CA bundle"),
-    (boto.SSLError(error=f"WRONG_VERSION_NUMBER {CANARY}", **URL), ConfigurationError, "it speaks no TLS"),
+    (boto.SSLError(error=f"WRONG_VERSION_NUMBER {CANARY}", **URL), ConfigurationError, "does not support TLS"),
     (boto.SSLError(error=f"UNEXPECTED_EOF {CANARY}", **URL), ConnectionFailedError, "SSLError"),
-    (ResponseParserError(CANARY), ConnectionFailedError, "does not speak as HealthImaging does"),
+    (ResponseParserError(CANARY), ConnectionFailedError, "is not a valid HealthImaging response"),
     (boto.ProxyConnectionError(proxy_url=CANARY), ConnectionFailedError, "HTTPS_PROXY"),
     (boto.EndpointConnectionError(**URL), ConnectionFailedError, "EndpointConnectionError"),
     (boto.ConnectTimeoutError(**URL), ConnectionFailedError, "ConnectTimeoutError"),

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.search.criteria import (
     build_request_criteria,
     check_filter_slot_free,
     parse_criteria,
 )
 from airflow_provider_healthimaging.search.validation import check_time_field
-from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.window import TimeWindow
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

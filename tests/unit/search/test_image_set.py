@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.output.records import to_record
 from airflow_provider_healthimaging.search.image_set import DICOM_TAGS, NOT_PATIENT_DATA, parse_dicom_tags
 from airflow_provider_healthimaging.search.suggestions import suggest_name
-from airflow_provider_healthimaging.output.records import to_record
 
 CREATED = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HIT = {

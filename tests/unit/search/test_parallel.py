@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_healthimaging.search import parallel
 from airflow_provider_healthimaging.exceptions import AccessDeniedError, HealthImagingError, RejectedRequestError
-from airflow_provider_healthimaging.search.parallel import read_window
+from airflow_provider_healthimaging.search import parallel
 from airflow_provider_healthimaging.search.pages import Page, ScanStats, deduplicate_hits
+from airflow_provider_healthimaging.search.parallel import read_window
 from airflow_provider_healthimaging.window import TimeWindow
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_healthimaging.search.readiness import is_ready, confirms_ready
+from airflow_provider_healthimaging.search.readiness import confirms_ready, is_ready
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -13,8 +13,8 @@ from airflow_provider_healthimaging.exceptions import (
     RejectedRequestError,
     ServiceError,
 )
-from airflow_provider_healthimaging.search.parallel import read_window
 from airflow_provider_healthimaging.search.pages import Page, ScanStats, deduplicate_hits
+from airflow_provider_healthimaging.search.parallel import read_window
 from airflow_provider_healthimaging.search.segment import Segment, tokens_rejected_error
 from airflow_provider_healthimaging.window import TimeWindow
 

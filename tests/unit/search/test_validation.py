@@ -5,16 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.search.validation import (
     check_datastore_id,
-    parse_pagination_config,
+    check_whole_number,
     parse_duration,
     parse_interval,
-    check_whole_number,
     parse_json_object,
+    parse_pagination_config,
     to_json,
 )
-from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 
 
 @pytest.mark.parametrize("malformed", [None, "", 7, "d" * 31, "d" * 33, "D" * 32, "d" * 31 + "-", "d" * 32 + "\n"])

@@ -8,14 +8,14 @@ from .settings import Settings
 
 T = TypeVar("T")
 
-CUT = "X-Cut-Connection"
+CUT_HEADER = "X-Cut-Connection"
 """A header of answers that whoever serves them is to cut: before, during or after the body."""
 
 _STATUSES = (500, 502, 503, 504)
 _PLACES = ("before", "during", "after")
 
 
-class Fate(NamedTuple):
+class FaultPlan(NamedTuple):
     """What will happen to one call.
 
     :param error: the status to fail with.
@@ -32,16 +32,18 @@ class Fate(NamedTuple):
     vanish: bool
     one_of: float
 
-    def pick(self, these: list[T]) -> T:
+    def choose(self, these: list[T]) -> T:
         """Return one of ``these``, of which there is one at least."""
         return these[int(self.one_of * len(these))]
 
 
-NO_FAULT = Fate(None, None, slow=False, empty_page=False, expired_token=False, change=False, vanish=False, one_of=0.0)
+NO_FAULT = FaultPlan(
+    None, None, slow=False, empty_page=False, expired_token=False, change=False, vanish=False, one_of=0.0
+)
 
 
-class Dice:
-    """Rolls the fate of one call after another: the same for the same seed, share and number. Thread-safe."""
+class FaultInjector:
+    """Rolls the plan of one call after another: the same for the same seed, share and number. Thread-safe."""
 
     def __init__(self) -> None:
         """Begin before the first call."""
@@ -49,7 +51,7 @@ class Dice:
         self._calls = 0
         self._lock = Lock()
 
-    def roll(self, settings: Settings) -> Fate:
+    def next_plan(self, settings: Settings) -> FaultPlan:
         """Decide for the next call; where the seed was set, it counts from the first call again."""
         with self._lock:
             if settings.series is not self._series:
@@ -63,7 +65,7 @@ class Dice:
             return picked if happens else None
 
         places = _PLACES if settings.cut_where == "any" else (settings.cut_where,)
-        return Fate(
+        return FaultPlan(
             one_of(_STATUSES, settings.error_rate),
             one_of(places, settings.cut_rate),
             chance.random() < settings.slow_rate,

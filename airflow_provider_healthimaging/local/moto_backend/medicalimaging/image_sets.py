@@ -168,7 +168,7 @@ class ImageSetStore:
         self._versions: dict[str, list[ImageSet]] = {}
         self._indexes: dict[str, SortedIndex] = {}
         self._lagging: dict[str, ImageSet | None] = {}
-        self._due: list[tuple[float, int, ImageSet]] = []
+        self._visible_at: list[tuple[float, int, ImageSet]] = []
         self._numbers = count()
 
     def __len__(self) -> int:
@@ -187,28 +187,28 @@ class ImageSetStore:
     def put(self, row: ImageSet, due: float | None = None) -> None:
         """Make ``row`` the current version; versions from its number on make way for it.
 
-        :param due: searches see it once ``settle`` is told of this moment, on any clock; ``None`` for at once.
+        :param due: searches see it once ``publish_due`` is told of this moment, on any clock; ``None`` for at once.
         """
-        seen = self._seen(row.image_set_id)
+        seen = self._visible_version(row.image_set_id)
         versions = self._versions.get(row.image_set_id, [])
         self._versions[row.image_set_id] = [old for old in versions if old.version < row.version] + [row]
         if due is None:
             self._lagging.pop(row.image_set_id, None)
-            self._show(row, seen)
+            self._reindex(row, seen)
         else:
             self._lagging[row.image_set_id] = seen
-            heappush(self._due, (due, next(self._numbers), row))
+            heappush(self._visible_at, (due, next(self._numbers), row))
 
-    def settle(self, now: float) -> None:
+    def publish_due(self, now: float) -> None:
         """Let searches see what was due until ``now``."""
-        while self._due and self._due[0][0] <= now:
-            row = heappop(self._due)[2]
+        while self._visible_at and self._visible_at[0][0] <= now:
+            row = heappop(self._visible_at)[2]
             if row.image_set_id not in self._lagging or row not in self._versions[row.image_set_id]:
                 continue
-            seen = self._seen(row.image_set_id)
+            seen = self._visible_version(row.image_set_id)
             if seen and seen.version > row.version:
                 continue
-            self._show(row, seen)
+            self._reindex(row, seen)
             self._lagging[row.image_set_id] = row
             if row is self._versions[row.image_set_id][-1]:
                 del self._lagging[row.image_set_id]
@@ -216,7 +216,7 @@ class ImageSetStore:
     def remove(self, image_set_id: str) -> None:
         """Forget an image set and its versions."""
         self.versions(image_set_id)
-        self._show(None, self._seen(image_set_id))
+        self._reindex(None, self._visible_version(image_set_id))
         del self._versions[image_set_id]
         self._lagging.pop(image_set_id, None)
 
@@ -224,16 +224,16 @@ class ImageSetStore:
         """Return the index for a ``SortField``, built when first asked for."""
         if sort_field not in self._indexes:
             index = self._indexes[sort_field] = SortedIndex(SORT_KEYS[sort_field])
-            for row in filter(None, map(self._seen, self._versions)):
+            for row in filter(None, map(self._visible_version, self._versions)):
                 index.add(row)
         return self._indexes[sort_field]
 
-    def _seen(self, image_set_id: str) -> ImageSet | None:
+    def _visible_version(self, image_set_id: str) -> ImageSet | None:
         if image_set_id in self._lagging:
             return self._lagging[image_set_id]
         return self._versions.get(image_set_id, [None])[-1]
 
-    def _show(self, row: ImageSet | None, instead_of: ImageSet | None) -> None:
+    def _reindex(self, row: ImageSet | None, instead_of: ImageSet | None) -> None:
         for index in self._indexes.values():
             if instead_of:
                 index.remove(instead_of)

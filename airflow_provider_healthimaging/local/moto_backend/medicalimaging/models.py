@@ -15,9 +15,9 @@ from moto.core.base_backend import BackendDict, BaseBackend
 
 from .datastore import CLIENT_TOKEN, ID, NAME, STATUSES, Datastore, check, new_id
 from .exceptions import AccessDeniedError, ConflictError, ResourceNotFoundError, ThrottlingError, ValidationError
-from .faults import NO_FAULT, Dice, Fate
+from .faults import NO_FAULT, FaultInjector, FaultPlan
 from .image_sets import ImageSet, TagValue
-from .paging import INVALID, START, PageTokens, cut
+from .paging import INVALID, START, PageTokens, take_page
 from .quota import TokenBucket
 from .search import Query
 from .settings import Settings
@@ -33,7 +33,7 @@ class MedicalImagingBackend(BaseBackend):
         super().__init__(region_name, account_id)
         self.settings = Settings()
         self.datastores: dict[str, Datastore] = {}
-        self.dice = Dice()
+        self.fault_injector = FaultInjector()
         self._quota = TokenBucket()
         self._tokens = PageTokens()
         self._lock = RLock()
@@ -91,7 +91,7 @@ class MedicalImagingBackend(BaseBackend):
         with self._lock:
             stores = sorted(self.datastores.values(), key=lambda d: d.position)
         rest = (d for d in stores if d.position > after and status in {None, d.status})
-        page, more = cut(rest, limit)
+        page, more = take_page(rest, limit)
         return page, self._tokens.issue(page[-1].position, *scope) if more else None
 
     def delete_datastore(self, datastore_id: str) -> Datastore:
@@ -109,30 +109,30 @@ class MedicalImagingBackend(BaseBackend):
             raise ThrottlingError("Rate exceeded")
 
     def search_image_sets(
-        self, datastore_id: str, query: Query, *, limit: int, next_token: str | None, fate: Fate = NO_FAULT
+        self, datastore_id: str, query: Query, *, limit: int, next_token: str | None, plan: FaultPlan = NO_FAULT
     ) -> tuple[list[ImageSet], str | None]:
         """Return one page of matches and the token for the next, where another match exists now."""
         scope = ("SearchImageSets", datastore_id, repr(query))
         with self._lock:
             image_sets = self._active(datastore_id).image_sets
-            image_sets.settle(monotonic())
+            image_sets.publish_due(monotonic())
             after = START
             if next_token is not None:
                 after = self._tokens.read(next_token, *scope, lifetime=self.settings.token_lifetime)
-                if fate.expired_token:
+                if plan.expired_token:
                     raise ValidationError(INVALID)
-            if fate.empty_page:
+            if plan.empty_page:
                 return [], self._tokens.issue(after, *scope)
-            page, more = cut(query.run(image_sets, after if after != START else None), limit)
+            page, more = take_page(query.run(image_sets, after if after != START else None), limit)
         return page, self._tokens.issue(query.position(page[-1]), *scope) if more else None
 
-    def disturb(self, datastore_id: str, fate: Fate) -> None:
-        """Change or delete some image set, if that is what ``fate`` has in store after a search."""
+    def apply_mutations(self, datastore_id: str, plan: FaultPlan) -> None:
+        """Change or delete some image set, if that is what ``plan`` has in store after a search."""
         with self._lock:
-            if fate.change and (known := self.image_sets(datastore_id)):
-                self.update_image_set(datastore_id, fate.pick(known).image_set_id)
-            if fate.vanish and (known := self.image_sets(datastore_id)):
-                self.delete_image_set(datastore_id, fate.pick(known).image_set_id)
+            if plan.change and (known := self.image_sets(datastore_id)):
+                self.update_image_set(datastore_id, plan.choose(known).image_set_id)
+            if plan.vanish and (known := self.image_sets(datastore_id)):
+                self.delete_image_set(datastore_id, plan.choose(known).image_set_id)
 
     def get_image_set(self, datastore_id: str, image_set_id: str, version: str | None = None) -> ImageSet:
         """Return an image set's current version, or the one asked for."""
@@ -151,7 +151,7 @@ class MedicalImagingBackend(BaseBackend):
         scope = ("ListImageSetVersions", datastore_id, image_set_id)
         rows = self._versions(datastore_id, image_set_id)[::-1]
         last = self._tokens.read(next_token, *scope)[0] if next_token is not None else None
-        page, more = cut((row for row in rows if last is None or row.version < int(last)), limit)
+        page, more = take_page((row for row in rows if last is None or row.version < int(last)), limit)
         return page, self._tokens.issue((str(page[-1].version), ""), *scope) if more else None
 
     def image_sets(self, datastore_id: str) -> list[ImageSet]:
@@ -188,7 +188,7 @@ class MedicalImagingBackend(BaseBackend):
             frozenset(sop_instance_uids),
         )
         with self._lock:
-            self._active(datastore_id).image_sets.put(row, self._due())
+            self._active(datastore_id).image_sets.put(row, self._visible_at())
         return row
 
     def update_image_set(
@@ -215,7 +215,7 @@ class MedicalImagingBackend(BaseBackend):
                 dicom_tags={**old.dicom_tags, **(dicom_tags or {})},
                 sop_instance_uids=old.sop_instance_uids.union(sop_instance_uids),
             )
-            self._active(datastore_id).image_sets.put(row, self._due())
+            self._active(datastore_id).image_sets.put(row, self._visible_at())
         return row
 
     def delete_image_set(self, datastore_id: str, image_set_id: str) -> None:
@@ -229,7 +229,7 @@ class MedicalImagingBackend(BaseBackend):
             raise ResourceNotFoundError(f"Data store {datastore_id} was not found")
         return datastore
 
-    def _due(self) -> float | None:
+    def _visible_at(self) -> float | None:
         return monotonic() + self.settings.index_lag if self.settings.index_lag else None
 
     def _versions(self, datastore_id: str, image_set_id: str) -> list[ImageSet]:

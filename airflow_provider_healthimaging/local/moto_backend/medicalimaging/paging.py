@@ -85,7 +85,7 @@ def parse_limit(text: str | None) -> int:
     return int(text)
 
 
-def cut(rows: Iterable[T], limit: int) -> tuple[list[T], bool]:
+def take_page(rows: Iterable[T], limit: int) -> tuple[list[T], bool]:
     """Return the first ``limit`` rows and whether there is one more."""
     page = list(islice(rows, limit + 1))
     return page[:limit], len(page) > limit

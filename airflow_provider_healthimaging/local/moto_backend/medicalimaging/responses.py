@@ -15,7 +15,7 @@ from moto.core.responses import BaseResponse
 
 from .datastore import Datastore
 from .exceptions import InternalServerError, ThrottlingError, ValidationError
-from .faults import CUT
+from .faults import CUT_HEADER
 from .image_sets import TAG_TYPES, ImageSet
 from .metadata import HEADERS, metadata_blob
 from .models import MedicalImagingBackend, medicalimaging_backends
@@ -42,12 +42,14 @@ class MedicalImagingResponse(BaseResponse):
         """Answer, after as long as the backend is set to take; one that is throttled is told so at once."""
         started = time.monotonic()
         settings = self.backend.settings
-        self.fate = self.backend.dice.roll(settings)
-        status, headers, body = super().call_action() if self.fate.error is None else _failure(self.fate.error)
-        takes = max(settings.latency, settings.slow_seconds if self.fate.slow else 0.0)
+        self.fault_plan = self.backend.fault_injector.next_plan(settings)
+        status, headers, body = (
+            super().call_action() if self.fault_plan.error is None else _failure(self.fault_plan.error)
+        )
+        takes = max(settings.latency, settings.slow_seconds if self.fault_plan.slow else 0.0)
         if takes and status != ThrottlingError.code:
             time.sleep(max(0.0, started + takes - time.monotonic()))
-        return status, {**headers, CUT: self.fate.cut} if self.fate.cut else headers, body
+        return status, {**headers, CUT_HEADER: self.fault_plan.cut} if self.fault_plan.cut else headers, body
 
     def create_datastore(self) -> TYPE_RESPONSE:
         """POST /datastore."""
@@ -77,8 +79,8 @@ class MedicalImagingResponse(BaseResponse):
         backend.admit_search()
         query = parse_criteria(self.body, backend.settings)
         datastore_id = self._part(1)
-        page, token = backend.search_image_sets(datastore_id, query, fate=self.fate, **self._paging())
-        backend.disturb(datastore_id, self.fate)
+        page, token = backend.search_image_sets(datastore_id, query, plan=self.fault_plan, **self._paging())
+        backend.apply_mutations(datastore_id, self.fault_plan)
         return _json(
             {
                 "imageSetsMetadataSummaries": [_summary(row) for row in page],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-CUT = "X-Cut-Connection"
+CUT_HEADER = "X-Cut-Connection"
 """A header of answers whose connection is to be cut: before, during or after the body. It is not sent."""
 
 
@@ -50,7 +50,7 @@ class CallLog:
     def __len__(self) -> int:
         return self.count()
 
-    def listen(self, app: "WSGIApplication") -> "WSGIApplication":
+    def wrap(self, app: "WSGIApplication") -> "WSGIApplication":
         """Return ``app`` with its calls logged, each before any of its answer is sent."""
 
         def logged(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -59,7 +59,7 @@ class CallLog:
                 return app(environ, start_response)
 
             def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-                self._add(Call(operation, None if (CUT, "before") in headers else int(status[:3])))
+                self._add(Call(operation, None if (CUT_HEADER, "before") in headers else int(status[:3])))
                 return start_response(status, headers, *rest)
 
             try:

@@ -1,7 +1,4 @@
-"""Files that someone else made, and may have made to harm: which are opened, and how much of one is read.
-
-It knows files and folders, and of DICOM only that a deflated file is read as a whole.
-"""
+"""Decides which files of unknown origin are opened, and how much of each is read: they may be made to do harm."""
 
 import os
 import zlib
@@ -9,24 +6,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-# What comes before the pixels is a few kilobytes, in odd files a megabyte.
 LIMIT = 4 * 2**20
+"""The most bytes that are read of a file. The attributes before the pixels have some kilobytes, rarely a megabyte."""
 
 _TOO_MUCH = f"more than {LIMIT // 2**20} MiB would have to be read"
-CUT_SHORT = "cut short"
+TRUNCATED_FILE = "truncated"
 
-# Bytes that say what the next attribute is: none of them at the end of a file, but not some.
-_HEAD = 8
+_ATTRIBUTE_HEADER_BYTES = 8
+"""At the end of a whole file there are none of these bytes; some of them mean that the file is truncated."""
 
 
 class UnusableFileError(Exception):
-    """A file without an instance that an image set could hold; the message is the reason."""
+    """The file has no instance that can be loaded; the message is the reason."""
 
 
-def regular_files(paths: Iterable[Path | str]) -> Iterator[tuple[Path, str | None]]:
-    """Yield files, and all that is in folders, each with the reason why it must not be opened or ``None``.
+def iter_files(paths: Iterable[Path | str]) -> Iterator[tuple[Path, str | None]]:
+    """Yield files and the contents of folders, each with the reason why it must not be opened, or ``None``.
 
-    Pipes and devices never end, links may lead out of the folder that was named, or round in circles.
+    Pipes and devices have no end. Links may lead out of the folder, or in circles.
 
     :raises FileNotFoundError: for a path that does not exist.
     """
@@ -37,17 +34,17 @@ def regular_files(paths: Iterable[Path | str]) -> Iterator[tuple[Path, str | Non
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something, and one may know: ``Path.exists()`` raises in a folder that may not be entered."""
+    """Whether the path exists. ``Path.exists()`` raises in a folder without permission to enter it."""
     return os.path.exists(path)  # noqa: PTH110
 
 
-def unreadable(error: Exception) -> str:
-    """Return the reason that ``error`` is; its kind only, as its text may quote the file."""
+def unreadable_reason(error: Exception) -> str:
+    """Return ``error`` as a reason to skip a file: its type only, because its text may quote the file."""
     return f"unreadable ({type(error).__name__})"
 
 
 def _walk(named: Path) -> Iterator[tuple[Path, str | None]]:
-    """Yield what is in the folder that was named, in the order of names; a file by itself."""
+    """Yield the contents of a folder in the order of names, or the file itself."""
     inside = os.path.realpath(named)
     ahead = [named]
     while ahead:
@@ -60,28 +57,28 @@ def _walk(named: Path) -> Iterator[tuple[Path, str | None]]:
             else:
                 yield path, "a link out of the folder"
         except OSError as error:
-            yield path, unreadable(error)
+            yield path, unreadable_reason(error)
 
 
-class Sparing:
-    """A file to read from, up to ``LIMIT`` bytes in all.
+class BoundedReader:
+    """Reads at most ``LIMIT`` bytes of a file.
 
-    So neither time nor memory depends on what a file claims: a length behind its end, a sequence without end, zeros
-    that were deflated a thousandfold. ``problem`` is why it cannot be used, if that was seen: whoever reads may take
-    an end for the end, and an error for another.
+    So time and memory do not depend on what a file claims: a length behind its end, a sequence without end, zeros that
+    were deflated a thousandfold. ``problem`` is the reason why the file cannot be used, if there is one. The caller
+    must check it, because a parser may take a truncated file for a complete one.
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        """Begin where ``file`` is."""
+        """Start at the position of ``file``."""
         self._file = file
         self._left = LIMIT
         self._size = os.fstat(file.fileno()).st_size
         self.problem: str | None = None
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to ``size`` bytes; without a size, what is left is deflated, and its beginning is returned.
+        """Return up to ``size`` bytes. Without a size, the rest is deflated data, of which the first bytes are returned.
 
-        :raises UnusableFileError: for more than ``LIMIT``.
+        :raises UnusableFileError: for more than ``LIMIT`` bytes in all.
         """
         if size < 0:
             return self._beginning(self._file.read(LIMIT))
@@ -90,26 +87,26 @@ class Sparing:
         if self._left < 0:
             self.problem = _TOO_MUCH
             raise UnusableFileError(_TOO_MUCH)
-        if size == _HEAD and 0 < len(data) < size:
-            self.problem = CUT_SHORT
+        if size == _ATTRIBUTE_HEADER_BYTES and 0 < len(data) < size:
+            self.problem = TRUNCATED_FILE
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go on reading elsewhere; behind the end is where what is passed over would have ended."""
+        """Continue at another position. A position behind the end means that the file is truncated."""
         place = self._file.seek(offset, whence)
         if place > self._size:
-            self.problem = CUT_SHORT
+            self.problem = TRUNCATED_FILE
         return place
 
     def tell(self) -> int:
-        """Return where reading goes on."""
+        """Return the current position."""
         return self._file.tell()
 
     def _beginning(self, deflated: bytes) -> bytes:
-        """Return so much of deflated data, deflated, that it inflates to ``LIMIT`` bytes at most."""
+        """Return the start of deflated data, deflated again, so that it inflates to at most ``LIMIT`` bytes."""
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         inflated = inflater.decompress(deflated, LIMIT)
         if len(deflated) < LIMIT and len(inflated) < LIMIT and not inflater.eof:
-            self.problem = CUT_SHORT
+            self.problem = TRUNCATED_FILE
         stored = zlib.compressobj(0, zlib.DEFLATED, -zlib.MAX_WBITS)
         return stored.compress(inflated) + stored.flush()

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 PATH = "/healthimaging-api/settings"
 
 
-def controlled(app: "WSGIApplication", backend: "Callable[..., MedicalImagingBackend]") -> "WSGIApplication":
+def with_settings_endpoint(
+    app: "WSGIApplication", backend: "Callable[..., MedicalImagingBackend]"
+) -> "WSGIApplication":
     """Return ``app`` with the settings of ``backend(region=...)`` at ``PATH``."""
 
     @Request.application
