@@ -1,22 +1,22 @@
-"""Every error this package raises, as a tree; it knows neither Airflow nor boto3.
+"""All errors of this package. This module imports neither Airflow nor boto3.
 
     HealthImagingError
-    ├── InvalidArgumentError       an argument, or what a template rendered to (also a ValueError)
-    ├── UndeterminedWindowError    no rule says which window this run owns
-    ├── TooManyImageSetsError      more image sets than XCom may take
-    ├── NoImageSetsError           none found, and on_empty="fail"                     retry may help
-    ├── RenderingFailedError       what a template asks for is not there               retry may help
+    ├── InvalidArgumentError       an argument, or the result of its template, is invalid (also a ValueError)
+    ├── UndeterminedWindowError    no rule gives this run a time window
+    ├── TooManyImageSetsError      more image sets than XCom or a mapped task may take
+    ├── NoImageSetsError           no image set was found, and on_empty="fail"         retry may help
+    ├── RenderingFailedError       a template cannot read a value that it needs        retry may help
     ├── ConfigurationError         no credentials, no region, no trusted certificate
-    ├── ConnectionFailedError      the endpoint cannot be reached                      retry may help
-    ├── IncompleteResponseError    a response that ended before its end                retry may help
-    └── ServiceError               an error code from the service, S3 or STS           retry may help
+    ├── ConnectionFailedError      the endpoint or the credentials cannot be reached   retry may help
+    ├── IncompleteResponseError    a truncated or an invalid response                  retry may help
+    └── ServiceError               an error code from HealthImaging, S3 or STS         retry may help
         ├── AccessDeniedError      401, 403, 407
         ├── DatastoreNotFoundError 404
-        └── RejectedRequestError   every other 4xx but those that pass (408, 409, 425, 429)
+        └── RejectedRequestError   other 4xx, except the temporary 408, 409, 425, 429
 
-``error_table.py`` has every condition and the error that it becomes.
+``aws/error_table.py`` has the error for each error code of a service and for each error of botocore.
 
-Messages say what happened, the value unless it may be patient data, and what to do.
+A message says what happened, the value unless it may be patient data, and what to do.
 """
 
 from __future__ import annotations
@@ -25,78 +25,80 @@ from typing import ClassVar
 
 
 class HealthImagingError(Exception):
-    """The base of every error below.
+    """The base class of all errors of this package.
 
-    ``retryable`` says whether the same call may succeed later; where it is false, the task fails at once.
+    It is raised itself for cases without a class of their own, such as a response that is not sorted.
+
+    ``retryable`` says whether the same call may succeed later. If it is false, the task fails at once.
     """
 
     retryable: ClassVar[bool] = False
 
 
 class InvalidArgumentError(HealthImagingError, ValueError):
-    """An argument that can never work, found before any call was made."""
+    """An argument is invalid. A retry would fail in the same way."""
 
 
 class UndeterminedWindowError(HealthImagingError):
-    """The DAG run says nothing from which a time window could be derived."""
+    """No time window can be derived from the DAG run."""
 
 
 class TooManyImageSetsError(HealthImagingError):
-    """The result is larger than what may be kept in XCom."""
+    """The result has more items than ``max_xcom_items``, or than a task can be mapped over."""
 
 
 class NoImageSetsError(HealthImagingError):
-    """Nothing was found where the author asked for that to be a failure."""
+    """No image set was found, and ``on_empty="fail"`` makes this a failure."""
 
     retryable = True
 
 
 class RenderingFailedError(HealthImagingError):
-    """What a template in ``search_criteria`` or ``match`` asks for could not be had, such as a Variable."""
+    """A template in ``search_criteria`` or ``match`` could not read a value, for example a Variable."""
 
     retryable = True
 
 
 class ConfigurationError(HealthImagingError):
-    """The connection lacks something that no retry will bring."""
+    """The connection, the worker or Airflow is not configured as the task needs it. A retry does not help."""
 
 
 class ConnectionFailedError(HealthImagingError):
-    """No answer came from the endpoint, after botocore's own retries."""
+    """The endpoint, or the source of the credentials, gave no valid response, also after botocore's own retries."""
 
     retryable = True
 
 
 class IncompleteResponseError(HealthImagingError):
-    """The service's answer was cut short every time it was asked for."""
+    """The response was truncated or invalid in every attempt."""
 
     retryable = True
 
 
 class ServiceError(HealthImagingError):
-    """A service answered with an error; ``code`` is its name, as ``ThrottlingException``."""
+    """A service answered with an error. ``code`` is its error code, such as ``ThrottlingException``."""
 
     retryable = True
 
     def __init__(self, message: str, *, code: str = "") -> None:
-        """Keep the service's code, never its text, which may repeat search values."""
+        """Keep the error code. The service's text is not kept, because it may repeat search values."""
         super().__init__(message)
         self.code = code
 
 
 class AccessDeniedError(ServiceError):
-    """The credentials may not do this, or what it is about does not exist."""
+    """The credentials do not allow the call, or its resource does not exist."""
 
     retryable = False
 
 
 class DatastoreNotFoundError(ServiceError):
-    """No such data store in this account and region."""
+    """The data store does not exist in this account and region."""
 
     retryable = False
 
 
 class RejectedRequestError(ServiceError):
-    """The service found the request invalid."""
+    """The service rejected the request. A retry would be rejected, too."""
 
     retryable = False

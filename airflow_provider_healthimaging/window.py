@@ -20,8 +20,8 @@ def parse_instant(value: object, name: str) -> datetime:
 
     :param value: an aware datetime, or an ISO 8601 string with a UTC offset.
     :param name: the name of the value, for the error.
-    :raises InvalidArgumentError: for anything else. A naive time is an error, because botocore would take it as UTC,
-        whatever its author meant.
+    :raises InvalidArgumentError: for any other value. A naive time is an error too: botocore would take it as UTC, and
+        its author may have meant another time zone.
     """
     if isinstance(value, str):
         try:
@@ -87,7 +87,7 @@ class TimeWindow:
 
     @property
     def duration(self) -> timedelta:
-        """How long the window is."""
+        """The time between start and end."""
         return self.end - self.start
 
     def to_dict(self) -> dict[str, str]:

@@ -30,7 +30,7 @@ class Supervisor:
 
 
 def state_store(monkeypatch: Any, kept: MutableMapping[str, Any], *assets: str) -> Any:
-    """Return the object that Airflow gives to the trigger of these assets' watchers, and let ``kept`` hold the state."""
+    """Return what Airflow gives to the trigger of these assets' watchers; ``kept`` holds the state."""
     from airflow.sdk import Asset
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.context import AssetStateStoreAccessors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 from urllib.parse import urlsplit
 
 from botocore import UNSIGNED
@@ -31,13 +31,13 @@ class ClientDefaults(TypedDict):
 
 
 RETRIES: Retries = {"mode": "standard", "total_max_attempts": 10}
-"""Botocore's own default differs by version (legacy: 5 attempts, standard: 3), so it is always set."""
+"""Always set, because botocore's own default differs by version (legacy: 5 attempts, standard: 3)."""
 
 MAX_CONNECTIONS = 32
-"""Open connections of a client. Botocore's default of ten is less than a search may have workers."""
+"""The size of a client's connection pool. A search may have more workers than botocore's default of 10."""
 
 DEFAULT_CLIENT_CONFIG: ClientDefaults = {"max_pool_connections": MAX_CONNECTIONS, "retries": RETRIES}
-"""The settings that neither connection nor caller gives."""
+"""The settings to use if neither the connection nor the caller gives them."""
 
 POLLING_CLIENT_CONFIG: ClientDefaults = {
     **DEFAULT_CLIENT_CONFIG,
@@ -45,7 +45,10 @@ POLLING_CLIENT_CONFIG: ClientDefaults = {
     "read_timeout": 20,
     "retries": {**RETRIES, "total_max_attempts": 4},
 }
-"""Shorter timeouts and fewer attempts for polling triggers, which retry soon. Botocore's timeouts are a minute."""
+"""Shorter timeouts (in seconds) and fewer attempts for polling triggers, which poll again soon.
+
+Botocore's default timeouts are 60 seconds.
+"""
 
 _AWS_HOST = re.compile(r"medical-imaging(-fips)?\.[a-z0-9-]+\.(amazonaws\.com(\.cn)?|api\.aws)")
 
@@ -53,21 +56,31 @@ _AWS_HOST = re.compile(r"medical-imaging(-fips)?\.[a-z0-9-]+\.(amazonaws\.com(\.
 def merged_config(
     connection: Mapping[str, Any], caller: Config | None, defaults: ClientDefaults = DEFAULT_CLIENT_CONFIG
 ) -> Config:
-    """Return botocore's configuration: the defaults, then the connection's, then the caller's; retries key by key.
+    """Return botocore's configuration, merged from three layers: the defaults, the connection, the caller.
+
+    A later layer replaces the settings of an earlier one, and ``retries`` is merged key by key. The two names for the
+    number of attempts count as one key.
 
     :param connection: ``config_kwargs`` of the Airflow connection, the arguments of botocore's ``Config``.
-    :param caller: what was given to the hook or the operator.
+    :param caller: the configuration that was given to the hook or the operator.
     """
     arguments: dict[str, Any] = {**defaults, **connection}
     if arguments.get("signature_version") == "unsigned":
         arguments["signature_version"] = UNSIGNED
     merged = Config(**arguments).merge(caller or Config())
-    retries: dict[str, object] = {}
-    for layer in (defaults["retries"], connection.get("retries") or {}, (caller and caller.retries) or {}):
+    retries: Any = {}
+    given: Any = caller  # botocore sets its attributes at run time
+    for layer in (defaults["retries"], connection.get("retries") or {}, (given and given.retries) or {}):
         if {"max_attempts", "total_max_attempts"} & layer.keys():
             retries = {key: value for key, value in retries.items() if key == "mode"}
         retries |= layer
     return merged.merge(Config(retries=retries))
+
+
+def retry_settings(client: HealthImagingClient) -> Retries:
+    """Return the retries that a client was made with; botocore normalizes them to these two members."""
+    config: Any = client.meta.config  # botocore sets its attributes at run time
+    return cast("Retries", config.retries)
 
 
 def use_endpoint_as_given(client: HealthImagingClient, config: Config) -> None:

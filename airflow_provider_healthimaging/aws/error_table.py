@@ -38,9 +38,10 @@ class ErrorRule:
     :param codes: error codes of a service, separated by spaces.
     :param service: the service that these codes belong to; empty for any AWS service.
     :param statuses: HTTP statuses, for codes that no rule names.
-    :param causes: botocore's exceptions, if no service answered; the first rule that fits is used.
+    :param causes: exceptions, if no service answered; the first rule that fits is used.
     :param message_contains: one of these must be in the exception's text.
-    :param description: what happened, if no service answered.
+    :param description: what happened, if no service answered. ``{service}`` is the service that was called, ``{fault}``
+        the name of the exception's class.
     """
 
     error: type[HealthImagingError]
@@ -62,8 +63,8 @@ ERROR_RULES = (
     # Errors of a service, by code.
     ErrorRule(
         AccessDeniedError,
-        "Allow medical-imaging:SearchImageSets on this data store. Check its id and region, too: the service also answers "
-        "this if the data store does not exist.",
+        "Allow medical-imaging:SearchImageSets on this data store. Check its id and region, too: the service may also "
+        "answer this if the data store does not exist.",
         codes="AccessDeniedException",
         service=HEALTHIMAGING,
     ),
@@ -102,8 +103,8 @@ ERROR_RULES = (
     ),
     ErrorRule(
         RejectedRequestError,
-        "Check search_criteria against the API reference of SearchImageSets. Check that StartingToken belongs to the same "
-        "search.",
+        "Check search_criteria against the API reference of SearchImageSets. Check that StartingToken belongs to the "
+        "same search.",
         codes="ValidationException",
         service=HEALTHIMAGING,
     ),
@@ -228,7 +229,7 @@ ERROR_RULES = (
         causes=(ValueError,),
         description="Botocore rejected a value",
     ),
-    # Errors on the way to the service.
+    # Errors of botocore while a request is sent, or while its response is read.
     ErrorRule(
         HealthImagingError,
         "Report this to AWS.",

@@ -1,4 +1,4 @@
-"""Botocore's errors as errors of this package, by the rules of ``error_table.py``.
+"""Turns botocore's errors into errors of this package, by the rules of ``error_table.py``.
 
 A service's error text may repeat search values, and so may botocore's text about parameters. So only codes, statuses
 and names of exceptions are passed on.
@@ -19,10 +19,13 @@ from airflow_provider_healthimaging.exceptions import HealthImagingError, Servic
 T = TypeVar("T")
 
 BOTOCORE_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
-"""The errors that botocore raises in any call."""
+"""The errors that botocore may raise in any call."""
 
 CALL_ERRORS = (*BOTOCORE_ERRORS, FileNotFoundError, ValueError)
-"""Also those about files of credentials, endpoints and tokens, where nothing else raises them."""
+"""Also botocore's errors about credential files, endpoints and page tokens.
+
+Use it only if nothing but botocore can raise ``FileNotFoundError`` and ``ValueError`` in the call.
+"""
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z.]{0,63}")
 
@@ -30,7 +33,8 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z.]{0,63}")
 def to_provider_error(error: Exception, location: str, service: str = HEALTHIMAGING) -> HealthImagingError:
     """Return the error to raise instead of ``error``.
 
-    Raise it after the ``except`` block that caught ``error``. If it were chained to ``error``, its text would be shown.
+    Raise it after the ``except`` block that caught ``error``. An error that is chained to ``error`` shows the
+    text of ``error``, too.
 
     :param error: one of ``CALL_ERRORS``; an error of this package is returned as it is.
     :param location: the data store, region and connection, or the bucket, for the message.
@@ -58,7 +62,7 @@ def to_provider_error(error: Exception, location: str, service: str = HEALTHIMAG
 
 
 def _safe_error_code(code: str, status: object) -> str:
-    """Return the code if it has the form of one. A proxy may put anything there, search values too."""
+    """Return ``code`` if it looks like an error code. A proxy may send any text as the code, also search values."""
     if not code:
         return "no code"
     return code if _CODE.fullmatch(code) or code == str(status) else "an unknown code"
@@ -70,7 +74,7 @@ def translate_errors(
     service: str = HEALTHIMAGING,
     errors: tuple[type[Exception], ...] = CALL_ERRORS,
 ) -> T:
-    """Return what ``call`` returns. One of ``errors`` is raised as an error of this package, chained to nothing."""
+    """Return the result of ``call``. Raise an error of this package, not chained, in place of one of ``errors``."""
     try:
         return call()
     except errors as error:

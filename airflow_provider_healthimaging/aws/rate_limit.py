@@ -14,7 +14,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_healthimaging.aws.client_config import retry_settings
 
 if TYPE_CHECKING:
     from types_boto3_medical_imaging import HealthImagingClient
@@ -101,7 +103,7 @@ def install_rate_limiter(client: HealthImagingClient) -> None:
 
     A client in botocore's adaptive mode paces its calls by itself, and is not changed.
     """
-    retries = client.meta.config.retries
+    retries = retry_settings(client)
     if retries["mode"] == "adaptive":
         return
     limiter = RateLimiter()
@@ -122,4 +124,5 @@ def install_rate_limiter(client: HealthImagingClient) -> None:
         return jitter * min(0.1 * 2.0 ** (attempts - 1), MAX_BACKOFF_SECONDS)
 
     client.meta.events.register("before-send.medical-imaging.SearchImageSets", before_send)
-    client.meta.events.register_first("needs-retry.medical-imaging.SearchImageSets", needs_retry)
+    # The stubs let handlers return nothing, but botocore takes the seconds until the next attempt from this one.
+    client.meta.events.register_first("needs-retry.medical-imaging.SearchImageSets", cast("Any", needs_retry))

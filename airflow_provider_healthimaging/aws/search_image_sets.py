@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from botocore.paginate import PageIterator
     from types_boto3_medical_imaging import HealthImagingClient
 
-    from airflow_provider_healthimaging.search.criteria import SearchCriteria
+    from airflow_provider_healthimaging.search.criteria import SearchCriteria, SortedSearchCriteria
     from airflow_provider_healthimaging.search.request import SearchRequest
     from airflow_provider_healthimaging.search.segment import Fetch
     from airflow_provider_healthimaging.search.validation import PaginationConfig
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
 
 def paginate(
-    client: HealthImagingClient, datastore_id: str, criteria: SearchCriteria, config: PaginationConfig
-) -> PageIterator:
+    client: HealthImagingClient,
+    datastore_id: str,
+    criteria: SearchCriteria | SortedSearchCriteria,
+    config: PaginationConfig,
+) -> PageIterator[Any]:
     """Return botocore's page iterator."""
     paginator: Any = client.get_paginator("search_image_sets")  # botocore's arguments are those of the stubs, not ours
     pages = paginator.paginate(datastoreId=datastore_id, searchCriteria=criteria, PaginationConfig=config)
-    return cast("PageIterator", pages)
+    return cast("PageIterator[Any]", pages)
 
 
 def read_pages(client: HealthImagingClient, request: SearchRequest, stats: ScanStats, location: str) -> Generator[Page]:
@@ -43,7 +46,8 @@ def read_pages(client: HealthImagingClient, request: SearchRequest, stats: ScanS
     try:
         for response in pages:
             yield _to_page(response)
-        stats.next_token = pages.resume_token
+        # The stubs say dict, but botocore gives the token as text.
+        stats.next_token = cast("str | None", pages.resume_token)
     except CALL_ERRORS as error:
         problem = to_provider_error(error, location)
     if isinstance(problem, RejectedRequestError) and stats.pages:

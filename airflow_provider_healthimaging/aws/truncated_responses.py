@@ -13,15 +13,16 @@ import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from botocore.parsers import ResponseParserFactory
 from botocore.utils import parse_timestamp
 
+from airflow_provider_healthimaging.aws.client_config import retry_settings
 from airflow_provider_healthimaging.exceptions import IncompleteResponseError
 
 if TYPE_CHECKING:
-    from botocore.model import OperationModel
+    from botocore.model import OperationModel, Shape
     from types_boto3_medical_imaging import HealthImagingClient
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def install_truncation_retry(client: HealthImagingClient) -> None:
 
     :raises IncompleteResponseError: by the client's calls, if no attempt brought a valid response.
     """
-    max_attempts = client.meta.config.retries["total_max_attempts"]
+    max_attempts = retry_settings(client)["total_max_attempts"]
 
     def needs_retry(response: tuple[HTTPResponse, Mapping[str, object]] | None, attempts: int, **_: object) -> object:
         problem = response and response_problem(*response)
@@ -67,7 +68,8 @@ def install_truncation_retry(client: HealthImagingClient) -> None:
         return jitter * min(0.1 * 2.0**attempts, MAX_BACKOFF_SECONDS)
 
     client.meta.events.register("before-parse.medical-imaging.SearchImageSets", _parse_response)
-    client.meta.events.register("needs-retry.medical-imaging.SearchImageSets", needs_retry)
+    # The stubs let handlers return nothing, but botocore takes the seconds until the next attempt from this one.
+    client.meta.events.register("needs-retry.medical-imaging.SearchImageSets", cast("Any", needs_retry))
 
 
 def parse_utc_timestamp(value: object) -> datetime:
@@ -78,7 +80,7 @@ def parse_utc_timestamp(value: object) -> datetime:
     try:
         if isinstance(value, int | float):
             return datetime.fromtimestamp(value, UTC)
-        parsed = cast("datetime", parse_timestamp(value))
+        parsed = parse_timestamp(cast("str", value))
         return parsed.replace(tzinfo=parsed.tzinfo or UTC).astimezone(UTC)
     except (ValueError, TypeError, OverflowError, OSError):
         pass
@@ -105,7 +107,7 @@ def _parse_response(
         return
     parser = _parsers.create_parser(operation_model.service_model.resolved_protocol)
     try:
-        customized_response_dict.update(parser.parse(response_dict, operation_model.output_shape))
+        customized_response_dict.update(parser.parse(response_dict, cast("Shape", operation_model.output_shape)))
     except _PARSER_CRASHES:
         customized_response_dict.clear()
     response_dict["body"] = b"{}"

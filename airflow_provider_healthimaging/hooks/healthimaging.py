@@ -40,7 +40,7 @@ from airflow_provider_healthimaging.search.validation import (
 
 if TYPE_CHECKING:
     import boto3
-    from airflow.providers.amazon.aws.hooks.base_aws import AwsConnectionWrapper
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from botocore.paginate import PageIterator
     from types_boto3_medical_imaging import HealthImagingClient
 
@@ -89,7 +89,7 @@ class HealthImagingHook(AwsBaseHook):
         datastore_id: str,
         search_criteria: Mapping[str, object] | str | None = None,
         pagination_config: Mapping[str, object] | str | None = None,
-    ) -> PageIterator:
+    ) -> PageIterator[Any]:
         """Return botocore's page iterator over SearchImageSets.
 
         It is boto3's own: iterate over its pages, call ``build_full_result()``, or read ``resume_token`` to continue

@@ -122,7 +122,7 @@ def _create_buckets(url: str, options: argparse.Namespace) -> None:
         config=Config(proxies={}),
     )
     elsewhere = options.region != "us-east-1"
-    place = {"CreateBucketConfiguration": {"LocationConstraint": options.region}} if elsewhere else {}
+    place: Any = {"CreateBucketConfiguration": {"LocationConstraint": options.region}} if elsewhere else {}
     for name in options.bucket:
         s3.create_bucket(Bucket=name, **place)
 

@@ -76,7 +76,7 @@ class BoundedReader:
         self.problem: str | None = None
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to ``size`` bytes. Without a size, the rest is deflated data, of which the first bytes are returned.
+        """Return up to ``size`` bytes. Without a size, the rest is deflated data, and its start is returned.
 
         :raises UnusableFileError: for more than ``LIMIT`` bytes in all.
         """

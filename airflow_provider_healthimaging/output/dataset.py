@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -33,16 +32,16 @@ from airflow_provider_healthimaging.search.request import SearchRequest
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+    from types_boto3_s3 import S3Client
 
     from airflow_provider_healthimaging.output.records import Record
     from airflow_provider_healthimaging.search.image_set import SearchHit
+    from airflow_provider_healthimaging.search.pages import Log
     from airflow_provider_healthimaging.window import TimeWindow
 
     Search = Callable[[SearchRequest], Generator[SearchHit]]
 
 MANIFEST_FILE = "_manifest.json"
-
-log = logging.getLogger(__name__)
 
 
 class Part(TypedDict):
@@ -88,6 +87,7 @@ def write_search(
     metadata: ManifestMetadata,
     search: Search,
     region: str | None,
+    log: Log,
 ) -> DatasetSummary:
     """Search, and write what is found; a retry goes on after the parts that an earlier attempt finished.
 
@@ -125,9 +125,11 @@ def raise_on_partial_delete(hook: S3Hook) -> None:
 
     def after_call(parsed: dict[str, Any], **_: object) -> None:
         for error in parsed.get("Errors", ()):
-            raise ClientError({**parsed, "Error": {"Code": error.get("Code", "")}}, "DeleteObjects")
+            response: Any = {**parsed, "Error": {"Code": error.get("Code", "")}}
+            raise ClientError(response, "DeleteObjects")
 
-    hook.get_conn().meta.events.register("after-call.s3.DeleteObjects", after_call)
+    client: S3Client = hook.get_conn()
+    client.meta.events.register("after-call.s3.DeleteObjects", after_call)
 
 
 def write_manifest(hook: S3Hook, bucket: str, folder: str, manifest: Manifest) -> DatasetSummary:

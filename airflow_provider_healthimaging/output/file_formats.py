@@ -6,14 +6,14 @@ import gzip
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, ClassVar, Protocol, TypedDict
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypedDict
 
 from airflow_provider_healthimaging.output.records import COLUMNS, tag_column_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_provider_healthimaging.output.records import Record
+    from airflow_provider_healthimaging.output.records import ColumnType, Record
 
 RECORDS_PER_WRITE = 1000
 """Records that are held in memory while a part is written."""
@@ -28,7 +28,7 @@ class FormatMetadata(TypedDict):
     """What a manifest says of the format of its parts."""
 
     format: str
-    compression: str
+    compression: Literal["gzip", "zstd"]
 
 
 class FileFormat(Protocol):
@@ -85,24 +85,25 @@ class Parquet:
     def _schema(self) -> pa.Schema:
         import pyarrow as pa
 
-        types = {
+        types: dict[ColumnType, pa.DataType] = {
             "string": pa.string(),
             "integer": pa.int64(),
             "timestamp": pa.timestamp("ms", "UTC"),
             "boolean": pa.bool_(),
         }
-        fields = {name: types[kind] for name, kind in COLUMNS.items()}
+        fields = [pa.field(name, types[kind]) for name, kind in COLUMNS.items()]
         if self._tags:
-            fields["DICOMTags"] = pa.struct({tag: types[tag_column_type(tag)] for tag in self._tags})
+            tags = [pa.field(tag, types[tag_column_type(tag)]) for tag in self._tags]
+            fields.append(pa.field("DICOMTags", pa.struct(tags)))
         return pa.schema(fields)
 
 
-def _to_columns(records: list[Record], schema: pa.Schema) -> list[pa.Array]:
+def _to_columns(records: list[Record], schema: pa.Schema) -> list[pa.Array[Any]]:
     rows: list[Mapping[str, object]] = [*records]
     return [_to_array([row[field.name] for row in rows], field.type) for field in schema]
 
 
-def _to_array(values: list[object], kind: pa.DataType) -> pa.Array:
+def _to_array(values: list[object], kind: pa.DataType) -> pa.Array[Any]:
     import pyarrow as pa
 
     if pa.types.is_timestamp(kind):

@@ -6,7 +6,7 @@ datasets follow https://openlineage.io/docs/spec/naming.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_healthimaging.output.destination import parse_s3_uri
 from airflow_provider_healthimaging.output.records import COLUMNS, tag_column_type
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def dataset_lineage(
     datastore_id: str, region: str | None, dataset: DatasetSummary | None, tags: tuple[str, ...]
-) -> OperatorLineage:
+) -> OperatorLineage[Any, Any]:
     """Return the lineage of a search that has ended.
 
     :param region: where the data store is.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.search.image_set import DICOM_TAGS
@@ -51,9 +51,10 @@ class SearchCriteria(TypedDict):
     sort: NotRequired[Sort]
 
 
-class SortedSearchCriteria(SearchCriteria):
+class SortedSearchCriteria(TypedDict):
     """``SearchCriteria`` as it is sent: always with a sort."""
 
+    filters: NotRequired[list[SearchFilter]]
     sort: Sort
 
 
@@ -229,8 +230,7 @@ def build_request_criteria(
     if window is None or time_field is None:
         if set(TIME_FIELDS) <= set(filtered_attributes(criteria)):
             raise InvalidArgumentError("search_criteria has two time filters. Keep one, or use a window for it.")
-        default: Sort = {"sortField": "createdAt", "sortOrder": "ASC"}
-        return cast("SortedSearchCriteria", {"sort": default, **criteria})
+        return {"sort": {"sortField": "createdAt", "sortOrder": "ASC"}, **criteria}
     check_filter_slot_free(criteria, time_field)
     lower, upper = window.query_bounds()
     between: SearchFilter = {"values": [{time_field: lower}, {time_field: upper}], "operator": "BETWEEN"}

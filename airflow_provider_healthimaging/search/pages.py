@@ -30,7 +30,7 @@ PROGRESS_LOG_SECONDS = 10.0
 class Log(Protocol):
     """A logger: Airflow 2 has Python's, Airflow 3 has structlog's."""
 
-    def info(self, message: str, *args: object) -> object:
+    def info(self, message: str, /, *args: object) -> object:
         """Log at INFO."""
 
 

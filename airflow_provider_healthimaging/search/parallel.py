@@ -163,7 +163,7 @@ class _Workers:
         return rest
 
     def _wait_for_room(self, segment: Segment) -> bool:
-        """Wait until another page of ``segment`` may be read; the earliest segment always may if no page of it waits."""
+        """Wait until there is room for another page of ``segment``, or it is the earliest and no page of it waits."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._error or self._has_room(segment))
             return not (self._closed or self._error)

@@ -51,7 +51,7 @@ def check_time_field(time_field: object) -> TimeField | None:
     if time_field is None:
         return None
     if isinstance(time_field, str) and time_field in TIME_FIELDS:
-        return cast("TimeField", time_field)
+        return time_field
     raise unknown_name_error("time_field", time_field, TIME_FIELDS)
 
 

@@ -214,7 +214,7 @@ class SearchTask(PrivateFields):
         self.dataset = delivery.dataset
         return delivery
 
-    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage:  # noqa: ARG002 - Airflow's
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any]:  # noqa: ARG002 - Airflow's
         """Return what was read and written; Airflow's OpenLineage provider asks for it."""
         from airflow_provider_healthimaging.output.lineage import dataset_lineage
 

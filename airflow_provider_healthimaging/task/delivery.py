@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import conf
@@ -21,6 +21,7 @@ from airflow_provider_healthimaging.search.pages import Log, ScanStats
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
+    from pydantic import JsonValue
 
     from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
     from airflow_provider_healthimaging.output.destination import OutputRequest, S3Destination
@@ -94,7 +95,7 @@ def deliver(
     result: Result
     dataset: DatasetSummary | None = None
     if output.s3:
-        result = dataset = _write_to_s3(hook, request, output.s3, metadata, stats, tags=output.dicom_tags)
+        result = dataset = _write_to_s3(hook, request, output.s3, metadata, stats, tags=output.dicom_tags, log=log)
         image_sets, place = dataset["image_sets"], dataset["s3_uri"]
     else:
         with closing(hook.search(request, stats=stats)) as hits:
@@ -126,7 +127,7 @@ def publish_result(task: BaseOperator, context: Context, delivery: Delivery) -> 
     """Push the summary to XCom and to the task's outlets, log it, and return the task's result."""
     summary, stats = delivery.summary, delivery.stats
     for outlet in task.outlets:
-        context["outlet_events"][outlet].extra = dict(summary)
+        context["outlet_events"][outlet].extra = cast("dict[str, JsonValue]", dict(summary))
     if task.do_xcom_push:
         context["ti"].xcom_push(key="summary", value=summary)
         # Airflow 3.0 rejects an XCom of None.
@@ -141,8 +142,14 @@ def publish_result(task: BaseOperator, context: Context, delivery: Delivery) -> 
 
 def mapping_limit(task: BaseOperator, context: Context) -> int | None:
     """Return over how many items a task can be mapped, or ``None`` if no task is mapped over the result of this one."""
-    mapped = task.has_dag() and next(task.iter_mapped_dependants(), None) and context["ti"].map_index < 0
-    return conf.getint("core", "max_map_length", fallback=1024) if mapped else None
+    map_index: int | None = context["ti"].map_index if _is_mapped_over(task) else None
+    is_single = map_index is not None and map_index < 0
+    return conf.getint("core", "max_map_length", fallback=1024) if is_single else None
+
+
+def _is_mapped_over(task: BaseOperator) -> bool:
+    has_dag: bool = task.has_dag()  # type: ignore[no-untyped-call]
+    return has_dag and next(iter(task.iter_mapped_dependants()), None) is not None
 
 
 def _log_search(request: SearchRequest, output: OutputRequest, log: Log) -> None:
@@ -181,6 +188,7 @@ def _write_to_s3(
     stats: ScanStats,
     *,
     tags: tuple[str, ...],
+    log: Log,
 ) -> DatasetSummary:
     def search(rest: SearchRequest) -> Generator[SearchHit]:
         # A worker that dies loses what it read ahead, so that should not be much more than a part.
@@ -191,6 +199,8 @@ def _write_to_s3(
             aws_conn_id=destination.conn_id, extra_args=dict(destination.extra_args), verify=destination.verify
         )
         region = hook.conn_region_name
-        return write_search(s3_hook, request, destination, tags=tags, metadata=metadata, search=search, region=region)
+        return write_search(
+            s3_hook, request, destination, tags=tags, metadata=metadata, search=search, region=region, log=log
+        )
 
     return translate_errors(write, f"{destination.uri}, connection {destination.conn_id!r}", S3, BOTOCORE_ERRORS)

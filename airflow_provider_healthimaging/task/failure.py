@@ -7,22 +7,23 @@ tell a ``DatastoreNotFoundError`` from an ``InvalidArgumentError``.
 from __future__ import annotations
 
 import functools
-import logging
 import traceback
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
 
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator
+
 P = ParamSpec("P")
 R = TypeVar("R")
+Task = TypeVar("Task", bound="BaseOperator")
 
-log = logging.getLogger(__name__)
 
-
-def fail_without_retry(run: Callable[P, R]) -> Callable[P, R]:
+def fail_without_retry(run: Callable[Concatenate[Task, P], R]) -> Callable[Concatenate[Task, P], R]:
     """Let an error that is not ``retryable`` fail the task at once, and raise every error of this package from here.
 
     The frames below hold local variables, search values among them, and some logs show those: Airflow 3.0's
@@ -30,12 +31,12 @@ def fail_without_retry(run: Callable[P, R]) -> Callable[P, R]:
     """
 
     @functools.wraps(run)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapper(task: Task, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return run(*args, **kwargs)
+            return run(task, *args, **kwargs)
         except HealthImagingError as error:
             lines = "".join(traceback.format_tb(error.__traceback__))
-            log.error("%s was raised here (most recent call last):\n%s", type(error).__name__, lines)  # noqa: TRY400
+            task.log.error("%s was raised here (most recent call last):\n%s", type(error).__name__, lines)  # noqa: TRY400
             failure = error.with_traceback(None)
         raise failure if failure.retryable else not_retried(failure)
 
@@ -46,7 +47,8 @@ def not_retried(error: HealthImagingError) -> HealthImagingError:
     """Return ``error`` as one after which Airflow does not retry; it stays an instance of its own class."""
     if isinstance(error, AirflowFailException):
         return error
-    kind = _not_retried_class(type(error))
+    own_class: Any = type(error)  # mypy does not see that the class is hashable
+    kind = _not_retried_class(own_class)
     failure = kind.__new__(kind, *error.args)
     failure.__dict__.update(error.__dict__)
     return failure

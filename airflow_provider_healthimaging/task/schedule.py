@@ -7,6 +7,7 @@ timedelta. So these are asked; time zones and daylight saving time are theirs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
@@ -136,7 +137,7 @@ def _delta_timetable(timetable: object) -> DeltaDataIntervalTimetable | None:
         return None
     if isinstance(delta, int | float | dict):
         return cast("DeltaDataIntervalTimetable", DeltaDataIntervalTimetable.deserialize({"delta": delta}))
-    return DeltaDataIntervalTimetable(delta)  # type: ignore[arg-type]
+    return DeltaDataIntervalTimetable(delta)
 
 
 def _time_based(dag: ScheduledDag) -> object:
@@ -148,8 +149,8 @@ def _read(timetable: object, name: str) -> object:
     """Return a value of a timetable: Airflow 3.2 and later have public attributes, earlier ones have ``serialize``."""
     if hasattr(timetable, name):
         return getattr(timetable, name)
-    serialize = getattr(timetable, "serialize", dict)
-    return serialize().get(name)
+    serialized: Mapping[str, object] = getattr(timetable, "serialize", dict)()
+    return serialized.get(name)
 
 
 def _to_zone(zone: object) -> Zone:

@@ -91,9 +91,7 @@ class DeferrableSensor(BaseSensorOperator):
 
     def _poke_or_defer(self, context: Context, deadline: datetime, trigger_error: str | None = None) -> object:
         try:
-            done = self.poke(context)
-            if trigger_error and not done:
-                raise HealthImagingError(trigger_error)
+            done = self._poke_after(context, trigger_error)
         except Exception as error:
             if self.never_fail:
                 raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
@@ -105,6 +103,13 @@ class DeferrableSensor(BaseSensorOperator):
             raise self._timeout_error(context, deadline)
         trigger = self.make_trigger(context, deadline)
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=left + TRIGGER_GRACE)
+
+    def _poke_after(self, context: Context, trigger_error: str | None) -> bool | PokeReturnValue:
+        """Poke, and raise the error that ended the trigger if the image sets are not there and no error is raised."""
+        done = self.poke(context)
+        if trigger_error and not done:
+            raise HealthImagingError(trigger_error)
+        return done
 
     def _timeout_error(self, context: Context, deadline: datetime) -> AirflowSensorTimeout:
         return AirflowSensorTimeout(

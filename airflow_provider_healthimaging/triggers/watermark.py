@@ -20,6 +20,7 @@ except ImportError:
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import AssetStateStoreAccessors
+    from pydantic import JsonValue
 
 __all__ = ["ArrivalEvent", "BaseEventTrigger", "Watermark", "check_supported"]
 
@@ -115,7 +116,8 @@ class Watermark:
 
     async def _write(self, state: _State) -> None:
         store = cast("AssetStateStoreAccessors", self._store)
+        value = cast("JsonValue", state)
         if hasattr(store, "aset"):
-            await store.aset(WATERMARK_KEY, state)
+            await store.aset(WATERMARK_KEY, value)
         else:
-            await run_blocking(partial(store.set, WATERMARK_KEY, state))
+            await run_blocking(partial(store.set, WATERMARK_KEY, value))

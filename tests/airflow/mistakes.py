@@ -1,6 +1,6 @@
-"""The likeliest mistakes: for each, what makes it, and the words by which Airflow's last line is recognised.
+"""The most likely mistakes: for each, how it is made, and words of the last line that Airflow then shows.
 
-``docs/troubleshooting.md`` has a section for each of the words.
+``docs/troubleshooting.md`` has a section for each of these words.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ with DAG("{dag_id}", schedule={schedule!r}, start_date=datetime(2026, 1, 1), cat
 
 @dataclass(frozen=True)
 class World:
-    """What a mistake may be made in."""
+    """The things that a mistake can change: the local service and the environment."""
 
     store: Any
     url: str
@@ -56,7 +56,12 @@ class World:
 
 @dataclass(frozen=True)
 class Mistake:
-    """Words of Airflow's last line, the line of a DAG that leads to it, and where it does."""
+    """Words of the last line that Airflow shows, the line of a DAG that causes it, and the conditions.
+
+    :param where: changes the environment before the DAG is parsed.
+    :param run: arguments of the run.
+    :param airflow: the versions of Airflow in which the mistake can be made.
+    """
 
     words: str
     line: str
@@ -67,7 +72,7 @@ class Mistake:
 
 
 def connection(**extra: Any) -> Callable[[World], None]:
-    """Let the connection ``aws_default`` say this too; the first failure is the last."""
+    """Add this to the connection ``aws_default``, with one attempt per call."""
 
     def where(world: World) -> None:
         said = json.loads(airflow_connection(world.url, "us-east-1"))
@@ -111,7 +116,7 @@ def pyarrow_is_missing(world: World) -> None:
 
 
 def arrived(count: int) -> Callable[[World], None]:
-    """Let so many image sets arrive in the hour that is searched."""
+    """Put ``count`` image sets into the hour that is searched."""
 
     def where(world: World) -> None:
         for second in range(count):
@@ -123,10 +128,10 @@ def arrived(count: int) -> Callable[[World], None]:
 ASSET = {"data_interval_start": None, "data_interval_end": None, "logical_date": None}
 
 MISTAKES = [
-    # The connection, and what it reaches.
+    # The connection and the endpoint.
     Mistake("No usable AWS credentials", "search()", nothing_is_set),
     Mistake("No usable AWS credentials", "search(aws_conn_id='aws_defualt')", nothing_is_set),
-    Mistake("HealthImaging is in us-east-1", "search()", no_region_is_set),
+    Mistake("No AWS region is configured", "search()", no_region_is_set),
     Mistake("answered ResourceNotFoundException", "search(region_name='us-west-2')"),
     Mistake("answered ResourceNotFoundException", "search(datastore_id='e' * 32)"),
     Mistake("answered AccessDeniedException", "search(datastore_id='e' * 32)", nothing_is_allowed),
@@ -169,7 +174,7 @@ MISTAKES = [
     Mistake("dicom_tags must be a list", "search(dicom_tags='DICOMPatientName')"),
     Mistake("is out of range. Give a whole number", "search(pagination_config={'PageSize': 100})"),
     Mistake("has no argument", "search(search_criterea={})"),
-    # Where it goes.
+    # The result.
     Mistake("XCom is not made for that", "search(max_xcom_items=5)", arrived(6)),
     Mistake(
         "a task can be mapped over at most",
@@ -177,7 +182,8 @@ MISTAKES = [
         arrived(1025),
     ),
     Mistake(
-        "Another task is mapped over the result of this task", "process.expand(image_set=search(s3_uri='s3://image-sets/').output)"
+        "Another task is mapped over the result of this task",
+        "process.expand(image_set=search(s3_uri='s3://image-sets/').output)",
     ),
     Mistake("expand() got an unexpected type", "process.expand(image_set=search())"),
     Mistake("names no bucket", "search(s3_uri='image-sets/arrivals/')"),

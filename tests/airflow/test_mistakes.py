@@ -1,6 +1,6 @@
-"""Each of the likeliest mistakes is made in a DAG that Airflow parses and runs: the last line that it shows tells.
+"""Each of the most likely mistakes is made in a DAG that Airflow parses and runs. The last line it shows is checked.
 
-The words that the line is recognised by are the headings of ``docs/troubleshooting.md``.
+The headings of ``docs/troubleshooting.md`` are words of these lines.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NO_MOTO = "needs moto and pydicom"
 
 @pytest.fixture
 def last_line(store, bucket, server, monkeypatch, tmp_path, dag_bag, run_dag, failures):
-    """``last_line(mistake)`` makes it, and returns the end of what Airflow shows for it."""
+    """``last_line(mistake)`` makes the mistake, and returns the last line that Airflow shows for it."""
 
     def made(mistake):
         mistake.where(World(store, server.url, monkeypatch))
@@ -43,7 +43,7 @@ def last_line(store, bucket, server, monkeypatch, tmp_path, dag_bag, run_dag, fa
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=[f"{i}: {each.words}" for i, each in enumerate(MISTAKES)])
-def test_the_last_line_of_a_mistake_is_the_one_that_troubleshooting_knows(mistake, last_line):
+def test_the_last_line_of_a_mistake_contains_its_heading_in_troubleshooting(mistake, last_line):
     if str(AIRFLOW) not in SpecifierSet(mistake.airflow):
         pytest.skip(f"a mistake of Airflow {mistake.airflow}")
 
@@ -58,13 +58,13 @@ def test_the_local_service_without_its_extra_names_the_extra():
     assert "pip install 'airflow-provider-healthimaging[local]'" in done.stderr.strip().splitlines()[-1]
 
 
-def test_troubleshooting_has_a_section_for_each_mistake_and_no_other():
+def test_troubleshooting_has_a_section_for_each_mistake_and_no_others():
     headings = re.findall(r"^### `(.+)`$", PAGE.read_text(), re.MULTILINE)
 
     assert sorted(headings) == sorted({NO_MOTO, *(each.words for each in MISTAKES)})
 
 
-def test_each_section_of_troubleshooting_says_cause_and_fix():
+def test_each_section_of_troubleshooting_has_cause_and_fix():
     _, *sections = re.split(r"^### ", PAGE.read_text(), flags=re.MULTILINE)
 
     assert [each for each in sections if not re.fullmatch(r"`.+`\n\nCause: .+\n\nFix: .+\n+(## .+\n+)?", each)] == []

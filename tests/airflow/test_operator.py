@@ -23,7 +23,7 @@ from airflow_provider_healthimaging.exceptions import (
     ServiceError,
 )
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
-from airflow_provider_healthimaging.operators import healthimaging as operators
+from airflow_provider_healthimaging.operators import search as operators
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from airflow_provider_healthimaging.search.image_set import DICOM_TAGS
 
@@ -505,14 +505,11 @@ def test_what_a_retry_may_cure_is_retried(store, monkeypatch, hourly, run_dag, f
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"datastore_id": "too-short"},
         {"time_field": "created_at"},
         {"on_empty": "ignore"},
-        {"dicom_tags": ["PatientName"]},
         {"batch_size": 0},
-        {"pagination_config": {"PageSize": 51}},
-        {"s3_uri": "/tmp/arrivals"},
-        {"delay": 60},
+        {"delay": "60 seconds"},
+        {"lookback": -1},
         {"datastore": DATASTORE_ID},
     ],
     ids=lambda arguments: next(iter(arguments)),
@@ -522,15 +519,25 @@ def test_an_argument_that_cannot_work_is_an_error_when_the_dag_is_parsed(hourly,
         find(**arguments)
 
 
-def test_an_argument_that_a_template_made_unusable_fails_at_once(store, server, hourly, run_dag, failures):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"datastore_id": "too-short"},
+        {"datastore_id": "{{ params.store }}"},
+        {"dicom_tags": ["PatientName"]},
+        {"pagination_config": {"PageSize": 51}},
+        {"s3_uri": "/tmp/arrivals"},
+    ],
+)
+def test_a_template_field_that_cannot_work_fails_the_task_at_once(arguments, store, server, hourly, run_dag, failures):
     with hourly(params={"store": "too-short"}) as dag:
-        find(datastore_id="{{ params.store }}", **RETRIED, **failures.callbacks)
+        find(**arguments, **RETRIED, **failures.callbacks)
 
     run = run_dag(dag, NOON)
 
     assert run.states("find") == ["failed"]
     assert run.task("find").try_number == 1
-    assert isinstance(failures[0].__cause__, InvalidArgumentError)
+    assert isinstance(failures[0], InvalidArgumentError)
     assert server.calls.count() == 0
 
 

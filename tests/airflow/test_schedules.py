@@ -237,6 +237,9 @@ def test_a_run_that_owns_no_window_fails_at_once_and_names_the_ways_out(store, r
     assert "time_field=None" in str(error)
 
 
-def test_an_edge_without_a_time_zone_is_an_error_when_the_dag_is_parsed():
-    with pytest.raises(InvalidArgumentError, match="no time zone"):
-        search_dag("naive_edge", None, window_start="2026-03-01T00:00:00", window_end="2026-03-01T01:00:00Z")
+def test_an_edge_without_a_time_zone_fails_the_task(run_dag, failures):
+    edges = {"window_start": "2026-03-01T00:00:00", "window_end": "2026-03-01T01:00:00Z"}
+    run_dag(search_dag("naive_edge", None, **edges, **failures.callbacks), DAY)
+    (error,) = failures
+    assert isinstance(error, InvalidArgumentError)
+    assert "no time zone" in str(error)

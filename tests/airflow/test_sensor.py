@@ -311,17 +311,25 @@ def test_what_is_there_but_cannot_be_handed_on_is_waited_for_until_the_timeout(
     ("arguments", "message"),
     [
         ({"min_image_sets": 0}, "min_image_sets=0"),
-        ({"quiet_period": 600}, "quiet_period=600 must be a datetime.timedelta"),
-        ({"open_ended": True, "window_end": "2026-03-01T00:00:00Z"}, "open_ended=True needs a window"),
+        ({"quiet_period": "10 min"}, "quiet_period='10 min' must be a datetime.timedelta or a number of seconds"),
+        ({"deferrable": True, "poke_interval": 0}, "poke_interval=0.0 would poll without a pause"),
         ({"open_ended": True, "time_field": None}, "open_ended=True needs a window"),
         ({"deferrable": True, "silent_fail": True}, "silent_fail=True works in"),
-        ({"quiet_periode": timedelta(1)}, "Did you mean 'quiet_period'"),
-        ({"pagination_config": {"PageSize": 51}}, "PageSize=51"),
+        ({"quiet_periode": timedelta(1)}, "has no argument quiet_periode"),
     ],
 )
 def test_bad_arguments_are_found_when_the_dag_is_parsed(arguments, message):
     with pytest.raises(InvalidArgumentError, match=message):
         HealthImagingImageSetSensor(task_id="wait", datastore_id=DATASTORE_ID, **arguments)
+
+
+def test_an_open_end_beside_a_window_end_fails_the_task_at_once(store, server):
+    sensor = HealthImagingImageSetSensor(
+        task_id="wait", datastore_id=DATASTORE_ID, open_ended=True, window_end="2026-03-01T00:00:00Z"
+    )
+    with pytest.raises(InvalidArgumentError, match="open_ended=True moves the window's end"):
+        sensor.execute({})
+    assert server.calls.count() == 0
 
 
 def deferrable(**arguments):

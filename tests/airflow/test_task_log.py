@@ -75,7 +75,7 @@ def test_a_search_tells_window_rule_attributes_and_result_and_no_value(store, st
         lines,
         WINDOW,
         "Searching data store d{32} by createdAt; filters on DICOMPatientId; match on DICOMSeriesModality.",
-        r"Found 2 image sets \(read: 3, calls: 1, seconds: [0-9.]+\); handed on through XCom.",
+        r"Found 2 image sets \(read: 3, calls: 1, seconds: [0-9.]+\). Result: XCom.",
     )
     summary = run.xcom("find", "summary")
     assert "PAT-4711" not in f"{lines} {summary}"
@@ -122,8 +122,8 @@ def test_a_retry_that_goes_on_tells_what_was_there(store, bucket, request, run_d
         said(capfd),
         WINDOW,
         SEARCHING,
-        "An earlier attempt finished 2 parts; what is read now is the rest of the window.",
-        r"Found 5 image sets \(read: \d, calls: 1, .*\); handed on through s3://image-sets/window=.*/.",
+        "An earlier attempt finished 2 parts. Only the rest of the window is searched.",
+        r"Found 5 image sets \(read: \d, calls: 1, .*\). Result: s3://image-sets/window=.*/.",
     )
 
 
@@ -156,15 +156,15 @@ def test_a_search_that_waits_for_its_window_tells_until_when(store, story, monke
         r"Waiting until .*Z: the window's end and a delay of 0:00:00.",
         window,
         SEARCHING,
-        r"Found 0 image sets \(read: 0, calls: 1, .*\); handed on through XCom.",
+        r"Found 0 image sets \(read: 0, calls: 1, .*\). Result: XCom.",
     )
 
 
 def test_a_deferred_sensor_tells_what_it_waits_for(store, story, monkeypatch):
     start = datetime.now(UTC) - timedelta(minutes=1)
     arrive = functools.cache(lambda: store.put_image_set(DATASTORE_ID))
-    look = HealthImagingImageSetTrigger._look
-    monkeypatch.setattr(HealthImagingImageSetTrigger, "_look", lambda trigger: arrive() and look(trigger))
+    look = HealthImagingImageSetTrigger._poll
+    monkeypatch.setattr(HealthImagingImageSetTrigger, "_poll", lambda trigger: arrive() and look(trigger))
 
     def wait():
         HealthImagingImageSetSensor(

@@ -65,9 +65,7 @@ def test_eventbridge_hands_on_what_arrived_since_the_last_run_and_then_takes_the
 @pytest.mark.skipif(
     Version(airflow.__version__) < Version("3.3.0.dev0"), reason="needs Airflow 3.3's asset state store"
 )
-def test_on_arrival_searches_the_window_that_the_trigger_announced(
-    local, example, run_dag, register, monkeypatch
-):
+def test_on_arrival_searches_the_window_that_the_trigger_announced(local, example, run_dag, register, monkeypatch):
     from airflow.models.asset import AssetEvent, AssetModel
     from airflow.utils.session import create_session
 

@@ -1,4 +1,4 @@
-"""A window is half-open, aware and exact: what touches shares nothing, and what it asks for covers it."""
+"""A window is half-open, aware and exact. Windows that touch share nothing, and the query bounds cover the window."""
 
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -29,7 +29,7 @@ def windows(draw, moments=instants):
     return TimeWindow(start, end)
 
 
-# Making one
+# Construction
 
 
 @given(anywhere, anywhere)
@@ -42,19 +42,19 @@ def test_edges_in_any_time_zone_are_kept_as_the_same_instants_in_utc(start, end)
 
 
 @given(windows(anywhere))
-def test_a_window_travels_as_iso_strings_and_comes_back_the_same(window):
+def test_a_window_round_trips_through_iso_strings(window):
     assert TimeWindow(**window.to_dict()) == window
     assert all(isinstance(text, str) and text.endswith("Z") for text in window.to_dict().values())
 
 
-def test_pendulum_times_become_plain_utc_datetimes():
+def test_pendulum_times_become_utc_datetimes_of_the_standard_library():
     window = TimeWindow(pendulum.datetime(2026, 1, 31, tz="Europe/Berlin"), "2026-01-31T13:00:00+01:00")
     assert window.to_dict() == {"start": "2026-01-30T23:00:00Z", "end": "2026-01-31T12:00:00Z"}
     assert type(window.start) is datetime
 
 
 @pytest.mark.parametrize("text", ["2026-01-31T12:00:00Z", " 2026-01-31 13:00:00+01:00 ", "20260131T120000Z"])
-def test_iso_8601_in_its_usual_spellings_is_read(text):
+def test_the_usual_formats_of_iso_8601_are_parsed(text):
     assert parse_instant(text, "edge") == NOON
 
 
@@ -72,7 +72,7 @@ def test_iso_8601_in_its_usual_spellings_is_read(text):
         (None, ["NoneType", "Give an aware datetime"]),
     ],
 )
-def test_an_edge_that_is_no_instant_is_refused_with_its_name_its_value_and_the_way_out(edge, value, says):
+def test_an_invalid_edge_is_an_error_with_its_name_its_value_and_what_to_do(edge, value, says):
     edges = {"start": NOON - SECOND, "end": NOON + SECOND, edge: value}
     with pytest.raises(InvalidArgumentError) as caught:
         TimeWindow(**edges)
@@ -84,28 +84,28 @@ def test_an_edge_that_is_no_instant_is_refused_with_its_name_its_value_and_the_w
 @pytest.mark.parametrize(
     ("end", "how"), [(NOON, "empty"), (NOON - MICROSECOND, "reversed"), (NOON - timedelta(days=1), "reversed")]
 )
-def test_an_empty_or_reversed_window_is_refused_and_shown(end, how):
+def test_an_empty_or_reversed_window_is_an_error_that_shows_it(end, how):
     with pytest.raises(InvalidArgumentError, match=f"is {how}. Its start must be before its end") as caught:
         TimeWindow(NOON, end)
     assert f"{format_utc(NOON)}/{format_utc(end)}" in str(caught.value)
 
 
-def test_a_window_of_one_microsecond_is_a_window():
+def test_a_window_may_be_one_microsecond_long():
     assert NOON in TimeWindow(NOON, NOON + MICROSECOND)
 
 
-def test_a_window_cannot_be_changed_and_can_be_a_key():
+def test_a_window_is_immutable_and_hashable():
     window = TimeWindow(NOON, NOON + SECOND)
     with pytest.raises(AttributeError):
         window.start = NOON - SECOND
     assert {window: 1}[TimeWindow(NOON, NOON + SECOND)] == 1
 
 
-# What lies in it
+# Containment and splitting
 
 
 @given(windows())
-def test_a_window_holds_its_start_and_not_its_end_to_the_microsecond(window):
+def test_a_window_contains_its_start_and_not_its_end_to_the_microsecond(window):
     assert window.start in window
     assert window.end - MICROSECOND in window
     assert window.end not in window
@@ -131,20 +131,20 @@ def test_parts_touch_and_cover_the_whole_in_lengths_equal_to_the_microsecond(win
 
 
 @pytest.mark.parametrize("parts", [0, -1, 4])
-def test_a_window_is_not_cut_into_no_parts_or_parts_of_nothing(parts):
+def test_a_window_is_not_split_into_zero_parts_or_empty_parts(parts):
     window = TimeWindow(NOON, NOON + 3 * MICROSECOND)
     assert len(window.split(3)) == 3
     with pytest.raises(InvalidArgumentError, match=f"parts={parts} is out of range. Give 1 to 3"):
         window.split(parts)
 
 
-# What it asks the service for
+# Query bounds
 
 
 @given(windows())
 @example(TimeWindow(NOON, NOON + SECOND))
 @example(TimeWindow(NOON + MICROSECOND, NOON + SECOND - MICROSECOND))
-def test_server_bounds_are_whole_seconds_and_at_least_one_wider_on_each_side(window):
+def test_query_bounds_are_whole_seconds_and_at_least_one_wider_on_each_side(window):
     lower, upper = window.query_bounds()
     assert lower.microsecond == upper.microsecond == 0
     assert SECOND <= window.start - lower < 2 * SECOND
@@ -161,29 +161,29 @@ def test_server_bounds_are_whole_seconds_and_at_least_one_wider_on_each_side(win
     ],
     ids=str,
 )
-def test_windows_that_reach_the_ends_of_time_still_ask_for_all_that_lies_in_them(window):
+def test_query_bounds_cover_windows_at_the_first_and_last_datetime(window):
     lower, upper = window.query_bounds()
     assert lower <= window.start
     assert upper >= window.end
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-def test_an_instant_out_of_reach_in_utc_is_refused(hours):
+def test_an_instant_that_is_out_of_range_in_utc_is_an_error(hours):
     beyond = (EARLIEST if hours > 0 else LATEST).replace(tzinfo=timezone(timedelta(hours=hours)))
     with pytest.raises(InvalidArgumentError, match="out of range"):
         parse_instant(beyond, "window start")
 
 
-# Moving and measuring it
+# Lookback
 
 
 @given(windows(), st.timedeltas(timedelta(0), timedelta(days=400)))
-def test_lookback_moves_the_start_and_nothing_else(window, lookback):
+def test_lookback_moves_the_start_only(window, lookback):
     longer = window.extended_back(lookback)
     assert (window.start - longer.start, longer.end) == (lookback, window.end)
 
 
-def test_lookback_past_the_beginning_of_time_reaches_back_to_it():
+def test_lookback_stops_at_the_first_datetime():
     assert TimeWindow(NOON, NOON + SECOND).extended_back(timedelta(days=999_999)).start == EARLIEST
 
 
@@ -191,12 +191,12 @@ def test_lookback_past_the_beginning_of_time_reaches_back_to_it():
 
 
 @pytest.mark.parametrize(("day", "hours"), [((2026, 3, 29), 23), ((2026, 10, 25), 25), ((2026, 10, 26), 24)])
-def test_a_local_day_is_as_long_as_it_was_on_that_day(day, hours):
+def test_a_local_day_has_the_length_of_that_day(day, hours):
     start = datetime(*day, tzinfo=BERLIN)
     assert TimeWindow(start, start + timedelta(days=1)).duration == timedelta(hours=hours)
 
 
-def test_the_hour_that_comes_twice_is_two_windows_that_touch():
+def test_the_repeated_hour_is_two_windows_that_touch():
     first = datetime(2026, 10, 25, 2, tzinfo=BERLIN)
     after = datetime(2026, 10, 25, 3, tzinfo=BERLIN)
     summer, winter = TimeWindow(first, first.replace(fold=1)), TimeWindow(first.replace(fold=1), after)
@@ -204,7 +204,7 @@ def test_the_hour_that_comes_twice_is_two_windows_that_touch():
     assert summer.duration == winter.duration == timedelta(hours=1)
 
 
-def test_a_window_is_split_into_halves_unless_told_otherwise():
+def test_a_window_is_split_into_halves_by_default():
     window = TimeWindow("2026-01-31T12:00:00Z", "2026-01-31T13:00:00Z")
 
     assert [str(half.end - half.start) for half in window.split()] == ["0:30:00", "0:30:00"]
@@ -250,14 +250,14 @@ def test_a_window_until_now_ends_now_and_is_never_empty():
         ),
     ],
 )
-def test_what_an_error_says_of_a_time_is_the_whole_of_it(make, message):
+def test_the_full_text_of_errors_about_times(make, message):
     with pytest.raises(InvalidArgumentError) as caught:
         make()
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
-def test_the_machine_s_own_time_zone_is_of_no_account(monkeypatch, zone):
+def test_the_machine_s_time_zone_does_not_matter(monkeypatch, zone):
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
@@ -267,7 +267,7 @@ def test_the_machine_s_own_time_zone_is_of_no_account(monkeypatch, zone):
         time.tzset()
 
 
-def test_parts_of_all_the_time_there_is_are_equal_to_the_microsecond():
+def test_parts_of_the_longest_window_are_equal_to_the_microsecond():
     parts = TimeWindow(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)).split(3)
     lengths = [part.duration for part in parts]
     assert max(lengths) - min(lengths) <= timedelta(microseconds=1)

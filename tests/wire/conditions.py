@@ -1,4 +1,4 @@
-"""What can go wrong outside of this package, provoked for real: each condition, whether a retry helps, what is said."""
+"""Errors outside of this package, provoked for real: each condition, whether a retry helps, a part of the message."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ STS = "/"
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """Something that happens.
+    """A condition under which a task fails.
 
-    :param arrange: makes it happen.
-    :param retry: whether the task may be retried; else it fails at once.
+    :param arrange: creates the condition.
+    :param retry: whether the task may be retried. If not, it fails at once.
     :param says: a part of the message.
-    :param arguments: of the task that meets it.
+    :param arguments: arguments of the task.
     """
 
     group: str
@@ -46,7 +46,7 @@ class Condition:
 
 
 class World:
-    """A connection, and servers of this machine that it leads to."""
+    """An Airflow connection, and the local servers that it connects to."""
 
     def __init__(self, monkeypatch: Any, folder: Any, url: str) -> None:
         self.monkeypatch = monkeypatch
@@ -56,7 +56,7 @@ class World:
         self.connect()
 
     def connect(self, *, login: str | None = "testing", config: dict[str, Any] | None = None, **extra: Any) -> None:
-        """Let Airflow's connection be so; one attempt, and half a second for it."""
+        """Set Airflow's connection, with one attempt per call and timeouts of half a second."""
         config = {"retries": {"total_max_attempts": 1}, "connect_timeout": 0.5, "read_timeout": 0.5, **(config or {})}
         given = {"endpoint_url": self.url, "region_name": "us-east-1", "config_kwargs": config, **extra}
         connection = {"conn_type": "aws", "extra": {name: value for name, value in given.items() if value is not None}}
@@ -65,20 +65,20 @@ class World:
         self.monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
 
     def without_credentials(self) -> None:
-        """Leave the worker without any of its own."""
+        """Remove the worker's own credentials."""
         for name in [name for name in os.environ if name.startswith("AWS_") and "METADATA" not in name]:
             self.monkeypatch.delenv(name)
         for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
             self.monkeypatch.setenv(name, str(self.folder / name))
 
     def serve(self, middleware: Any) -> str:
-        """Put a middleware before the local service, and lead the connection there."""
+        """Start a local service behind ``middleware``, and connect to it."""
         self.url = self.servers.enter_context(LocalServer(middleware=middleware)).url
         self.connect()
         return self.url
 
     def listen(self, talk: Callable[[socket.socket], None]) -> int:
-        """Return the port of a server that does with each connection what it is told."""
+        """Start a server that calls ``talk`` for each connection, and return its port."""
         listener = self.servers.enter_context(socket.create_server(("127.0.0.1", 0)))
 
         def accept() -> None:
@@ -95,7 +95,7 @@ class World:
 
 
 def answering(status: int, code: str, path: str = "/searchImageSets") -> Callable[[World], None]:
-    """Let one service answer with an error: HealthImaging in its JSON, S3 and STS in their XML."""
+    """Let one service answer with an error: HealthImaging in JSON, S3 and STS in XML."""
 
     def middleware(app: Any) -> Any:
         def answer(environ: Any, start_response: Any) -> Any:
@@ -117,7 +117,7 @@ def answering(status: int, code: str, path: str = "/searchImageSets") -> Callabl
 def body(
     content: bytes, status: str = "200 OK", length: int | None = None, path: str = "/searchImageSets"
 ) -> Callable[[World], None]:
-    """Let a service answer with this, whatever it is."""
+    """Let a service answer with this body."""
 
     def middleware(app: Any) -> Any:
         def answer(environ: Any, start_response: Any) -> Any:
@@ -132,7 +132,7 @@ def body(
 
 
 def connection(**extra: Any) -> Callable[[World], None]:
-    """Let the connection be so."""
+    """Set Airflow's connection."""
     return lambda world: world.connect(**extra)
 
 
@@ -209,7 +209,7 @@ def half_a_key(world: World) -> None:
 
 
 def configured(text: str) -> Callable[[World], None]:
-    """Let the worker's credentials come from a configuration file."""
+    """Let the worker read its credentials from a configuration file."""
 
     def arrange(world: World) -> None:
         nobody(world)
@@ -225,7 +225,7 @@ def no_token_file(world: World) -> None:
 
 
 def role(status: int, code: str) -> Callable[[World], None]:
-    """Let STS answer so when the connection's role is asked for."""
+    """Let STS answer with an error when the connection's role is assumed."""
 
     def arrange(world: World) -> None:
         answering(status, code, STS)(world)
@@ -258,13 +258,13 @@ S3_CODES = {
 }
 
 
-def row_of(service: str, code: str) -> Any:
-    return next(row for row in ERROR_RULES if code in row.codes.split() and row.service in {service, ""})
+def rule_for(service: str, code: str) -> Any:
+    return next(rule for rule in ERROR_RULES if code in rule.codes.split() and rule.service in {service, ""})
 
 
 def expected(service: str, code: str) -> tuple[bool, str]:
-    row = row_of(service, code)
-    return row.error.retryable, f"{service} answered {code} "
+    rule = rule_for(service, code)
+    return rule.error.retryable, f"{service} answered {code} "
 
 
 NETWORK = "network"
@@ -302,7 +302,13 @@ CONDITIONS = (
     Condition(CREDENTIALS, "none", nobody, False, "No usable AWS credentials"),
     Condition(CREDENTIALS, "half of a key", half_a_key, False, "No usable AWS credentials"),
     Condition(CREDENTIALS, "no such profile", configured("source_profile = a"), False, "No usable AWS credentials"),
-    Condition(CREDENTIALS, "process fails", configured("credential_process = false"), True, "source of credentials did not return any"),
+    Condition(
+        CREDENTIALS,
+        "process fails",
+        configured("credential_process = false"),
+        True,
+        "source of credentials did not return any",
+    ),
     Condition(
         CREDENTIALS,
         "SSO session expired",
@@ -318,7 +324,11 @@ CONDITIONS = (
     Condition(CREDENTIALS, "STS has a fault", role(500, "InternalFailure"), True, "STS answered InternalFailure"),
     Condition("region", "none", no_region, False, "No AWS region is configured"),
     Condition(
-        "region", "malformed", connection(region_name="eu west 1"), False, "No AWS region is configured, or its name is invalid"
+        "region",
+        "malformed",
+        connection(region_name="eu west 1"),
+        False,
+        "No AWS region is configured, or its name is invalid",
     ),
     Condition("endpoint", "no scheme", connection(endpoint_url="127.0.0.1:5000"), False, "Write a URL"),
     *(

@@ -1,4 +1,4 @@
-"""Operator, sensor and trigger meet what can go wrong as the one table says: fail at once, or let it be retried."""
+"""Under each condition, operator, sensor and trigger fail at once or retry, as the error rules say."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def world(store, bucket, server, monkeypatch, tmp_path):
 
 
 def task(task_class, **arguments):
-    """Make a task whose arguments are found wrong when it runs, as those that are rendered are."""
+    """Return a task whose arguments are checked when it runs, as rendered arguments are."""
     task = task_class(
         task_id="search", do_xcom_push=False, **{"datastore_id": DATASTORE_ID, "search_criteria": CRITERIA, **WINDOW}
     )
@@ -54,7 +54,7 @@ def run(task_class, **arguments):
     task(task_class, **arguments).execute({"ti": SimpleNamespace(map_index=0)})
 
 
-def test_nothing_is_wrong_where_nothing_was_arranged(world):
+def test_the_task_succeeds_without_a_condition(world):
     run(HealthImagingSearchImageSetsOperator)
     run(HealthImagingSearchImageSetsOperator, s3_uri="s3://image-sets/arrivals/")
 
@@ -76,12 +76,12 @@ def test_operator_fails_at_once_or_lets_airflow_retry(world, all_text, condition
     OUTCOMES[condition] = True
 
 
-# One of each kind: what they share is that all comes through the hook.
+# One condition of each group and outcome: all of them go through the hook.
 SAMPLE = {(each.group, each.retry): each for each in CONDITIONS if each.group not in {"S3", "arguments"}}.values()
 
 
 @pytest.mark.parametrize("condition", SAMPLE, ids=lambda each: f"{each.group}: {each.name}")
-def test_sensor_and_trigger_go_on_waiting_or_end_as_the_operator_does(world, condition):
+def test_sensor_and_trigger_wait_on_or_fail_as_the_operator_does(world, condition):
     condition.arrange(world)
     sensor = task(HealthImagingImageSetSensor)
     trigger = HealthImagingImageSetTrigger(
@@ -110,7 +110,7 @@ def test_sensor_and_trigger_go_on_waiting_or_end_as_the_operator_does(world, con
 
 
 def test_the_outcomes_are_reported_by_group():
-    """The table of docs/reliability.md is made of it."""
+    """docs/reliability.md shows this table."""
     groups = dict.fromkeys(condition.group for condition in OUTCOMES)
     report(
         "errors.json",

@@ -397,7 +397,7 @@ def test_a_token_of_another_search_is_refused_by_the_service(hook, server, store
 def test_a_token_that_expires_while_a_result_is_read_is_an_error_that_a_retry_may_cure(hook, store, narrowed):
     fill(store, 60)
     store.settings.expired_token_rate = 1.0
-    with pytest.raises(ServiceError, match="They may have expired. Retry.") as caught:
+    with pytest.raises(ServiceError, match=r"They may have expired\. Retry\.") as caught:
         found(hook, **narrowed)
     assert caught.value.retryable
 

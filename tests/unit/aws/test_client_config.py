@@ -1,4 +1,4 @@
-"""Botocore's configuration is ours, then the connection's, then the caller's; none replaces another as a whole."""
+"""Botocore's configuration is merged from the defaults, the connection and the caller."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from airflow_provider_healthimaging.aws.client_config import RETRIES, merged_con
 
 
 @pytest.mark.parametrize("caller", [None, Config(), Config(read_timeout=5)])
-def test_retries_are_set_where_nobody_says_anything(caller):
+def test_retries_have_a_default(caller):
     assert merged_config({}, caller).retries == RETRIES == {"mode": "standard", "total_max_attempts": 10}
 
 
@@ -30,22 +30,22 @@ def test_retries_are_set_where_nobody_says_anything(caller):
         ({"max_attempts": 3, "mode": "legacy"}, {"max_attempts": 5}, {"mode": "legacy", "max_attempts": 5}),
     ],
 )
-def test_retries_are_merged_key_by_key_and_the_number_of_attempts_has_one_name(connection, caller, retries):
+def test_retries_are_merged_and_the_last_number_of_attempts_is_used(connection, caller, retries):
     given = {} if connection is None else {"retries": connection}
     assert merged_config(given, caller and Config(retries=caller)).retries == retries
 
 
-def test_the_caller_wins_over_the_connection_and_both_are_heard():
+def test_the_caller_overrides_the_connection_and_other_settings_are_kept():
     config = merged_config({"read_timeout": 5, "connect_timeout": 6, "user_agent_extra": "c"}, Config(read_timeout=7))
     assert (config.read_timeout, config.connect_timeout, config.user_agent_extra) == (7, 6, "c")
 
 
-def test_unsigned_in_a_connection_is_botocores_marker():
+def test_unsigned_in_a_connection_becomes_the_constant_of_botocore():
     assert merged_config({"signature_version": "unsigned"}, None).signature_version is UNSIGNED
     assert merged_config({"signature_version": "v4"}, None).signature_version == "v4"
 
 
-def test_what_is_given_is_left_as_it_was():
+def test_merging_does_not_change_its_arguments():
     connection, caller = {"retries": {"max_attempts": 3}}, Config(retries={"mode": "legacy"}, read_timeout=5)
     merged_config(connection, caller)
     assert connection == {"retries": {"max_attempts": 3}}
@@ -67,7 +67,7 @@ def test_what_is_given_is_left_as_it_was():
     ],
 )
 @pytest.mark.parametrize("wanted", [None, True, False])
-def test_only_awss_own_hosts_get_the_prefix_unless_it_is_asked_for(endpoint, prefixed, wanted):
+def test_only_hosts_of_aws_get_the_prefix_unless_the_config_sets_it(endpoint, prefixed, wanted):
     from airflow_provider_healthimaging.aws.client_config import use_endpoint_as_given
 
     client = SimpleNamespace(

@@ -1,4 +1,4 @@
-"""Every error on the way becomes one of ours: by its code, never by its text, and retryable only where it helps."""
+"""Errors of AWS and botocore become errors of this package, by code and not by text; some of them are retryable."""
 
 import pytest
 from botocore import exceptions as boto
@@ -59,7 +59,7 @@ ANSWERS = (
     (S3, "KMS.NotFoundException", 400, RejectedRequestError, "KMS key"),
     (S3, "SlowDown", 503, ServiceError, "Retry later"),
     (S3, "RequestTimeout", 400, ServiceError, "Retry later"),
-    # in no row: by status
+    # codes that are in no rule: by status
     (HEALTHIMAGING, "SomethingNew", 400, RejectedRequestError, LISTED),
     (HEALTHIMAGING, "SomethingNew", 422, RejectedRequestError, LISTED),
     (HEALTHIMAGING, "Forbidden", 403, AccessDeniedError, "or a proxy before it, denied access"),
@@ -80,7 +80,11 @@ ANSWERS = (
 URL = {"endpoint_url": f"http://x/{CANARY}"}
 FAULTS_AND_ERRORS = (
     (boto.NoRegionError(), ConfigurationError, "No AWS region is configured"),
-    (boto.InvalidRegionError(region_name=CANARY), ConfigurationError, "No AWS region is configured, or its name is invalid"),
+    (
+        boto.InvalidRegionError(region_name=CANARY),
+        ConfigurationError,
+        "No AWS region is configured, or its name is invalid",
+    ),
     (boto.NoCredentialsError(), ConfigurationError, "No usable AWS credentials"),
     (boto.PartialCredentialsError(provider="env", cred_var=CANARY), ConfigurationError, "No usable AWS"),
     (boto.ProfileNotFound(profile=CANARY), ConfigurationError, "No usable AWS credentials"),
@@ -90,7 +94,11 @@ FAULTS_AND_ERRORS = (
     (boto.UnauthorizedSSOTokenError(), ConfigurationError, "aws sso login"),
     (boto.TokenRetrievalError(provider="sso", error_msg=CANARY), ConfigurationError, "aws sso login"),
     (FileNotFoundError(2, CANARY), ConfigurationError, "Check the paths in the connection"),
-    (boto.CredentialRetrievalError(provider="x", error_msg=CANARY), ConnectionFailedError, "source of credentials did not return any"),
+    (
+        boto.CredentialRetrievalError(provider="x", error_msg=CANARY),
+        ConnectionFailedError,
+        "source of credentials did not return any",
+    ),
     (boto.MetadataRetrievalError(error_msg=CANARY), ConnectionFailedError, "source of credentials did not return any"),
     (boto.UnknownServiceError(service_name="x", known_service_names=[]), ConfigurationError, "Update boto3"),
     (boto.ParamValidationError(report=CANARY), InvalidArgumentError, "Botocore rejected the parameters"),
@@ -121,22 +129,22 @@ def client_error(service, code, status):
     return boto.ClientError(response, OPERATIONS[service])
 
 
-def test_every_row_of_the_table_is_walked_through_below():
+def test_the_cases_of_this_module_cover_every_rule():
     errors = [to_provider_error(fault, WHERE) for fault, *_ in FAULTS_AND_ERRORS]
     errors += [to_provider_error(client_error(*answer[:3]), WHERE, answer[0]) for answer in ANSWERS]
-    walked = {(type(error), str(error).partition(f"{WHERE}). ")[2]) for error in errors}
+    covered = {(type(error), str(error).partition(f"{WHERE}). ")[2]) for error in errors}
 
-    assert [row for row in ERROR_RULES if (row.error, row.advice) not in walked] == []
+    assert [rule for rule in ERROR_RULES if (rule.error, rule.advice) not in covered] == []
 
 
-def test_no_code_of_a_service_is_in_two_rows():
+def test_no_code_of_a_service_is_in_two_rules():
     for service in OPERATIONS:
-        codes = [code for row in ERROR_RULES if row.service in {service, ""} for code in row.codes.split()]
+        codes = [code for rule in ERROR_RULES if rule.service in {service, ""} for code in rule.codes.split()]
         assert len(codes) == len(set(codes))
 
 
 @pytest.mark.parametrize(("service", "code", "status", "kind", "advice"), ANSWERS, ids=lambda each: None)
-def test_an_answer_says_what_happened_where_and_what_to_do_and_whether_a_retry_helps(
+def test_an_error_code_becomes_an_error_with_location_advice_and_retryable(
     all_text, service, code, status, kind, advice
 ):
     error = to_provider_error(client_error(service, code, status), WHERE, HEALTHIMAGING if service == STS else service)
@@ -149,22 +157,22 @@ def test_an_answer_says_what_happened_where_and_what_to_do_and_whether_a_retry_h
 
 
 @pytest.mark.parametrize("response", [{}, {"Error": {}}, {"Error": {"Code": ""}}, {"ResponseMetadata": {}}])
-def test_an_error_without_a_code_is_still_an_error_and_may_be_retried(response):
+def test_an_error_without_a_code_is_retryable(response):
     error = to_provider_error(boto.ClientError(response, "SearchImageSets"), WHERE)
     assert type(error) is ServiceError
     assert error.retryable
     assert "no code (HTTP 0" in str(error)
 
 
-def test_every_code_of_the_table_is_passed_on():
-    for row in ERROR_RULES:
-        for code in row.codes.split():
+def test_every_code_of_the_rules_is_passed_on():
+    for rule in ERROR_RULES:
+        for code in rule.codes.split():
             status = int(code) if code.isdigit() else 400
             assert to_provider_error(client_error(HEALTHIMAGING, code, status), WHERE).code == code
 
 
 @pytest.mark.parametrize("echoed", [CANARY, "Doe^Jane", "Jane Doe", "19700131", "Denied\n", "x" * 65])
-def test_a_code_that_is_none_is_not_passed_on(all_text, echoed):
+def test_text_that_does_not_look_like_a_code_is_not_passed_on(all_text, echoed):
     error = to_provider_error(client_error(HEALTHIMAGING, echoed, 400), WHERE)
     assert type(error) is RejectedRequestError
     assert error.code == "an unknown code"
@@ -173,26 +181,26 @@ def test_a_code_that_is_none_is_not_passed_on(all_text, echoed):
 
 
 @pytest.mark.parametrize(("fault", "kind", "says"), FAULTS_AND_ERRORS, ids=lambda each: type(each).__name__)
-def test_what_botocore_says_itself_is_explained_without_its_text(all_text, fault, kind, says):
-    ours = to_provider_error(fault, WHERE)
-    assert type(ours) is kind
-    assert ours.retryable is (kind is ConnectionFailedError)
-    assert says in str(ours)
-    assert f" ({WHERE}). " in str(ours)
-    assert CANARY not in all_text(ours)
+def test_an_exception_of_botocore_becomes_an_error_without_its_text(all_text, fault, kind, says):
+    error = to_provider_error(fault, WHERE)
+    assert type(error) is kind
+    assert error.retryable is (kind is ConnectionFailedError)
+    assert says in str(error)
+    assert f" ({WHERE}). " in str(error)
+    assert CANARY not in all_text(error)
 
 
 @pytest.mark.parametrize("fault", [boto.NoRegionError(), boto.EndpointConnectionError(**URL)])
-def test_the_regions_that_there_are_are_named_where_the_region_may_be_the_trouble(fault):
+def test_errors_that_a_wrong_region_may_cause_list_the_regions(fault):
     assert ", ".join(REGIONS) in str(to_provider_error(fault, WHERE))
 
 
-def test_an_error_of_ours_is_left_as_it_is():
-    ours = InvalidArgumentError("as it is")
-    assert to_provider_error(ours, WHERE) is ours
+def test_an_error_of_this_package_is_returned_unchanged():
+    error = InvalidArgumentError("as it is")
+    assert to_provider_error(error, WHERE) is error
 
 
-def test_what_a_call_raises_is_chained_to_nothing_and_what_it_returns_is_returned(all_text):
+def test_translate_errors_raises_unchained_errors_and_returns_results(all_text):
     def fails():
         raise client_error(S3, "NoSuchBucket", 404)
 
@@ -205,6 +213,6 @@ def test_what_a_call_raises_is_chained_to_nothing_and_what_it_returns_is_returne
     assert translate_errors(lambda: 4711, WHERE) == 4711
 
 
-def test_what_is_no_fault_of_botocore_passes():
+def test_other_exceptions_are_not_translated():
     with pytest.raises(ZeroDivisionError):
         translate_errors(lambda: 1 / 0, WHERE)

@@ -71,8 +71,8 @@ def test_a_duration_is_a_timedelta_or_seconds_zero_or_more(wrong):
         (
             lambda: check_datastore_id("arrivals"),
             (
-                "datastore_id='arrivals' is malformed: the id of a data store has 32 characters of 0-9 and a-z. Its name "
-                "and its ARN are not its id. Take the id from the HealthImaging console or from list_datastores."
+                "datastore_id='arrivals' is malformed: the id of a data store has 32 characters of 0-9 and a-z. Its "
+                "name and its ARN are not its id. Take the id from the HealthImaging console or from list_datastores."
             ),
         ),
         (lambda: parse_pagination_config([]), "pagination_config must be a JSON object, not a list."),
