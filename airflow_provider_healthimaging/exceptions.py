@@ -14,7 +14,8 @@
         ├── DatastoreNotFoundError 404
         └── RejectedRequestError   other 4xx, except the temporary 408, 409, 425, 429
 
-``aws/error_table.py`` has the error for each error code of a service and for each error of botocore.
+``aws/error_table.py`` has the error for each error code of a service, ``aws/botocore_error_table.py`` for each error of
+botocore.
 
 A message says what happened, the value unless it may be patient data, and what to do.
 """

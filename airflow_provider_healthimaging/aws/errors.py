@@ -1,4 +1,4 @@
-"""Turns botocore's errors into errors of this package, by the rules of ``error_table.py``.
+"""Turns botocore's errors into errors of this package, by the rules of the two tables.
 
 A service's error text may repeat search values, and so may botocore's text about parameters. So only codes, statuses
 and names of exceptions are passed on.
@@ -13,7 +13,8 @@ from typing import TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from airflow_provider_healthimaging.aws.error_table import ERROR_RULES, HEALTHIMAGING, STS
+from airflow_provider_healthimaging.aws.botocore_error_table import BOTOCORE_RULES
+from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, SERVICE_RULES, STS
 from airflow_provider_healthimaging.exceptions import HealthImagingError, ServiceError
 
 T = TypeVar("T")
@@ -42,21 +43,26 @@ def to_provider_error(error: Exception, location: str, service: str = HEALTHIMAG
     """
     if isinstance(error, HealthImagingError):
         return error
-    if not isinstance(error, ClientError):
-        text = str(error)
-        rule = next(
-            rule
-            for rule in ERROR_RULES
-            if isinstance(error, rule.causes) and any(part in text for part in rule.message_contains)
-        )
-        description = rule.description.format(service=service, fault=type(error).__name__)
-        return rule.error(f"{description} ({location}). {rule.advice}")
+    if isinstance(error, ClientError):
+        return _service_error(error, location, service)
+    return _botocore_error(error, location, service)
+
+
+def _botocore_error(error: Exception, location: str, service: str) -> HealthImagingError:
+    text = str(error)
+    by_cause = (rule for rule in BOTOCORE_RULES if isinstance(error, rule.causes))
+    rule = next(rule for rule in by_cause if any(part in text for part in rule.message_contains))
+    description = rule.description.format(service=service, fault=type(error).__name__)
+    return rule.error(f"{description} ({location}). {rule.advice}")
+
+
+def _service_error(error: ClientError, location: str, service: str) -> HealthImagingError:
     if error.operation_name.startswith("AssumeRole"):
         service = STS
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = _safe_error_code(str(error.response.get("Error", {}).get("Code", "")), status)
-    by_code = (rule for rule in ERROR_RULES if code in rule.codes.split() and rule.service in {service, ""})
-    rule = next(by_code, None) or next(rule for rule in ERROR_RULES if status in rule.statuses)
+    by_code = (rule for rule in SERVICE_RULES if code in rule.codes.split() and rule.service in {service, ""})
+    rule = next(by_code, None) or next(rule for rule in SERVICE_RULES if status in rule.statuses)
     message = f"{service} answered {code} (HTTP {status}; {location}). {rule.advice}"
     return rule.error(message, code=code) if issubclass(rule.error, ServiceError) else rule.error(message)
 

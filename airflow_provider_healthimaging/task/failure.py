@@ -31,7 +31,7 @@ def fail_without_retry(run: Callable[Concatenate[Task, P], R]) -> Callable[Conca
     """
 
     @functools.wraps(run)
-    def wrapper(task: Task, *args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapper(task: Task, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return run(task, *args, **kwargs)
         except HealthImagingError as error:

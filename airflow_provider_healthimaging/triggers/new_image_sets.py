@@ -16,6 +16,7 @@ from airflow_provider_healthimaging.privacy.encryption import is_sealed
 from airflow_provider_healthimaging.search.criteria import SearchCriteria, check_filter_slot_free, parse_criteria
 from airflow_provider_healthimaging.search.match import parse_match
 from airflow_provider_healthimaging.search.validation import (
+    MAX_DELAY,
     TimeField,
     check_datastore_id,
     check_time_field,
@@ -89,7 +90,7 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
             botocore_config=botocore_config,
         )
         self.start = None if start is None else format_utc(parse_instant(start, "start"))
-        self.delay = parse_duration("delay", delay).total_seconds()
+        self.delay = parse_duration("delay", delay, MAX_DELAY).total_seconds()
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Search from the watermark on, until the triggerer stops it."""

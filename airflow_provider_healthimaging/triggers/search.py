@@ -12,7 +12,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
 from airflow_provider_healthimaging.search.readiness import is_ready
-from airflow_provider_healthimaging.search.validation import parse_duration
+from airflow_provider_healthimaging.search.validation import MAX_DELAY, parse_duration
 from airflow_provider_healthimaging.triggers.polling import SearchTrigger, initial_delay, run_blocking, with_jitter
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant, window_ending_now
 
@@ -86,7 +86,7 @@ class HealthImagingImageSetTrigger(SearchTrigger):
         self.window_end = window_end
         self.min_image_sets = min_image_sets
         self.quiet_period = (
-            None if quiet_period is None else parse_duration("quiet_period", quiet_period).total_seconds()
+            None if quiet_period is None else parse_duration("quiet_period", quiet_period, MAX_DELAY).total_seconds()
         )
         self.deadline = deadline
         self._deadline = parse_instant(deadline, "deadline")

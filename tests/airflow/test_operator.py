@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from subprocess import PIPE
 from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset, task
+from airflow.providers.common.compat.sdk import DAG, Asset, TaskDeferred, task
 
 from airflow_provider_healthimaging.exceptions import (
     DatastoreNotFoundError,
@@ -332,6 +333,29 @@ def test_a_deferrable_search_waits_in_the_triggerer(store, clock, hourly, run_da
 
     assert clock == []
     assert ids(run.xcom("find")) == expected
+
+
+def test_a_deferred_search_ends_without_a_triggerer(store, clock):
+    clock.append(NOON)
+    with pytest.raises(TaskDeferred) as deferred:
+        find(deferrable=True, window_start=NOON - timedelta(hours=1), window_end=NOON).execute({})
+    assert timedelta(seconds=60) < deferred.value.timeout < timedelta(hours=1)
+
+
+def test_the_connection_and_the_arguments_for_s3_are_templates(store, bucket, hourly, run_dag, monkeypatch):
+    put(store, 1)
+    monkeypatch.setenv("AIRFLOW_CONN_WRITER", os.environ["AIRFLOW_CONN_AWS_DEFAULT"])
+    with hourly(params={"conn": "writer", "class": "STANDARD_IA"}) as dag:
+        find(
+            s3_uri="s3://image-sets/",
+            s3_conn_id="{{ params.conn }}",
+            s3_extra_args={"StorageClass": "{{ params['class'] }}"},
+        )
+
+    run = run_dag(dag, NOON)
+
+    assert run.states("find") == ["success"]
+    assert {stored.storage_class for stored in bucket.objects.all()} == {"STANDARD_IA"}
 
 
 # The dataset in S3.

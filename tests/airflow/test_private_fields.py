@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import logging
 import traceback
@@ -10,11 +11,12 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, XComArg, task
+from airflow.providers.common.compat.sdk import DAG, BaseOperator, XComArg, task
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError, RenderingFailedError
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from airflow_provider_healthimaging.privacy.masking import MaskedValue
+from airflow_provider_healthimaging.task.private_fields import PrivateFields
 
 from .evidence import AIRFLOW_3_0, NOON, criteria, kept_by_airflow, of_the_task
 from .places import DATASTORE_ID
@@ -52,7 +54,8 @@ def shown(canary, capfd, caplog, failures, all_text):
         told = "\n".join(all_text(error) + variables(error) for error in (*failures, *failures.retried))
         places = [*kept_by_airflow(), ("printed", printed.encode()), ("told", told.encode())]
         places.append(("logged", "\n".join(of_the_task(caplog.text)).encode()))
-        assert any(b"cannot be rendered" in content for _, content in places) or not failures
+        refusals = (b"cannot be rendered", b"were not rendered")
+        assert any(each in content for _, content in places for each in refusals) or not failures
         return [name for name, content in places if canary.encode() in content and not name.startswith(tuple(but))]
 
     return look
@@ -244,3 +247,26 @@ def test_a_dag_of_native_objects_renders_to_those():
     search.render_template_fields({"params": {"number": 7}})
 
     assert search.match.value == {"DICOMSeriesNumber": 7}
+
+
+@pytest.mark.parametrize("make", [unmapped, mapped])
+def test_a_task_refuses_to_run_if_the_guard_of_its_templates_was_not_called(
+    canary, hourly, run_dag, failures, shown, make, monkeypatch
+):
+    """As on a version of Airflow that renders templates in another way."""
+    monkeypatch.delattr(PrivateFields, "render_template")
+    match = {"DICOMPatientId": canary, "DICOMStudyId": "{{ nope }}"}
+    with hourly:
+        make(match=match, retries=1, **failures.callbacks)
+
+    run = run_dag(hourly, NOON)
+
+    assert run.states("search") == ["failed"]
+    assert [type(error).__name__ for error in (*failures, *failures.retried)] == ["ConfigurationError"]
+    assert "The templates in match were not rendered" in str(failures[0])
+    assert shown(but=KEPT_BY_AIRFLOW[make]) == []
+
+
+def test_airflow_has_the_method_that_the_guard_overrides():
+    assert "render_template" in dir(BaseOperator)
+    assert list(inspect.signature(BaseOperator.render_template).parameters)[:3] == ["self", "content", "context"]

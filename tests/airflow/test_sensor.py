@@ -7,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowSkipException
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
@@ -353,3 +359,25 @@ def test_what_ended_the_trigger_ends_the_task_though_it_does_not_show_there(stor
 def test_a_deferrable_sensor_that_may_never_fail_is_skipped_instead(store):
     with pytest.raises(AirflowSkipException, match="never_fail"):
         deferrable(datastore_id="e" * 32, never_fail=True).execute({"ti": SimpleNamespace()})
+
+
+def test_a_deferral_ends_without_a_triggerer_soon_after_the_timeout(store):
+    with pytest.raises(TaskDeferred) as deferred:
+        deferrable(timeout=600).execute({"ti": SimpleNamespace()})
+    assert timedelta(seconds=600) < deferred.value.timeout <= timedelta(seconds=690)
+
+
+@pytest.mark.parametrize("error", ["Trigger timeout", "Trigger/execution timeout"])
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_trigger_that_nobody_ran_ends_in_the_timeout_of_the_other_modes(store, error, soft_fail):
+    sensor = deferrable(soft_fail=soft_fail)
+    with pytest.raises(AirflowSkipException if soft_fail else AirflowSensorTimeout) as caught:
+        sensor.resume_execution("__fail__", {"error": error}, {"ti": SimpleNamespace()})
+    if not soft_fail:
+        assert "Check that a triggerer is running" in str(caught.value)
+
+
+def test_a_trigger_that_broke_is_no_timeout(store):
+    with pytest.raises(AirflowException) as caught:
+        deferrable().resume_execution("__fail__", {"error": "Trigger failure"}, {"ti": SimpleNamespace()})
+    assert not isinstance(caught.value, AirflowSensorTimeout)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from airflow_provider_healthimaging.aws.error_table import ERROR_RULES, HEALTHIMAGING, S3
+from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, S3, SERVICE_RULES
 from airflow_provider_healthimaging.local import LocalServer
 
 S3_URI = {"s3_uri": "s3://image-sets/arrivals/"}
@@ -259,7 +259,7 @@ S3_CODES = {
 
 
 def rule_for(service: str, code: str) -> Any:
-    return next(rule for rule in ERROR_RULES if code in rule.codes.split() and rule.service in {service, ""})
+    return next(rule for rule in SERVICE_RULES if code in rule.codes.split() and rule.service in {service, ""})
 
 
 def expected(service: str, code: str) -> tuple[bool, str]:

@@ -4,7 +4,8 @@ import pytest
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-from airflow_provider_healthimaging.aws.error_table import ERROR_RULES, HEALTHIMAGING, REGIONS, S3, STS
+from airflow_provider_healthimaging.aws.botocore_error_table import BOTOCORE_RULES, REGIONS
+from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, S3, SERVICE_RULES, STS
 from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, to_provider_error, translate_errors
 from airflow_provider_healthimaging.exceptions import (
     AccessDeniedError,
@@ -134,12 +135,12 @@ def test_the_cases_of_this_module_cover_every_rule():
     errors += [to_provider_error(client_error(*answer[:3]), WHERE, answer[0]) for answer in ANSWERS]
     covered = {(type(error), str(error).partition(f"{WHERE}). ")[2]) for error in errors}
 
-    assert [rule for rule in ERROR_RULES if (rule.error, rule.advice) not in covered] == []
+    assert [rule for rule in (*SERVICE_RULES, *BOTOCORE_RULES) if (rule.error, rule.advice) not in covered] == []
 
 
 def test_no_code_of_a_service_is_in_two_rules():
     for service in OPERATIONS:
-        codes = [code for rule in ERROR_RULES if rule.service in {service, ""} for code in rule.codes.split()]
+        codes = [code for rule in SERVICE_RULES if rule.service in {service, ""} for code in rule.codes.split()]
         assert len(codes) == len(set(codes))
 
 
@@ -165,7 +166,7 @@ def test_an_error_without_a_code_is_retryable(response):
 
 
 def test_every_code_of_the_rules_is_passed_on():
-    for rule in ERROR_RULES:
+    for rule in SERVICE_RULES:
         for code in rule.codes.split():
             status = int(code) if code.isdigit() else 400
             assert to_provider_error(client_error(HEALTHIMAGING, code, status), WHERE).code == code

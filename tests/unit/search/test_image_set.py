@@ -1,68 +1,11 @@
-"""A record is JSON types only, times in UTC with milliseconds, and holds the tags asked for and no other."""
-
-import json
-from datetime import UTC, datetime, timedelta
+"""The tags of a search hit are those of botocore's model, and a tag that does not exist is an error."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
-from airflow_provider_healthimaging.output.records import to_record
 from airflow_provider_healthimaging.search.image_set import DICOM_TAGS, NOT_PATIENT_DATA, parse_dicom_tags
-from airflow_provider_healthimaging.search.suggestions import suggest_name
-
-CREATED = datetime(2026, 1, 31, 12, tzinfo=UTC)
-HIT = {
-    "imageSetId": "i" * 32,
-    "version": 2,
-    "createdAt": CREATED,
-    "updatedAt": CREATED + timedelta(milliseconds=250),
-    "lastAccessedAt": CREATED,
-    "storageTier": "FREQUENT_ACCESS",
-    "isPrimary": True,
-    "DICOMTags": {"DICOMPatientName": "DOE^JANE", "DICOMSeriesModality": "CT"},
-}
-
-
-def test_a_record_has_ids_version_times_and_nothing_else_by_default():
-    assert to_record(HIT, "d" * 32) == {
-        "datastoreId": "d" * 32,
-        "imageSetId": "i" * 32,
-        "version": 2,
-        "createdAt": "2026-01-31T12:00:00.000Z",
-        "updatedAt": "2026-01-31T12:00:00.250Z",
-        "isPrimary": True,
-    }
-
-
-def test_a_hit_with_nothing_but_its_id_still_makes_a_whole_record():
-    record = to_record({"imageSetId": "i"}, "d", ["DICOMPatientName"])
-    assert record == dict.fromkeys(["version", "createdAt", "updatedAt", "isPrimary"]) | {
-        "datastoreId": "d",
-        "imageSetId": "i",
-        "DICOMTags": {"DICOMPatientName": None},
-    }
-
-
-@given(st.datetimes(datetime(2023, 7, 19), datetime(2099, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
-def test_times_are_iso_8601_in_utc_to_the_millisecond_and_never_later_than_the_hit(moment):
-    text = to_record({**HIT, "createdAt": moment}, "d")["createdAt"]
-    assert len(text) == len("2026-01-31T12:00:00.000Z")
-    assert text.endswith("Z")
-    assert timedelta(0) <= moment - datetime.fromisoformat(text) < timedelta(milliseconds=1)
-
-
-def test_only_the_tags_asked_for_are_kept_and_a_missing_one_is_none():
-    record = to_record(HIT, "d", parse_dicom_tags(["DICOMSeriesModality", "DICOMSeriesBodyPart"]))
-    assert record["DICOMTags"] == {"DICOMSeriesModality": "CT", "DICOMSeriesBodyPart": None}
-    assert "DOE" not in json.dumps(record)
-
-
-def test_a_record_with_all_tags_survives_json():
-    record = to_record(HIT, "d", parse_dicom_tags("all"))
-    assert json.loads(json.dumps(record)) == record
-    assert list(record["DICOMTags"]) == list(DICOM_TAGS)
 
 
 @pytest.mark.parametrize("none", [None, "", [], ()])
@@ -114,17 +57,3 @@ def test_what_an_error_says_of_tags_is_the_whole_of_it():
         parse_dicom_tags(7)
     known = ", ".join(DICOM_TAGS)
     assert str(caught.value) == f"dicom_tags must be a list of tag names or 'all', not a int. Known tags: {known}."
-
-
-@pytest.mark.parametrize(
-    ("written", "known", "nearest"),
-    [
-        ("number", "DICOMNumberOfStudyRelatedSeries", True),  # six letters that it begins with
-        ("numbe", "DICOMNumberOfStudyRelatedSeries", False),
-        ("numbe", "DICOMSeriesNumber", True),  # nearly the six letters that it ends with
-        ("abcdeyyy", "abcdefgh", False),  # too little in common
-        ("abcdefyy", "abcdefgh", True),
-    ],
-)
-def test_the_nearest_name_is_one_that_was_meant(written, known, nearest):
-    assert suggest_name(written, [known]) == (known if nearest else None)
