@@ -20,6 +20,7 @@ os.environ.update(
 )
 
 # Airflow reads its home when it is imported, so the imports come after.
+import airflow.exceptions  # noqa: E402
 import boto3  # noqa: E402
 import pytest  # noqa: E402
 
@@ -28,6 +29,26 @@ from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend  # noqa: E402
 
 DATASTORE_ID = "d" * 32
+
+# What of Airflow, amazon's provider and botocore is used although it will go away, by the text of the warning.
+KNOWN_DEPRECATIONS = [
+    "Accessing '.*' from the template is deprecated",  # a test shows the whole context, all of Airflow 2's names in it
+    "Timer and timing metrics publish in seconds were deprecated",  # Airflow 2.11 says it of its own default
+]
+
+
+def pytest_configure(config):
+    """Turn the deprecation warnings of Airflow, amazon's provider and botocore into errors.
+
+    Not in pyproject.toml, where a category is imported before Airflow has the home of the tests.
+    """
+    categories = ("AirflowProviderDeprecationWarning", "RemovedInAirflow3Warning", "RemovedInAirflow4Warning")
+    for name in categories:
+        if hasattr(airflow.exceptions, name):
+            config.addinivalue_line("filterwarnings", f"error::airflow.exceptions.{name}")
+    config.addinivalue_line("filterwarnings", r"error::DeprecationWarning:(airflow_provider_healthimaging|boto).*")
+    for text in KNOWN_DEPRECATIONS:
+        config.addinivalue_line("filterwarnings", f"ignore:{text}:DeprecationWarning")
 BUCKET = "image-sets"
 
 

@@ -234,7 +234,7 @@ class S3Dataset:
         :param expected: how many parts are known to be there. A listing without them was truncated, which botocore may
             not notice.
         """
-        objects = self.hook.get_file_metadata(f"{self.folder}part-", self.bucket)
+        objects = self.hook.iter_file_metadata(f"{self.folder}part-", self.bucket)
         sizes = {each["Key"]: each["Size"] for each in objects}
         if not {self._key(number) for number in range(expected)} <= sizes.keys():
             raise IncompleteResponseError(

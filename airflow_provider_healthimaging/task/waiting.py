@@ -84,10 +84,13 @@ class DeferrableSensor(BaseSensorOperator):
         except AirflowException as error:
             if next_method != TRIGGER_FAILED or "timeout" not in str(error).lower():
                 raise
-        raise AirflowSensorTimeout(
+        timeout = AirflowSensorTimeout(
             f"Sensor has timed out: {self.describe_wait(context)}. Its trigger has not reported. Check that a "
             "triggerer is running."
         )
+        if self.soft_fail or self.never_fail:
+            raise AirflowSkipException(str(timeout)) from timeout
+        raise timeout
 
     def _poke_or_defer(self, context: Context, deadline: datetime, trigger_error: str | None = None) -> object:
         try:

@@ -263,7 +263,7 @@ def test_what_airflow_gives_by_itself_is_known(no_call):
             super().__init__(**arguments)
 
     with (
-        DAG("known", start_date=NOON, default_args={"retries": 2}, params={"a": 1}) as dag,
+        DAG("known", schedule=None, start_date=NOON, default_args={"retries": 2}, params={"a": 1}) as dag,
         TaskGroup("group") as group,
     ):
         task = Own(
