@@ -6,7 +6,7 @@ OLDEST = .venv-2.11/bin/python
 AUDIT = $(UV) tool run --quiet pip-audit==2.10.1 --strict --disable-pip --no-deps
 NOX = $(UV) tool run --quiet --from nox==2026.10.20 --with uv nox
 
-.PHONY: install test test-newest test-oldest test-matrix coverage mutate audit build test-live test-distributed soak reliability lint format docs demo screenshots bench bench-triggers constraints clean
+.PHONY: install test test-newest test-oldest test-matrix coverage mutate audit build test-live test-distributed soak reliability lint format layout docs demo screenshots bench bench-triggers constraints clean
 
 install: .venv/ready .venv-2.11/ready
 
@@ -96,6 +96,10 @@ lint: .venv/ready
 format: .venv/ready
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+# Which room of the package imports which, printed and as build/layout.svg.
+layout: .venv/ready
+	$(NEWEST) docs/tools/layout.py
 
 docs: .venv/docs
 	.venv/bin/mkdocs build --strict

@@ -381,7 +381,7 @@ def test_a_token_of_another_search_is_refused_by_the_service(hook, server, store
     fill(store, 60)
     stats = ScanStats()
     found(hook, window=WINDOW, pagination_config={"MaxItems": 50}, stats=stats)
-    with pytest.raises(RejectedRequestError, match="whether StartingToken belongs to the same search") as caught:
+    with pytest.raises(RejectedRequestError, match="that StartingToken belongs to the same search") as caught:
         found(
             hook,
             search_criteria=equal("DICOMPatientId", CANARY),
@@ -489,7 +489,7 @@ def nothing_from_the_machine(monkeypatch, tmp_path):
 @pytest.mark.parametrize("call", ["search_image_sets", "paginate_image_sets", "count_image_sets"])
 def test_no_region_is_a_matter_of_configuration(server, store, monkeypatch, nothing_from_the_machine, call, all_text):
     connect(monkeypatch, server.url, region_name=None)
-    with pytest.raises(ConfigurationError, match="Put region_name into the connection's extra") as caught:
+    with pytest.raises(ConfigurationError, match="Set region_name in the connection's extra") as caught:
         list(getattr(HealthImagingHook(), call)(DATASTORE_ID))
     assert "us-east-1, us-west-2" in str(caught.value)
     assert caught.value.retryable is False
