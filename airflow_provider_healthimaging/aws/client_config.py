@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 from urllib.parse import urlsplit
 
 from botocore import UNSIGNED
@@ -12,6 +11,10 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from types_boto3_medical_imaging import HealthImagingClient
+
+
+ConfigArguments = dict[str, Any]
+"""Arguments of botocore's ``Config``, which has dozens of them, of many types."""
 
 
 class Retries(TypedDict):
@@ -54,7 +57,7 @@ _AWS_HOST = re.compile(r"medical-imaging(-fips)?\.[a-z0-9-]+\.(amazonaws\.com(\.
 
 
 def merged_config(
-    connection: Mapping[str, Any], caller: Config | None, defaults: ClientDefaults = DEFAULT_CLIENT_CONFIG
+    connection: ConfigArguments, caller: Config | None, defaults: ClientDefaults = DEFAULT_CLIENT_CONFIG
 ) -> Config:
     """Return botocore's configuration, merged from three layers: the defaults, the connection, the caller.
 
@@ -64,13 +67,13 @@ def merged_config(
     :param connection: ``config_kwargs`` of the Airflow connection, the arguments of botocore's ``Config``.
     :param caller: the configuration that was given to the hook or the operator.
     """
-    arguments: dict[str, Any] = {**defaults, **connection}
+    arguments: ConfigArguments = {**defaults, **connection}
     if arguments.get("signature_version") == "unsigned":
         arguments["signature_version"] = UNSIGNED
     merged = Config(**arguments).merge(caller or Config())
-    retries: Any = {}
-    given: Any = caller  # botocore sets its attributes at run time
-    for layer in (defaults["retries"], connection.get("retries") or {}, (given and given.retries) or {}):
+    retries: Any = {}  # the stubs' type of it is private
+    given = getattr(caller, "retries", None)
+    for layer in (defaults["retries"], connection.get("retries") or {}, given or {}):
         if {"max_attempts", "total_max_attempts"} & layer.keys():
             retries = {key: value for key, value in retries.items() if key == "mode"}
         retries |= layer
@@ -79,8 +82,8 @@ def merged_config(
 
 def retry_settings(client: HealthImagingClient) -> Retries:
     """Return the retries that a client was made with; botocore normalizes them to these two members."""
-    config: Any = client.meta.config  # botocore sets its attributes at run time
-    return cast("Retries", config.retries)
+    retries: Retries = getattr(client.meta.config, "retries")  # noqa: B009 - botocore sets it at run time
+    return retries
 
 
 def use_endpoint_as_given(client: HealthImagingClient, config: Config) -> None:

@@ -28,9 +28,9 @@ def paginate(
     datastore_id: str,
     criteria: SearchCriteria | SortedSearchCriteria,
     config: PaginationConfig,
-) -> PageIterator[Any]:
+) -> PageIterator[Any]:  # a page is a dictionary
     """Return botocore's page iterator."""
-    paginator: Any = client.get_paginator("search_image_sets")  # botocore's arguments are those of the stubs, not ours
+    paginator: Any = client.get_paginator("search_image_sets")  # the stubs have their own types of the arguments
     pages = paginator.paginate(datastoreId=datastore_id, searchCriteria=criteria, PaginationConfig=config)
     return cast("PageIterator[Any]", pages)
 
@@ -60,7 +60,7 @@ def page_fetcher(client: HealthImagingClient, request: SearchRequest, location: 
     """Return a function that fetches one page of a part of the request's window."""
 
     def fetch(window: TimeWindow, token: str | None) -> Page:
-        call: Any = partial(
+        call: Any = partial(  # the stubs have their own types of the arguments
             client.search_image_sets,
             datastoreId=request.datastore_id,
             searchCriteria=cast("Any", request.service_criteria(window)),

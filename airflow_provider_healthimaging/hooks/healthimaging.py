@@ -13,6 +13,7 @@ from botocore.config import Config
 from airflow_provider_healthimaging.aws.client_config import (
     DEFAULT_CLIENT_CONFIG,
     ClientDefaults,
+    ConfigArguments,
     merged_config,
     use_endpoint_as_given,
 )
@@ -70,7 +71,7 @@ class HealthImagingHook(AwsBaseHook):
         verify: bool | str | None = None,
         region_name: str | None = None,
         *,
-        config: Config | dict[str, Any] | None = None,
+        config: Config | ConfigArguments | None = None,
         client_defaults: ClientDefaults = DEFAULT_CLIENT_CONFIG,
     ) -> None:
         """Hold the arguments; the client is made at the first call."""

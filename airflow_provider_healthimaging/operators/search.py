@@ -26,6 +26,7 @@ except ImportError:
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
     from airflow_provider_healthimaging.task.delivery import Result
 
 ON_EMPTY = ("succeed", "skip", "fail")
@@ -112,8 +113,8 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
-        **kwargs: Any,
+        botocore_config: ConfigArguments | None = None,
+        **kwargs: Any,  # the arguments of Airflow's base class
     ) -> None:
         """Hold the template fields as they are, and check the other arguments."""
         super().__init__(

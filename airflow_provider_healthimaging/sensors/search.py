@@ -24,6 +24,8 @@ from airflow_provider_healthimaging.window import format_utc, window_ending_now
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+
 OPEN_END = "9999-12-31T00:00:00Z"
 """The end that stands for "not over yet" while the run's window is resolved."""
 
@@ -105,8 +107,8 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
-        **kwargs: Any,
+        botocore_config: ConfigArguments | None = None,
+        **kwargs: Any,  # the arguments of Airflow's base class
     ) -> None:
         """Hold the template fields as they are, and check the other arguments."""
         super().__init__(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
     from airflow_provider_healthimaging.output.dataset import DatasetSummary
 
 
@@ -83,8 +84,8 @@ class SearchTask(PrivateFields):
         aws_conn_id: str | None,
         region_name: str | None,
         verify: bool | str | None,
-        botocore_config: dict[str, Any] | None,
-        **kwargs: Any,
+        botocore_config: ConfigArguments | None,
+        **kwargs: Any,  # the arguments of Airflow's base class
     ) -> None:
         """Hold the template fields as they are, and check the other arguments."""
         super().__init__(**kwargs)

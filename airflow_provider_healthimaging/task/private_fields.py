@@ -72,7 +72,7 @@ class PrivateFields(BaseOperator):
     search_criteria = MaskedField()
     match = MaskedField()
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:  # the arguments of Airflow's base class
         """Reject unknown arguments before Airflow does, because its error shows their values."""
         known = _argument_names(type(self))
         if unknown := sorted(name for name in kwargs if name not in known and not name.startswith("_airflow")):

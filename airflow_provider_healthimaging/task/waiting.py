@@ -39,7 +39,7 @@ class DeferrableSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer.
     """
 
-    def __init__(self, *, deferrable: bool, **kwargs: Any) -> None:
+    def __init__(self, *, deferrable: bool, **kwargs: Any) -> None:  # the arguments of Airflow's base class
         """Hold ``deferrable``, and check what does not go together with it."""
         super().__init__(**kwargs)
         self.deferrable = deferrable

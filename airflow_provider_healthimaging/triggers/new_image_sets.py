@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow.triggers.base import TriggerEvent
 
@@ -31,6 +31,9 @@ from airflow_provider_healthimaging.triggers.watermark import (
     check_supported,
 )
 from airflow_provider_healthimaging.window import TimeWindow, format_utc, parse_instant
+
+if TYPE_CHECKING:
+    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
 
 
 class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
@@ -71,7 +74,7 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
+        botocore_config: ConfigArguments | None = None,
     ) -> None:
         """Check the arguments; nothing is called before :meth:`run`."""
         check_supported()

@@ -25,6 +25,7 @@ from airflow_provider_healthimaging.search.request import SearchRequest
 from airflow_provider_healthimaging.search.validation import parse_interval
 
 if TYPE_CHECKING:
+    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
     from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
     from airflow_provider_healthimaging.search.image_set import SearchHit
     from airflow_provider_healthimaging.window import TimeWindow
@@ -64,7 +65,7 @@ class SearchTrigger(BaseTrigger):
         aws_conn_id: str | None,
         region_name: str | None,
         verify: bool | str | None,
-        botocore_config: dict[str, Any] | None,
+        botocore_config: ConfigArguments | None,
     ) -> None:
         """Hold the arguments; nothing is called before ``run``."""
         super().__init__()  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from airflow.triggers.base import TriggerEvent
 
@@ -15,6 +15,9 @@ from airflow_provider_healthimaging.search.readiness import is_ready
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, parse_duration
 from airflow_provider_healthimaging.triggers.polling import SearchTrigger, initial_delay, run_blocking, with_jitter
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant, window_ending_now
+
+if TYPE_CHECKING:
+    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
 
 LAST_SEARCH_SECONDS = 60.0
 """How long after the deadline a search may end that began before it."""
@@ -68,7 +71,7 @@ class HealthImagingImageSetTrigger(SearchTrigger):
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
+        botocore_config: ConfigArguments | None = None,
     ) -> None:
         """Hold the arguments; nothing is called before :meth:`run`."""
         super().__init__(

@@ -1,7 +1,7 @@
 """Shows the package's docstrings on the site: a griffe extension.
 
-The docstrings are written for Sphinx, as Airflow's are. The site is made with Markdown, so roles become links. Arguments
-that the hook's count and its search share are described once, at the search.
+The docstrings are written for Sphinx, as Airflow's are. The site is made with Markdown, so roles become links.
+Arguments that the hook's count and its search share are described once, at the search.
 """
 
 from __future__ import annotations

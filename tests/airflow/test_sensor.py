@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from airflow.jobs import scheduler_job_runner
 from airflow.providers.common.compat.sdk import (
     DAG,
     AirflowException,
@@ -18,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
+from airflow_provider_healthimaging.task.waiting import TRIGGER_FAILED
 
 DATASTORE_ID = "d" * 32
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -381,3 +384,16 @@ def test_a_trigger_that_broke_is_no_timeout(store):
     with pytest.raises(AirflowException) as caught:
         deferrable().resume_execution("__fail__", {"error": "Trigger failure"}, {"ti": SimpleNamespace()})
     assert not isinstance(caught.value, AirflowSensorTimeout)
+
+
+def test_airflow_resumes_a_deferred_task_whose_time_is_up_as_expected_here():
+    """The scheduler's own code says what it resumes the task with; there is no public name for it on all versions."""
+    source = inspect.getsource(scheduler_job_runner.SchedulerJobRunner.check_trigger_timeouts)
+    method = getattr(scheduler_job_runner, "TRIGGER_FAIL_REPR", "__fail__")
+    reasons = getattr(scheduler_job_runner, "TriggerFailureReason", None)
+    error = reasons.TRIGGER_TIMEOUT if reasons else "Trigger/execution timeout"
+
+    assert method == TRIGGER_FAILED
+    assert "TRIGGER_FAIL_REPR" in source or '"__fail__"' in source
+    assert "timeout" in str(getattr(error, "value", error)).lower()
+    assert ("TriggerFailureReason.TRIGGER_TIMEOUT" if reasons else error) in source

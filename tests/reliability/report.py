@@ -1,6 +1,6 @@
-"""``python -m tests.reliability.report FOLDER``: docs/reliability.md, out of what the suites have counted there.
+"""Prints docs/reliability.md from the counts of the suites: ``python -m tests.reliability.report FOLDER``.
 
-It computes sums and verdicts, and knows no figure of its own.
+The suites left their counts in the folder. Only sums are computed here.
 """
 
 from __future__ import annotations
@@ -22,41 +22,52 @@ Row = Mapping[str, Any]
 HEAD = """\
 # Reliability
 
-Generated on {day} (UTC) from what the suites counted on {cores} cores ({machine}), {system}; `make reliability` runs
-them. Every figure was counted by a test that fails where it is not what it should be; what was not counted is not here.
+Generated on {day} (UTC) from the counts of the test suites, on {cores} cores ({machine}), {system}.
+`make reliability` runs these suites. Every figure comes from a test that fails if the figure is wrong. This page shows
+counted figures only.
 
 ## Faults
 
-Each case is drawn from a seed: up to 1,400 image sets on the edges of windows, beside them, in crowds at one instant
-and anywhere in a day; windows that cover the day; the operator (to XCom or S3) or the sensor (in its slot or deferred);
-one, four or eight readers; whether `BETWEEN` includes its edges, and whether bounds are cut to seconds. The service
-then misbehaves as the row says. A search must end with exactly the right image sets, or with an error that says what
-happened and that a retry puts right, which is then tried; a manifest in S3 must be of a whole dataset. `errors` are
-those that a retry put right, `timeouts` sensors that gave up in time on what was not there. Lost, repeated and wrong
-must be zero.
+Each case is drawn from a seed:
+
+- up to 1,400 image sets: on the edges of windows, just beside the edges, many at the same instant, and anywhere in a
+  day
+- windows that together cover the day
+- the operator, with its result in XCom or S3, or the sensor, in its slot or deferred
+- one, four or eight workers
+- `BETWEEN` that includes its edges or not, and bounds that are cut to whole seconds or not
+
+The service then misbehaves as the first column of the table says. A search must end in one of two ways: with exactly
+the right image sets, or with an error that says what happened. After an error, a retry is made, and must succeed. If a
+manifest exists in S3, its dataset must be complete. `errors` counts the errors after which a retry succeeded.
+`timeouts` counts the sensors that timed out as they should, because the image sets were not there. `lost`, `repeated`
+and `wrong` must be zero.
 """
 
 PLACES = """\
 ## Places searched for patient data
 
-Tasks, sensors and triggers ran with names, ids and dates planted in what they search for and what they find; they
-succeeded, failed, retried, deferred and were mapped. All that Airflow keeps or shows was searched for them. In each
-place something harmless that went the same way had to be found, since a place that cannot be read proves nothing.
+Tasks, sensors and triggers ran with marked names, ids and dates in their search values and in the DICOM tags. They
+succeeded, failed, were retried, deferred and mapped. Then everything that Airflow stores or shows was searched for
+the marked values. `hits` counts the values that were found. `control found` says whether a harmless text that was
+passed in the same way was found in the place. If it was not found, the place could not be read, and the test fails.
 `searched` is in bytes.
 """
 
 CONDITIONS = """\
-## Conditions, and what becomes of the task
+## Error conditions, and what the task does
 
-Each row of the table in `airflow_provider_healthimaging/error_table.py` was provoked. The operator had to fail at once
-or retry as it says, with the message that it says, and so had sensor and trigger, with one row of each kind.
+The tables in `airflow_provider_healthimaging/aws/error_table.py` and `botocore_error_table.py` beside it say which
+error fails a task at once, and which error is retried. Every rule was provoked. The operator had to fail at once or
+to be retried as the rule says, with the message of the rule. Sensor and trigger had to do the same, with one rule of
+each kind. `rows` counts the conditions in the test's table.
 """
 
 VERSIONS = """\
 ## Versions
 
-The built wheel, installed as a user would, under the unit tests and those that run DAGs. What a version of Airflow does
-not have is skipped, and each skip says what that is.
+The built wheel was installed in the way a user installs it. Then the unit tests and the tests that run DAGs were run.
+A test is skipped if the version of Airflow does not have what it tests. The reason of each skip says what that is.
 """
 
 COUNTS = ("cases", "searches", "errors", "timeouts", "lost", "repeated", "wrong")
@@ -80,7 +91,7 @@ def main(folder: str) -> None:
     )
     for (airflow, botocore), group in groupby(rows("faults"), key=lambda row: (row["airflow"], row["botocore"])):
         faults = list(group)
-        together = {"fault": "**together**", **{each: sum(row[each] for row in faults) for each in COUNTS}}
+        together = {"fault": "**total**", **{each: sum(row[each] for row in faults) for each in COUNTS}}
         print(f"### Airflow {airflow}, botocore {botocore}\n")
         _table(("fault", *COUNTS), [*faults, together])
     print(PLACES)
