@@ -35,7 +35,7 @@ test-newest: .venv/ready .venv/docs
 test-oldest: .venv-2.11/ready
 	$(OLDEST) $(COVER) -m pytest
 
-# Some branches are taken on one version of Airflow only, so what both have run is put together.
+# Some branches run on one version of Airflow only, so the coverage of both versions is combined.
 coverage: install .venv/docs
 	rm -f .coverage .coverage.*
 	$(MAKE) --jobs=2 --output-sync=target test COVER='-m coverage run'
@@ -46,17 +46,17 @@ coverage: install .venv/docs
 	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group mutate
 	touch $@
 
-# Changes the pure modules in over a thousand ways, each of which a unit test should notice; `mutmut results` has the rest.
+# Changes the pure modules in over a thousand ways. A unit test should fail for each. `mutmut results` lists the others.
 mutate: .venv/mutate
 	.venv/bin/mutmut run --max-children 2
 	.venv/bin/mutmut results
 
-# Known vulnerabilities of what is pinned in both environments; needs PyPI's advisories.
+# Looks for known vulnerabilities in the pinned packages of both environments. Needs PyPI's advisories.
 audit: .venv/bin/uv
 	$(AUDIT) --requirement constraints.txt
 	$(AUDIT) --requirement constraints-2.11.txt
 
-# Interpreters that pyenv keeps are found by their names only where it is told that they may be used.
+# pyenv offers an interpreter by its name only if PYENV_VERSION lists it.
 test-matrix: export PYENV_VERSION ?= $(shell pyenv versions --bare 2>/dev/null | paste -sd: -)
 test-matrix: build
 	$(NOX) $(if $(SESSIONS),--session $(SESSIONS))
@@ -76,12 +76,12 @@ test-live: .venv/ready
 test-distributed: .venv/distributed
 	$(NEWEST) -m pytest --override-ini addopts= --import-mode=importlib tests/distributed
 
-# New cases of tests/reliability for as long as one likes; one that fails says how to play it again.
+# Plays new cases of tests/reliability for so many seconds. A case that fails says how to play it again.
 SECONDS ?= 3600
 soak: .venv/ready
 	SOAK_SECONDS=$(SECONDS) $(NEWEST) -m pytest tests/reliability
 
-# docs/reliability.md out of what the suites count: some two hours and a half.
+# Writes docs/reliability.md from the counts of the suites. Takes about two and a half hours.
 reliability: export RELIABILITY_REPORT_DIR = $(CURDIR)/build/reliability
 reliability: install
 	rm -rf $(RELIABILITY_REPORT_DIR)
@@ -121,7 +121,7 @@ screenshots: .venv/screenshots
 bench: .venv/bench
 	$(NEWEST) -m benchmarks
 
-# Apart: it takes ten minutes, and is beside amazon's trigger and not boto3.
+# Not part of bench: it takes ten minutes, and compares with amazon's trigger instead of boto3.
 bench-triggers: .venv/ready
 	$(NEWEST) benchmarks/triggers.py
 

@@ -1,8 +1,8 @@
-"""The versions that the package supports, each with the wheel as users get it: ``make test-matrix``.
+"""Tests the wheel on all versions that the package supports: ``make test-matrix``.
 
-A session installs the wheel of ``make build`` and what the tests need into an environment of its own, checks what is
-really in it, and runs the unit and ``dag.test()`` suites from outside the checkout. Airflow is pinned to a patch
-version; all else is as new as it may be, which is what users get who install today, and what breaks first.
+A session installs the wheel of ``make build`` and the requirements of the tests into an environment of its own. It
+checks which versions were installed, and runs the unit and ``dag.test()`` suites from outside the checkout. Airflow is
+pinned to a patch version. Everything else is the newest version that is allowed, as in a new installation today.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ nox.options.reuse_existing_virtualenvs = False
 
 HERE = Path(__file__).parent
 SUITES = ["tests/unit", "tests/airflow"]
-# The documentation's code is of one version of everything.
+# The code blocks of the documentation are tested with one set of versions only.
 NOT_HERE = "tests/airflow/test_code_blocks.py"
 
-# The last patch of each minor version, and the Pythons that it supports among ours.
+# The last patch of each minor version of Airflow, and which of our Python versions it supports.
 PYTHONS = {
     "2.11.2": ("3.11", "3.12"),
     "3.0.6": ("3.11", "3.12"),
@@ -35,15 +35,15 @@ PYTHONS = {
 
 NEWEST = list(PYTHONS)[-1]
 
-# What was released after an Airflow and broke it, without our package, too: Airflow's own constraints keep it out.
+# Later releases that break this version of Airflow, also without our package. Airflow's own constraints exclude them.
 SINCE_BROKEN = {
     # A task's first call of the execution API is answered with 422.
     "3.0.6": ("fastapi<0.117", "cadwyn<6", "pydantic<2.12"),
-    # The execution API cannot be built; svcs 26 ends the life of the API that dag.test() has just begun.
+    # The execution API cannot be built. svcs 26 ends the API that dag.test() has just started.
     "3.2.2": ("fastapi<0.137", "cadwyn<8", "svcs<26"),
 }
 
-# Prints what is installed where the tests will run.
+# Prints which versions are installed in the environment of the tests.
 PROBE = """
 import json, platform
 from importlib.metadata import version
@@ -65,13 +65,13 @@ print(json.dumps({
     ],
 )
 def airflow(session: nox.Session, airflow: str) -> None:
-    """Each minor version of Airflow on each Python that it supports, with the newest of everything else."""
+    """Test each minor version of Airflow on each Python that it supports, with the newest of everything else."""
     check(session, airflow, f"apache-airflow=={airflow}", *SINCE_BROKEN.get(airflow, ()))
 
 
 @nox.session(python="3.11", venv_backend="uv")
 def lowest(session: nox.Session) -> None:
-    """Take the lowest version of every dependency that the package declares, as far as they go together."""
+    """Test with the lowest version of every dependency that the package declares, if these versions work together."""
     lowest = Path(session.create_tmp(), "lowest.txt").resolve()
     resolve = ("uv", "pip", "compile", "--quiet", "--resolution=lowest-direct", "--all-extras", "--python-version=3.11")
     session.run_install(*resolve, f"--output-file={lowest}", str(HERE / "pyproject.toml"), external=True, silent=True)
@@ -81,19 +81,19 @@ def lowest(session: nox.Session) -> None:
 @nox.session(python="3.11")
 @nox.parametrize("botocore", ["1.43.90", "newest"])
 def botocore(session: nox.Session, botocore: str) -> None:
-    """Take the last botocore that cuts fractions of a second off a window's edges, and the newest."""
+    """Test with the last botocore that cuts fractions of a second off a window's edges, and with the newest."""
     pin = "botocore" if botocore == "newest" else f"botocore=={botocore}"
     check(session, NEWEST, f"apache-airflow=={NEWEST}", pin, botocore=pin.rpartition("=")[2])
 
 
 def check(session: nox.Session, airflow: str, *requirements: str, botocore: str = "botocore") -> None:
-    """Install the wheel with ``requirements``, make sure that they were followed, test, and write a row."""
+    """Install the wheel with ``requirements``, check the installed versions, run the tests, and write a row."""
     began = time.monotonic()
     wheel = built_wheel(session)
     session.install(f"{wheel}[local,openlineage,parquet]", "--group", "test", *requirements)
     folder = Path(session.create_tmp()).resolve()
     session.chdir(folder)
-    # Neither the current folder nor the checkout is looked at for modules.
+    # Modules are imported neither from the current folder nor from the checkout.
     env = {"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     found = json.loads(str(session.run("python", "-c", PROBE, silent=True, env=env)))
     meant = {
@@ -119,7 +119,7 @@ def check(session: nox.Session, airflow: str, *requirements: str, botocore: str 
 
 
 def built_wheel(session: nox.Session) -> Path:
-    """Return the one wheel that ``make build`` left."""
+    """Return the wheel that ``make build`` made; there must be exactly one."""
     wheels = list((HERE / "dist").glob("*.whl"))
     if len(wheels) != 1:
         session.error("run `make build` first: there must be one wheel in dist/")
@@ -127,7 +127,7 @@ def built_wheel(session: nox.Session) -> Path:
 
 
 def counts(report: Path) -> dict[str, int]:
-    """Return how many tests passed, failed and were skipped, by pytest's own account."""
+    """Return how many tests passed, failed and were skipped, from pytest's report."""
     suites = ET.parse(report).getroot().iter("testsuite")  # noqa: S314 - pytest's own file, just written
     sums = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
     for suite in suites:
@@ -138,7 +138,7 @@ def counts(report: Path) -> dict[str, int]:
 
 
 def write(row: dict[str, object]) -> None:
-    """Put a row into ``matrix.json`` in ``RELIABILITY_REPORT_DIR``, in place of the session's last, if it is set."""
+    """Put a row into ``matrix.json`` in ``RELIABILITY_REPORT_DIR``, if set, in place of the session's earlier row."""
     folder = os.environ.get("RELIABILITY_REPORT_DIR")
     if not folder:
         return

@@ -22,10 +22,10 @@ def tables(service: Service, repeat: int) -> Iterator[Table]:
     """Count at the server; the most calls seen are what is held against the bar."""
     table = Table(
         "Calls",
-        f"SearchImageSets calls counted at the server, {LATENCY * 1000:g} ms each, by the hook with "
-        f"{' and '.join(map(str, WORKERS))} workers: the most that were seen, in {repeat} x {len(WORKERS)} runs a row, "
-        f"the bursty ones with another seed each time. An answer has up to {PAGE} image sets; the bar is 3 % more "
-        f"calls than that needs, and 10 % where they come in bursts. "
+        f"Calls of SearchImageSets, counted at the server, {LATENCY * 1000:g} ms each. The hook reads with "
+        f"{' and '.join(map(str, WORKERS))} workers. Each row shows the highest count of {repeat} x {len(WORKERS)} "
+        f"runs. Where image sets arrive in bursts, each run has another seed. A response has up to {PAGE} image "
+        f"sets. The target is 3 % more calls than the fewest possible, and 10 % more for bursts. "
         + " ".join(f'"{name}": {data.what(name)}' for name in data.LAYOUTS),
     )
     for count in FEW:

@@ -25,10 +25,10 @@ def tables(service: Service, repeat: int) -> Iterator[Table]:
     """Measure the two sides in turn."""
     table = Table(
         "CPU",
-        f"Microseconds of CPU an image set, all threads of a process of its own, after a run on {WARM_UP} image sets "
-        f"that bears the imports; the server's CPU is not in it. By the operator with its defaults and all "
-        f"DICOM tags; boto3 keeps the records, and writes one object (gzip level 6 on both sides). Medians of {repeat} "
-        f"with {SAMPLE:,} image sets, one run with {MANY:,}.",
+        f"Microseconds of CPU per image set, of all threads of the client's process. A first run with {WARM_UP} image "
+        f"sets does the imports and does not count. The server's CPU does not count. Ours is the operator with its "
+        f"defaults and all DICOM tags. boto3 keeps the records in memory, and writes one object. Both use gzip level "
+        f"6. Medians of {repeat} runs with {SAMPLE:,} image sets, and one run with {MANY:,}.",
     )
     service.limit()
     for image_sets, times in ((SAMPLE, repeat), (MANY, 1)):

@@ -94,25 +94,25 @@ def _columns() -> dict[str, list[Any]]:
 
 
 def _uniform(sizes: Sequence[int], _: random.Random) -> Iterator[float]:
-    """One after the other, evenly."""
+    """One after the other, at equal intervals."""
     total = sum(sizes)
     return ((number + 0.5) / total for number in range(total))
 
 
 def _studies_at_once(sizes: Sequence[int], draw: random.Random) -> Iterator[float]:
-    """Each study at a moment of its own, its series within a second of each other."""
+    """Each study at its own moment, and its series within one second."""
     return (moment for size in sizes for moment in _burst(draw.random(), size, 1.0, draw))
 
 
 def _working_hours(sizes: Sequence[int], draw: random.Random) -> Iterator[float]:
-    """As studies, nine of ten between eight and eighteen o'clock."""
+    """Like studies, but nine of ten between 8:00 and 18:00."""
     for size in sizes:
         moment = draw.uniform(8 / 24, 18 / 24) if draw.randrange(10) else draw.random()
         yield from _burst(moment, size, 1.0, draw)
 
 
 def _import_jobs(sizes: Sequence[int], draw: random.Random) -> Iterator[float]:
-    """Import jobs of very different sizes, at random moments; a job brings a study a second."""
+    """Import jobs of very different sizes, at random moments. A job brings one study per second."""
     rest = list(sizes)
     while rest:
         job, moment = rest[: round(draw.lognormvariate(3, 1.5)) + 1], draw.random()
@@ -122,7 +122,7 @@ def _import_jobs(sizes: Sequence[int], draw: random.Random) -> Iterator[float]:
 
 
 def _migration(sizes: Sequence[int], draw: random.Random) -> Iterator[float]:
-    """Half of it in one migration of ten minutes, the rest as studies throughout the day."""
+    """Half of the image sets in one migration of ten minutes, the rest like studies, throughout the day."""
     began = draw.random()
     for size in sizes:
         moment = began + draw.random() / 144 if draw.getrandbits(1) else draw.random()

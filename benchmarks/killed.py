@@ -41,20 +41,19 @@ def tables(service: Service, _repeat: int) -> Iterator[Table]:
     rows = [cells(each.calls, each.parts, each.calls_again, each.calls + each.calls_again - whole) for each in retries]
     yield Table(
         "Killed and retried",
-        f"{IMAGE_SETS:,} image sets to S3 by the operator with its defaults, in parts of {ROWS_PER_FILE:,}: killed "
-        f"with SIGKILL at {MOMENTS} random moments (seed {SEED}), and run again. A run in peace takes {whole} calls. "
-        "What is read again belongs to parts that were not finished: the one being written, and what readers were "
-        "ahead.",
-        ("calls before the kill", "parts finished", "calls of the retry", "calls in all, beyond one run's"),
+        f"The operator writes {IMAGE_SETS:,} image sets to S3 with its defaults, in parts of {ROWS_PER_FILE:,}. It is "
+        f"killed with SIGKILL at {MOMENTS} random moments (seed {SEED}), and run again. A run that is not killed makes "
+        f"{whole} calls. A retry reads again what is not in a finished part: the part that was being written, and what "
+        "the workers had read ahead.",
+        ("calls before the kill", "parts finished", "calls of the retry", "calls of both, beyond those of one run"),
         rows,
     )
-    promise = Table("Killed and retried: the dataset", "Every object of the dataset, byte by byte (ETag).")
-    promise.promise(
-        f"same dataset, of {MOMENTS}", same, None, Bar(at_least=MOMENTS, at_most=MOMENTS), judged=same, digits=0
-    )
+    promise = Table("Killed and retried: the dataset", "Every object of the dataset is compared byte by byte (ETag).")
+    all_of_them = Bar(at_least=MOMENTS, at_most=MOMENTS)
+    promise.promise(f"retries with the same dataset, of {MOMENTS}", same, None, all_of_them, judged=same, digits=0)
     beyond = [each.calls_again - (IMAGE_SETS - each.parts * ROWS_PER_FILE) / 50 for each in retries]
     for name, of in (("median", median), ("most", max)):
-        promise.promise(f"calls of a retry, beyond those for what was not finished: {name}", of(beyond), None)
+        promise.promise(f"calls of a retry, beyond those for the unfinished parts: {name}", of(beyond), None)
     yield promise
 
 

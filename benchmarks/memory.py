@@ -19,9 +19,9 @@ def tables(service: Service, _repeat: int) -> Iterator[Table]:
     service.limit()
     sizes = Table(
         "Memory",
-        "Search to S3 with all DICOM tags, by the operator with its defaults: peak of a process of its own (VmHWM), "
-        "with its imports. One run each. boto3 keeps the records, as it has to for one object; a million is not tried "
-        "with it.",
+        "A search to S3 with all DICOM tags, by the operator with its defaults. The peak is that of the whole client "
+        "process (VmHWM), with its imports. Each row is one run. boto3 keeps all records in memory, because it writes "
+        "one object, so it was not run with a million.",
         ("image sets", "by", "MB before", "MB peak", "MB more", "seconds"),
     )
     peaks: dict[tuple[str, int], float] = {}
@@ -36,8 +36,8 @@ def tables(service: Service, _repeat: int) -> Iterator[Table]:
             sizes.rows.append(_row(image_sets, "boto3, jsonl", usage))
     promise = Table(
         f"Memory: growth from {FEW:,} image sets",
-        f"MB of peak memory with {MANY:,} image sets beyond that with {FEW:,}. boto3's is its growth to {MORE:,}, and "
-        f"ours to {MORE:,} is beside it for the ratio.",
+        f"By how many MB the peak memory grows from {FEW:,} image sets to {MANY:,}. For boto3, and for the ratio, the "
+        f"growth to {MORE:,} is shown.",
     )
     theirs = peaks["boto3", MORE] - peaks["boto3", FEW]
     for file_format in FORMATS:

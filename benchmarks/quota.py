@@ -88,9 +88,9 @@ def tables(service: Service, repeat: int) -> Iterator[Table]:
 def _with_quota(ours: list[Run], theirs: list[Run]) -> Table:
     table = Table(
         f"At the quota: {CALLS_PER_SECOND} calls a second, burst {BURST}, {LATENCY * 1000:g} ms a call",
-        f"{IMAGE_SETS:,} image sets, evenly over a day, by the hook with {WORKERS} workers, which is the operator's "
-        f"default. The quota alone makes it take {least_seconds():.1f} s at least; ours took "
-        f"{_each(ours)} s, boto3 {_each(theirs)} s. Throttled calls are counted at the server.",
+        f"{IMAGE_SETS:,} image sets, evenly over a day. The hook reads with {WORKERS} workers, which is the operator's "
+        f"default. With this quota, the search takes at least {least_seconds():.1f} s. Ours took {_each(ours)} s, "
+        f"boto3 took {_each(theirs)} s. Throttled calls are counted at the server.",
     )
     table.promise(
         "image sets a second",
@@ -112,10 +112,10 @@ def _without_quota(ours: list[Run], theirs: list[Run], ceiling: float) -> Table:
     throttled = sum(each.throttled for each in theirs)
     table = Table(
         f"Without a quota: {LATENCY * 1000:g} ms a call, {MORE_WORKERS} workers",
-        f"{IMAGE_SETS:,} image sets as above; ours took {_each(ours)} s, while the server took "
+        f"{IMAGE_SETS:,} image sets as above. Ours took {_each(ours)} s, and the server used "
         f"{percent(median(each.server_cpu / each.seconds for each in ours)):.0f} % of one core. boto3's runs are those "
-        f"of the table above, in which the quota refused {throttled} of its calls. The server is shown not to be the "
-        f"limit by {RAW_READERS} readers of raw HTTP, for the same pages with the same latency.",
+        f"of the table above, in which {throttled} of its calls were throttled. To show whether the "
+        f"server is the limit, {RAW_READERS} threads of raw HTTP read the same pages with the same latency.",
     )
     table.promise(
         "image sets a second",

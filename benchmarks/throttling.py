@@ -22,10 +22,10 @@ def tables(service: Service, _repeat: int) -> Iterator[Table]:
     table = Table(
         "Retry modes and workers at the quota",
         f"{IMAGE_SETS:,} image sets at {CALLS_PER_SECOND} calls a second, burst {BURST}, {LATENCY * 1000:g} ms a call; "
-        f"{least_seconds():.1f} s is the least possible. The hook's default is the first row; with another mode it is "
-        f"still the hook that decides when to call. boto3 is as many paginators as there are workers, each for an "
-        f"equal part of the day, which suits image sets that arrive evenly. All have {ATTEMPTS} attempts a call. One "
-        f"run each.",
+        f"at least {least_seconds():.1f} s are needed. The first row is the hook's default. In the mode adaptive, "
+        f"botocore paces the calls; in the other rows of the hook, the hook paces them. boto3 is one paginator for "
+        f"each worker, and each paginator reads an equal part of the day. This suits image sets that arrive evenly. "
+        f"Each call has up to {ATTEMPTS} attempts. Each row is one run.",
         ("by", "retry mode", "workers", "seconds", "of the quota", "calls", "throttled"),
     )
     for by, mode, workers in _ways():

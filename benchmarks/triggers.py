@@ -1,11 +1,11 @@
-"""A thousand deferred sensors in one event loop, beside a thousand of amazon's ``SqsSensorTrigger``.
+"""Compares a thousand deferred sensors in one event loop with a thousand of amazon's ``SqsSensorTrigger``.
 
-Each side waits for what never comes, polling the same local server at the same interval. It is a process of its own,
-and so is the server, whose CPU does not count. An event loop is also blocked by Python's garbage collector, which has
-all that is imported to look through, and by a busy machine: both are shown.
+Each side waits for something that never arrives, and polls the same local server at the same interval. Each side runs
+in a process of its own. The server does, too, and its CPU does not count. Python's garbage collector and a busy machine
+also block an event loop, so both are shown.
 
-amazon's trigger needs aiobotocore, which pins botocore: where that is not wanted here, give ``--sqs-python``, the
-interpreter of an environment that has it and the same Airflow.
+amazon's trigger needs aiobotocore, which pins botocore. To keep it out of this environment, give ``--sqs-python``: the
+interpreter of another environment that has aiobotocore and the same Airflow.
 """
 
 from __future__ import annotations
@@ -203,9 +203,9 @@ def compare(options: argparse.Namespace) -> None:
         ("event loop blocked, p99, ms", "p99"),
         ("event loop blocked, longest, ms", "longest"),
         ("  without garbage collection, ms", "uncollected"),
-        ("  an idle process beside it, ms", "idle"),
+        ("  in an idle process, ms", "idle"),
         ("CPU per sensor, ms", "cpu"),
-        ("memory more per sensor, KiB", "memory"),
+        ("additional memory per sensor, KiB", "memory"),
         ("requests", "requests"),
     ):
         print(

@@ -1,6 +1,6 @@
-"""The diagrams of the documentation, drawn from the text below: ``python docs/tools/diagrams.py`` writes docs/images.
+"""Draws the diagrams of the documentation: ``python docs/tools/diagrams.py`` writes them to docs/images.
 
-They bring their own white ground, so that they can be read on a dark page, and in README.md's viewer.
+Each has a white background of its own, so that it can be read on a dark page, and where README.md is shown.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ INK, SOFT, TEAL, PALE, AMBER, RED = "#1f2933", "#7b8794", "#00796b", "#d5e8e4", 
 
 
 def text(x: float, y: float, words: str, *, size: int = 14, fill: str = INK, anchor: str = "middle") -> str:
-    """Return a line of text; words in ``code`` quotes are set in a fixed width."""
+    """Return a line of text. Text that begins with a backtick is set in a fixed-width font."""
     code = words.startswith("`")
     font = ' font-family="ui-monospace, Menlo, Consolas, monospace"' if code else ""
     shown = escape(words.strip("`"), quote=False)
@@ -30,7 +30,10 @@ def box(x: float, y: float, width: float, height: float, fill: str, *, dashed: b
 
 
 def line(*points: tuple[float, float], colour: str = SOFT, arrow: bool = False) -> str:
-    """Return a line through points, with an arrow's head at its end if so wished."""
+    """Return a line through points.
+
+    :param arrow: draw an arrowhead at its end.
+    """
     path = " ".join(f"{x},{y}" for x, y in points)
     end = ' marker-end="url(#head)"' if arrow else ""
     return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"{end}/>'
@@ -57,7 +60,7 @@ def drawing(width: int, height: int, title: str, *shapes: str) -> str:
 
 
 def window() -> str:
-    """Two runs of an hourly DAG: which image sets are whose, and when each searches."""
+    """Draw two runs of an hourly DAG: which image sets belong to which run, and when each run searches."""
 
     def at(minute: float) -> float:
         return 60 + minute * 4.0
@@ -84,16 +87,16 @@ def window() -> str:
         line((30, 60), (930, 60), arrow=True),
         *(line((at(hour * 60), 54), (at(hour * 60), 66), colour=INK) for hour in range(4)),
         *(text(at(hour * 60), 88, f"{12 + hour}:00", fill=SOFT) for hour in range(4)),
-        text(30, 34, "image sets as they arrive", fill=SOFT, anchor="start"),
+        text(30, 34, "image sets by time of arrival", fill=SOFT, anchor="start"),
         *(f'<circle cx="{at(minute)}" cy="60" r="5" fill="{colour}"/>' for minute, colour in arrivals),
-        text(at(120), 34, "at 14:00 sharp: the next run's", fill=RED, size=13),
+        text(at(120), 34, "at exactly 14:00: belongs to the next run", fill=RED, size=13),
         *(line((at(hour * 60), 96), (at(hour * 60), 270), colour="#e4e7eb") for hour in range(4)),
         *run(130, "run of 14:00", 60),
         *run(220, "run of 15:00", 120),
         text(
             30,
             288,
-            "Windows touch and share nothing. Only lookback overlaps the window before.",
+            "Windows touch and do not overlap. Only lookback overlaps the previous window.",
             size=13,
             fill=SOFT,
             anchor="start",
@@ -102,7 +105,7 @@ def window() -> str:
 
 
 def data() -> str:
-    """Where the data come from, through whose hands they go, and where they are left."""
+    """Draw how data flows from a DAG run through the modules of the package to XCom or S3."""
     width, height = 200, 62
 
     def step(x: float, y: float, what: str, module: str, fill: str = PALE) -> list[str]:
@@ -116,15 +119,15 @@ def data() -> str:
     return drawing(
         800,
         410,
-        "The way of the data, from a DAG run to XCom or S3",
+        "How data flows from a DAG run to XCom or S3",
         *step(left, 40, "DAG run", "schedule, dates, asset events", "#ffffff"),
-        *step(middle, 40, "TimeWindow [start, end)", "run_window.py"),
-        *step(right, 40, "searchCriteria", "criteria.py"),
-        *step(right, 170, "pages of 50", "hook, readers.py"),
-        *step(middle, 170, "image sets of the window", "scan.py"),
-        *step(left, 170, "records", "image_set.py"),
-        *step(left, 300, "XCom, for .expand()", "delivery.py", "#ffffff"),
-        *step(middle, 300, "dataset and manifest in S3", "s3_dataset.py", "#ffffff"),
+        *step(middle, 40, "TimeWindow [start, end)", "task/run_window.py"),
+        *step(right, 40, "searchCriteria", "search/request.py"),
+        *step(right, 170, "pages of 50", "hook, search/parallel.py"),
+        *step(middle, 170, "image sets of the window", "search/pages.py"),
+        *step(left, 170, "records", "output/records.py"),
+        *step(left, 300, "XCom, for .expand()", "task/delivery.py", "#ffffff"),
+        *step(middle, 300, "dataset and manifest in S3", "output/dataset.py", "#ffffff"),
         *step(right, 300, "AWS HealthImaging", "SearchImageSets", AMBER),
         line((left + width, 71), (middle - 2, 71), arrow=True),
         line((middle + width, 71), (right - 2, 71), arrow=True),

@@ -154,7 +154,7 @@ def test_without_a_fernet_key_criteria_are_not_kept_in_clear(monkeypatch):
 
 @pytest.mark.skipif(ASSET_STATE, reason="for Airflow before 3.3")
 def test_on_an_older_airflow_watching_is_an_error_when_the_dag_is_parsed():
-    with pytest.raises(ConfigurationError, match=r"since 3\.3; this is"):
+    with pytest.raises(ConfigurationError, match=r"since 3\.3\. This is"):
         HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID)
 
 
