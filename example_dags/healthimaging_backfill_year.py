@@ -1,10 +1,10 @@
-"""For whoever has a year to catch up on: a task for each week of it, on whatever workers there are, and one dataset.
+"""Use this to catch up on a year: weekly windows, one mapped task for each, and one dataset in the end.
 
-Make the pool first, which keeps the searches of all workers together under the account's quota of calls:
-``airflow pools set healthimaging 4 "calls of SearchImageSets at a time"``; docs/scaling.md says how many. Year
-and number of windows are parameters of the run. The Airflow Variables ``healthimaging_datastore_id`` and
-``healthimaging_bucket`` say where; without them, it is the data store that
-``python -m airflow_provider_healthimaging.local serve --bucket image-sets`` makes, and that bucket.
+Create the pool first. It keeps the searches of all workers together within the account's quota of calls: ``airflow
+pools set healthimaging 4 "calls of SearchImageSets at a time"``; docs/scaling.md says how many slots it needs. The
+year and the number of windows are parameters of the run. The Airflow Variables ``healthimaging_datastore_id`` and
+``healthimaging_bucket`` name the data store and the bucket. Their defaults are what ``python -m
+airflow_provider_healthimaging.local serve --bucket image-sets`` creates.
 """
 
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from airflow_provider_healthimaging.manifest import join_manifests
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from airflow_provider_healthimaging.window import TimeWindow
 
-READERS = 2
+WORKERS = 2
 S3_URI = "s3://{{ var.value.get('healthimaging_bucket', 'image-sets') }}/backfill/"
 
 with DAG(
@@ -35,7 +35,7 @@ with DAG(
 
     @task
     def windows(year: str, number: str) -> list[dict[str, str]]:
-        """Cut the year into windows that touch."""
+        """Split the year into windows that touch."""
         whole = TimeWindow(datetime(int(year), 1, 1, tzinfo=UTC), datetime(int(year) + 1, 1, 1, tzinfo=UTC))
         return [{f"window_{edge}": at for edge, at in each.to_dict().items()} for each in whole.split(int(number))]
 
@@ -43,9 +43,9 @@ with DAG(
         task_id="search",
         datastore_id="{{ var.value.get('healthimaging_datastore_id', 'local' ~ '0' * 27) }}",
         s3_uri=S3_URI,
-        max_workers=READERS,
+        max_workers=WORKERS,
         pool="healthimaging",
-        pool_slots=READERS,
+        pool_slots=WORKERS,
         map_index_template="{{ task.window_start }}",
     ).expand_kwargs(windows("{{ params.year }}", "{{ params.windows }}"))
 

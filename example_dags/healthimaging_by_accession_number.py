@@ -1,14 +1,15 @@
-"""For whoever is handed accession numbers by another system: find the image sets of one, its number shown nowhere.
+"""Use this to find the image sets of an accession number without showing the number anywhere.
 
-Airflow keeps the parameters of a run, and shows them in clear: on the run's page, by REST, to every task. So the
-parameter names an Airflow Variable that holds the number, in a secrets backend or encrypted in Airflow's database. If
-its name has ``secret`` in it, Airflow's page of Variables and its logs show ``***`` in place of the value.
+Airflow keeps the parameters of a run, and shows them in clear: on the run's page, in the REST API, and to every task.
+So the parameter names an Airflow Variable that holds the number, in a secrets backend or encrypted in Airflow's
+database. If the Variable's name contains ``secret``, Airflow's page of Variables and its logs show ``***`` instead of
+the value.
 
     airflow variables set secret_of_order_17 <the accession number>
     airflow dags trigger healthimaging_by_accession_number --conf '{"variable": "secret_of_order_17"}'
 
-The data store's id is in the Variable ``healthimaging_datastore_id``; without it, it is the one that
-``python -m airflow_provider_healthimaging.local serve`` makes.
+The Airflow Variable ``healthimaging_datastore_id`` holds the id of the data store. Its default is the one that
+``python -m airflow_provider_healthimaging.local serve`` creates.
 """
 
 from datetime import datetime

@@ -1,8 +1,8 @@
-"""For whoever has HealthImaging's EventBridge events in SQS: go on within a minute or two, and miss nothing.
+"""Use this to start within a minute or two of an EventBridge event in SQS, and to miss no image set.
 
-Runs follow one another. Each searches what arrived since the one before, and then waits for the next event, which is
-only a reason to search again: events may be late, repeated or lost. Where none comes for half an hour, the next run
-searches all the same. The first run searches from ``start_date`` on.
+One run follows the other. Each run searches what arrived since the run before, and then waits for the next event. The
+event is only a reason to search again, because events may be late, repeated or lost. If no event comes for half an
+hour, the next run searches anyway. The first run searches from ``start_date`` on.
 """
 
 from datetime import datetime

@@ -1,7 +1,7 @@
-"""For whoever handles each new image set by itself: every hour, a task for each one that arrived in it.
+"""Use this to run one task for each image set that arrived in the last hour.
 
-The data store's id is in the Airflow Variable ``healthimaging_datastore_id``; without it, it is the one that
-``python -m airflow_provider_healthimaging.local serve`` makes.
+The Airflow Variable ``healthimaging_datastore_id`` holds the id of the data store. Its default is the one that
+``python -m airflow_provider_healthimaging.local serve`` creates.
 """
 
 from datetime import datetime

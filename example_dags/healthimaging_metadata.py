@@ -1,10 +1,10 @@
-"""For whoever needs more than a search hit has: the whole metadata of each new image set, written to S3.
+"""Use this to write the whole metadata of each new image set to S3, every hour.
 
-The metadata holds the patient's name and all else that is in the DICOM headers. So it goes from the service into S3 as
-it is, gzipped JSON, and into neither XCom nor the log. The image sets come in batches, for fewer tasks. The Airflow
-Variables ``healthimaging_datastore_id`` and ``healthimaging_bucket`` say where; without them, it is what
-``python -m airflow_provider_healthimaging.local serve --bucket image-sets`` makes. The credentials need
-``medical-imaging:GetImageSetMetadata`` too.
+The metadata holds the patient's name and everything else in the DICOM headers. So it goes from the service to S3 as
+it is, as gzipped JSON, and not into XCom or the log. The image sets come in batches, so that there are fewer tasks.
+The Airflow Variables ``healthimaging_datastore_id`` and ``healthimaging_bucket`` name the data store and the bucket.
+Their defaults are what ``python -m airflow_provider_healthimaging.local serve --bucket image-sets`` creates. The
+credentials need ``medical-imaging:GetImageSetMetadata``, too.
 """
 
 from datetime import datetime
@@ -35,13 +35,13 @@ with DAG("healthimaging_metadata", schedule="@hourly", start_date=datetime(2026,
         """Copy the metadata of a batch of image sets, and return how many there were."""
         client, s3 = HealthImagingHook().conn, S3Hook()
         for image_set in batch:
-            answer = client.get_image_set_metadata(
+            response = client.get_image_set_metadata(
                 datastoreId=image_set["datastoreId"],
                 imageSetId=image_set["imageSetId"],
                 versionId=str(image_set["version"]),
             )
             key = f"metadata/{image_set['imageSetId']}/version-{image_set['version']}.json.gz"
-            s3.load_bytes(answer["imageSetMetadataBlob"].read(), key, bucket, replace=True)
+            s3.load_bytes(response["imageSetMetadataBlob"].read(), key, bucket, replace=True)
         return len(batch)
 
     fetch.partial(bucket="{{ var.value.get('healthimaging_bucket', 'image-sets') }}").expand(batch=search.output)

@@ -1,4 +1,4 @@
-"""For whoever wants a run because something arrived: a data store as an asset (Airflow 3.3 or newer)."""
+"""Use this to start a DAG run when image sets arrive: a data store as an asset (Airflow 3.3 or newer)."""
 
 import os
 from datetime import datetime
@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Asset, AssetWatcher, task
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from airflow_provider_healthimaging.triggers.healthimaging import HealthImagingNewImageSetsTrigger
 
-# Triggers are no templates: the id comes from the environment of the DAG processor.
+# The arguments of a trigger are not templates, so the id comes from the environment of the DAG processor.
 DATASTORE_ID = os.environ.get("HEALTHIMAGING_DATASTORE_ID", "local".ljust(32, "0"))
 
 arrivals = Asset(
@@ -21,7 +21,7 @@ with DAG("healthimaging_on_arrival", schedule=arrivals, start_date=datetime(2026
 
     @task(map_index_template="{{ task.op_kwargs['image_set']['imageSetId'] }}")
     def process(image_set: dict) -> str:
-        """Handle one image set; key the work by id and version, since an event may be repeated."""
+        """Handle one image set. An event may be repeated, so key the work by id and version."""
         return f"{image_set['imageSetId']}, version {image_set['version']}"
 
     process.expand(image_set=search.output)

@@ -1,10 +1,10 @@
-"""For whoever gets more image sets than XCom should hold, or queries them: every hour, a Parquet dataset in S3.
+"""Use this to write a Parquet dataset to S3 every hour: for many image sets, or to query them.
 
-A task reads it, as Athena, DuckDB or Spark would. Workers need
-``pip install 'airflow-provider-healthimaging[parquet]'``.
+A task reads the dataset, as Athena, DuckDB or Spark would. Workers need ``pip install
+'airflow-provider-healthimaging[parquet]'``.
 
-The Airflow Variables ``healthimaging_datastore_id`` and ``healthimaging_bucket`` say where; without them, it is the
-data store that ``python -m airflow_provider_healthimaging.local serve --bucket image-sets`` makes, and that bucket.
+The Airflow Variables ``healthimaging_datastore_id`` and ``healthimaging_bucket`` name the data store and the bucket.
+Their defaults are what ``python -m airflow_provider_healthimaging.local serve --bucket image-sets`` creates.
 """
 
 import json
@@ -33,7 +33,7 @@ with DAG("healthimaging_to_s3", schedule="@hourly", start_date=datetime(2026, 1,
 
     @task
     def count_modalities(dataset: dict) -> dict[str, int]:
-        """Go through the parts that the manifest lists; it is there only if they all are."""
+        """Read the parts that the manifest lists. The manifest exists only if all parts do."""
         from pyarrow.parquet import read_table
 
         s3 = S3Hook()

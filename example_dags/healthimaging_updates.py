@@ -1,9 +1,10 @@
-"""For whoever must follow changes too: every hour, each image set that is new or changed, and each version once.
+"""Use this to handle each new or changed image set, and each of its versions once.
 
-An import into an existing series raises its version and ``updatedAt``. ``lookback`` searches the hour before again, for
-what became searchable late, so most image sets are found twice: the task keeps a mark in S3 for each version that it
-has handled. The Airflow Variables ``healthimaging_datastore_id`` and ``healthimaging_bucket`` say where; without them,
-it is what ``python -m airflow_provider_healthimaging.local serve --bucket image-sets`` makes.
+An import into an existing series raises its version and ``updatedAt``. ``lookback`` searches the hour before again,
+for image sets that became searchable late, so most image sets are found twice. The task keeps a mark in S3 for each
+version that it has handled. The Airflow Variables ``healthimaging_datastore_id`` and ``healthimaging_bucket`` name
+the data store and the bucket. Their defaults are what ``python -m airflow_provider_healthimaging.local serve --bucket
+image-sets`` creates.
 """
 
 from datetime import datetime, timedelta
@@ -29,12 +30,12 @@ with DAG("healthimaging_updates", schedule="@hourly", start_date=datetime(2026, 
 
     @task(map_index_template="{{ task.op_kwargs['image_set']['imageSetId'] }}")
     def process(image_set: dict, bucket: str) -> str:
-        """Handle one version of an image set, unless that was done before."""
+        """Handle one version of an image set, unless it was handled before."""
         s3 = S3Hook()
         version = f"{image_set['imageSetId']}/version-{image_set['version']}"
         if s3.check_for_key(f"handled/{version}", bucket):
             raise AirflowSkipException(f"{version} was handled before.")
-        # The work. Its output is best named after the version, since it is done again if the task dies before the mark.
+        # The work. Name its output after the version: if the task dies before the mark, the work is done again.
         s3.load_string("", f"handled/{version}", bucket, replace=True)
         return version
 

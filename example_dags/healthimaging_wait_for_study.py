@@ -1,7 +1,7 @@
-"""For whoever must go on as soon as one study is complete: wait for an accession number, and for quiet.
+"""Use this to wait until one study is complete: it is found, and its image sets have stopped changing.
 
-Trigger it with the accession number in the Airflow Variable ``healthimaging_accession_number``; parameters of a run
-would be shown in clear in Airflow's UI.
+Put the accession number into the Airflow Variable ``healthimaging_accession_number`` before you trigger the DAG.
+Airflow would show it in clear if it were a parameter of the run.
 """
 
 from datetime import datetime, timedelta

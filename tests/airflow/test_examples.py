@@ -149,8 +149,8 @@ def test_an_example_has_the_dag_of_its_files_name(path, parse):
 
 
 @pytest.mark.parametrize("path", ALL, ids=[path.stem for path in ALL])
-def test_an_example_is_short_and_begins_with_whom_it_is_for(path):
+def test_an_example_is_short_and_begins_with_what_it_is_for(path):
     text = path.read_text()
 
-    assert text.startswith('"""For whoever ')
+    assert text.startswith('"""Use this to ')
     assert len(text.splitlines()) <= 60
