@@ -49,6 +49,8 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", r"error::DeprecationWarning:(airflow_provider_healthimaging|boto).*")
     for text in KNOWN_DEPRECATIONS:
         config.addinivalue_line("filterwarnings", f"ignore:{text}:DeprecationWarning")
+
+
 BUCKET = "image-sets"
 
 

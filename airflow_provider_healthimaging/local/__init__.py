@@ -30,9 +30,10 @@ from moto import mock_aws  # noqa: E402 - after register(), so that a mock knows
 
 from .call_log import Call, CallLog  # noqa: E402
 from .connection import airflow_connection  # noqa: E402
+from .dicom import load_dicom  # noqa: E402
 from .server import LocalServer  # noqa: E402
 
-__all__ = ["Call", "CallLog", "LocalServer", "airflow_connection", "backend", "mock_aws", "register"]
+__all__ = ["Call", "CallLog", "LocalServer", "airflow_connection", "backend", "load_dicom", "mock_aws", "register"]
 
 # What moto answers for credentials that it has not been told of.
 DEFAULT_ACCOUNT_ID = "123456789012"

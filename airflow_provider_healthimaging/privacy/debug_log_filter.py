@@ -10,6 +10,8 @@ import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
 
+from airflow_provider_healthimaging.exceptions import ConfigurationError
+
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("boto3.", "botocore.", "urllib3.")
@@ -30,6 +32,11 @@ class _DebugLogFilterMixin:
     """Stands before botocore's ``BaseClient``, whose operations all go through the one method here."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
+        if not hasattr(super(), "_make_api_call"):
+            raise ConfigurationError(
+                "This version of botocore makes its calls in a way that the provider does not know, so it could log "
+                "patient data at DEBUG. Use a version that the provider supports."
+            )
         super().__init__(*args, **kwargs)
         _filter_loggers()
         log.debug("DEBUG lines of botocore about calls to HealthImaging are dropped; see docs/security.md.")

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
-    AirflowException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    BaseOperator,
     BaseSensorOperator,
     PokeReturnValue,
 )
@@ -77,13 +77,11 @@ class DeferrableSensor(BaseSensorOperator):
     @fail_without_retry
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If no triggerer has run the trigger, time out as in the other modes."""
-        try:
+        if next_method != TRIGGER_FAILED:
             return super().resume_execution(next_method, next_kwargs, context)
-        except AirflowSkipException:
-            raise
-        except AirflowException as error:
-            if next_method != TRIGGER_FAILED or "timeout" not in str(error).lower():
-                raise
+        if "timeout" not in str((next_kwargs or {}).get("error", "")).lower():
+            # Not the sensor's own method: its soft_fail would skip a task whose trigger broke.
+            return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
         timeout = AirflowSensorTimeout(
             f"Sensor has timed out: {self.describe_wait(context)}. Its trigger has not reported. Check that a "
             "triggerer is running."

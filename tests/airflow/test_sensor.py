@@ -380,10 +380,13 @@ def test_a_trigger_that_nobody_ran_ends_in_the_timeout_of_the_other_modes(store,
         assert "Check that a triggerer is running" in str(caught.value)
 
 
-def test_a_trigger_that_broke_is_no_timeout(store):
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_trigger_that_broke_is_a_failure_and_no_timeout(store, soft_fail):
     with pytest.raises(AirflowException) as caught:
-        deferrable().resume_execution("__fail__", {"error": "Trigger failure"}, {"ti": SimpleNamespace()})
-    assert not isinstance(caught.value, AirflowSensorTimeout)
+        deferrable(soft_fail=soft_fail).resume_execution(
+            "__fail__", {"error": "Trigger failure"}, {"ti": SimpleNamespace()}
+        )
+    assert not isinstance(caught.value, (AirflowSensorTimeout, AirflowSkipException))
 
 
 def test_airflow_resumes_a_deferred_task_whose_time_is_up_as_expected_here():

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 
+from airflow_provider_healthimaging.exceptions import ConfigurationError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.window import TimeWindow
 
@@ -154,3 +156,9 @@ def test_a_client_from_a_hook_that_is_used_for_something_else_is_not_held_back(l
     client.put_object(Bucket=bucket.name, Key="k", Metadata={"note": "OTHER"})
 
     assert "OTHER" in lines()
+
+
+def test_no_client_is_made_if_botocore_makes_its_calls_in_another_way(hook, monkeypatch):
+    monkeypatch.delattr(BaseClient, "_make_api_call")
+    with pytest.raises(ConfigurationError, match="Use a version that the provider supports"):
+        hook.get_conn()
