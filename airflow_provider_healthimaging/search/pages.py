@@ -169,7 +169,7 @@ def hit_timestamp(hit: SearchHit, sort_field: str) -> datetime:
     moment = _timestamp(hit, sort_field)
     if moment is None:
         raise HealthImagingError(
-            f"HealthImaging returned image set {hit['imageSetId']} without {sort_field}, so nobody can say whether it "
+            f"HealthImaging returned image set {hit['imageSetId']} without {sort_field}, so it is unknown whether it "
             "lies in the window. Report this to AWS, and search without a window (time_field=None) until then."
         )
     return moment

@@ -40,8 +40,8 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
     :param datastore_id: the data store's id, 32 characters of 0-9 and a-z. (templated)
     :param min_image_sets: how many image sets to wait for.
     :param quiet_period: wait until none of the image sets found has changed for this long, by its ``updatedAt``:
-        ``timedelta`` or seconds, at most 366 days. DICOM routers decide in this way that a study is complete; nobody
-        can know what has not been sent yet.
+        ``timedelta`` or seconds, at most 366 days. DICOM routers decide in this way that a study is complete. It
+        cannot know what has not been sent yet.
     :param open_ended: let the window's end follow the clock, instead of the run's own end.
     :param time_field: the timestamp that the window is about: ``"createdAt"`` for new image sets, ``"updatedAt"``
         for new and changed ones, ``None`` for no window.

@@ -1,4 +1,4 @@
-"""The template fields of a task that may hold patient data: masked whoever sets them, rendered without showing them.
+"""The template fields of a task that may hold patient data: always masked, and rendered without showing a value.
 
 Airflow logs a template that it cannot render, with the text of the error. Both may hold search values. So these fields
 are rendered here, through Airflow's public ``render_template``, and the error says neither. Airflow cannot render them
@@ -95,7 +95,7 @@ class PrivateFields(BaseOperator):
             return MaskedValue(super().render_template(content.value, context, jinja_env, seen_oids), rendered=True)
         except PERMANENT_RENDER_ERRORS as error:
             permanent, reason = True, _describe(error)
-        except Exception as error:  # noqa: BLE001 - its text may hold search values, whatever it is
+        except Exception as error:  # noqa: BLE001 - the text of any error may hold search values
             permanent, reason = False, _describe(error)
         field = "match" if content is self.match else "search_criteria"
         message = (
