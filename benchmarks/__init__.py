@@ -1,4 +1,4 @@
-"""What the provider promises about speed, calls, CPU, memory and imports, measured beside plain boto3.
+"""Measures the provider's promises about speed, calls, CPU, memory and imports, and compares it with plain boto3.
 
-``python -m benchmarks`` runs the sections and writes ``docs/benchmarks.md``; each section is a module of its own.
+``python -m benchmarks`` runs the sections and writes ``docs/benchmarks.md``. Each section is a module.
 """

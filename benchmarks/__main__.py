@@ -1,4 +1,4 @@
-"""Runs the benchmarks, prints their tables, and writes ``docs/benchmarks.md``; see ``--help``."""
+"""Runs the benchmarks, prints their tables, and writes ``docs/benchmarks.md``. See ``--help``."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from benchmarks.report import Table, document
 from benchmarks.service import ENVIRONMENT, Service
 
 SECTIONS = ("quota", "throttling", "calls", "cpu", "imports", "killed", "memory")
-"""Modules with ``tables(service, repeat)``; memory last, as the server grows with its million image sets."""
+"""Modules with ``tables(service, repeat)``. Memory is last, because its million image sets stay in the server."""
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 
 
 def main() -> int:
-    """Run the sections asked for; 1 if any of them failed, which the document says too."""
+    """Run the requested sections. Return 1 if one of them failed. The document names those that failed, too."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     option = parser.add_argument
-    option("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=f"of {', '.join(SECTIONS)}")
-    option("--repeat", type=int, default=5, help="runs that a median is taken of")
-    option("--output", type=Path, help="file to write; docs/benchmarks.md for all sections, else none")
+    option(
+        "--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=f"run these sections only: {', '.join(SECTIONS)}"
+    )
+    option("--repeat", type=int, default=5, help="number of runs for each median")
+    option("--output", type=Path, help="file to write; default docs/benchmarks.md, and none with --only")
     options = parser.parse_args()
     console, tables, failed, started = Console(), [], [], time.perf_counter()
     with tempfile.TemporaryDirectory() as home, Service() as service:
@@ -39,7 +41,7 @@ def main() -> int:
                 done: list[Table] = list(
                     importlib.import_module(f"benchmarks.{section}").tables(service, options.repeat)
                 )
-            except Exception:  # noqa: BLE001 - the other sections are worth having
+            except Exception:  # noqa: BLE001 - the other sections still run
                 traceback.print_exc()
                 failed.append(section)
                 continue

@@ -1,4 +1,4 @@
-"""How many calls a search costs beyond the fewest possible, when the window is read by several workers."""
+"""Counts the calls of a search with several workers, and compares them with the fewest possible."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ IMAGE_SETS = 20_000
 PAGE = 50
 FEW = (1, 17, 50)
 LATENCY = 0.02
-"""Seconds, so that workers wait for answers as they do for AWS's, and split the window meanwhile."""
+"""Seconds per call. Workers wait for responses as they do with AWS, and split the window meanwhile."""
 
 WORKERS = (4, 8)
 
 
 def tables(service: Service, repeat: int) -> Iterator[Table]:
-    """Count at the server; the most calls seen are what is held against the bar."""
+    """Count the calls at the server. The highest count is compared with the target."""
     table = Table(
         "Calls",
         f"Calls of SearchImageSets, counted at the server, {LATENCY * 1000:g} ms each. The hook reads with "
@@ -50,7 +50,7 @@ def tables(service: Service, repeat: int) -> Iterator[Table]:
 
 
 def _most(service: Service, stores: list[tuple[int, str, int]]) -> tuple[int, int]:
-    """Return the most calls of ours, and the paginator's, to which neither latency nor layout makes a difference."""
+    """Return the highest count of ours, and the paginator's count, which depends on neither latency nor layout."""
     most = 0
     for store in stores:
         for workers in WORKERS:

@@ -1,4 +1,4 @@
-"""The two sides: this package's hook and operator, and what is usually written with boto3 instead.
+"""The two sides of a comparison: this package's hook and operator, and the usual code with boto3.
 
 Both search the same window in the same order, and both write each record with ``json.dumps``.
 """
@@ -21,7 +21,7 @@ from benchmarks.service import BUCKET
 
 
 def criteria(start: datetime = START, end: datetime = END) -> dict[str, Any]:
-    """Return AWS's ``searchCriteria`` for what arrived between two moments."""
+    """Return AWS's ``searchCriteria`` for the image sets that were created between two moments."""
     return {
         "filters": [{"operator": "BETWEEN", "values": [{"createdAt": start}, {"createdAt": end}]}],
         "sort": {"sortField": "createdAt", "sortOrder": "ASC"},
@@ -32,8 +32,7 @@ def boto3_client(url: str, service: str = "medical-imaging", **config: Any) -> A
     import boto3
     from botocore.config import Config
 
-    # A session of its own, as Airflow's hooks have, and as the one client of a task's process has: none finds what an
-    # earlier run has loaded.
+    # Each client has its own session, as in Airflow's hooks. So no run uses data that an earlier run has loaded.
     session = boto3.session.Session()
     return session.client(service, endpoint_url=url, config=Config(inject_host_prefix=False, **config))
 
@@ -45,14 +44,14 @@ def boto3_resource(url: str) -> Any:
 
 
 def paginated(client: Any, datastore_id: str, start: datetime = START, end: datetime = END) -> Iterator[dict[str, Any]]:
-    """Yield what plain boto3 finds."""
+    """Yield the search hits of boto3's paginator."""
     paginator = client.get_paginator("search_image_sets")
     for page in paginator.paginate(datastoreId=datastore_id, searchCriteria=criteria(start, end)):
         yield from page["imageSetsMetadataSummaries"]
 
 
 def paginated_in_parts(client: Any, datastore_id: str, parts: int) -> Iterator[dict[str, Any]]:
-    """Yield what as many paginators of boto3 find, each for an equal part of the day in a thread of its own."""
+    """Yield the search hits of ``parts`` paginators. Each reads an equal part of the day, in its own thread."""
     edges = [START + (END - START) * part / parts for part in range(parts + 1)]
     with ThreadPoolExecutor(parts) as pool:
         for found in pool.map(lambda *part: list(paginated(client, datastore_id, *part)), edges, edges[1:]):
@@ -62,8 +61,8 @@ def paginated_in_parts(client: Any, datastore_id: str, parts: int) -> Iterator[d
 def hook(url: str, mode: str = "", connections: int | None = None) -> Any:
     """Return a new hook with its client made.
 
-    :param mode: botocore's retry mode, in place of the hook's own.
-    :param connections: the most that are open at a time; botocore's default is 10.
+    :param mode: botocore's retry mode; default that of the hook.
+    :param connections: the most open connections at a time; default that of the hook. botocore's own is 10.
     """
     from botocore.config import Config
 
@@ -79,7 +78,7 @@ def hook(url: str, mode: str = "", connections: int | None = None) -> Any:
 
 
 def searched(client: Any, datastore_id: str, max_workers: int) -> Iterator[dict[str, Any]]:
-    """Yield what a hook finds."""
+    """Yield the search hits of a hook."""
     from airflow_provider_healthimaging.window import TimeWindow
 
     found: Iterator[dict[str, Any]] = client.search_image_sets(
@@ -89,7 +88,7 @@ def searched(client: Any, datastore_id: str, max_workers: int) -> Iterator[dict[
 
 
 def written(records: Iterable[dict[str, Any]]) -> int:
-    """Write each record as JSON, keep none, and return how many there were."""
+    """Write each record as JSON, keep none in memory, and return their number."""
     count = 0
     with Path(os.devnull).open("w") as nowhere:
         for record in records:
@@ -99,7 +98,7 @@ def written(records: Iterable[dict[str, Any]]) -> int:
 
 
 def operator(url: str, datastore_id: str, **arguments: Any) -> Any:
-    """Return the operator as a DAG has it, with its client made."""
+    """Return the operator as in a DAG, with its client made."""
     from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 
     _connect_airflow(url)
@@ -133,7 +132,7 @@ def operator_to_xcom(url: str, datastore_id: str) -> Callable[[], int]:
 
 
 def boto3_to_xcom(url: str, datastore_id: str) -> Callable[[], int]:
-    """Keep what the paginator gives, and make JSON of it."""
+    """Keep the search hits of the paginator in memory, and make JSON of them."""
     client = boto3_client(url)
 
     def run() -> int:
@@ -145,14 +144,14 @@ def boto3_to_xcom(url: str, datastore_id: str) -> Callable[[], int]:
 
 
 def operator_to_s3(url: str, datastore_id: str, file_format: str = "jsonl") -> Callable[[], int]:
-    """Write a dataset with all tags in it."""
+    """Write a dataset with all tags."""
     arguments = {"file_format": file_format} if file_format != "jsonl" else {}
     task = operator(url, datastore_id, dicom_tags="all", s3_uri=f"s3://{BUCKET}/{datastore_id}/", **arguments)
     return lambda: executed(task)["image_sets"]
 
 
 def boto3_to_s3(url: str, datastore_id: str) -> Callable[[], int]:
-    """Write one object of gzipped JSON Lines, at the level of compression that the operator has."""
+    """Write one object of gzipped JSON Lines, with the compression level of the operator."""
     client = boto3_client(url)
 
     def run() -> int:
@@ -160,7 +159,7 @@ def boto3_to_s3(url: str, datastore_id: str) -> Callable[[], int]:
         body = io.BytesIO()
         with gzip.open(body, "wt", compresslevel=6) as lines:
             lines.writelines(json.dumps(record, default=str) + "\n" for record in records)
-        # Made here, as the operator makes its own where it first writes.
+        # The S3 client is made here, because the operator also makes its own at the first write.
         boto3_client(url, "s3").put_object(Bucket=BUCKET, Key=f"{datastore_id}.jsonl.gz", Body=body.getvalue())
         return len(records)
 

@@ -1,4 +1,4 @@
-"""CPU that a search takes in the client's process, an image set: to XCom, and to gzipped JSON Lines in S3."""
+"""Measures the client's CPU per image set, for a search to XCom and to gzipped JSON Lines in S3."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OUTPUTS: dict[str, tuple[Callable[..., Callable[[], int]], Callable[..., Callabl
 
 
 def tables(service: Service, repeat: int) -> Iterator[Table]:
-    """Measure the two sides in turn."""
+    """Measure the two sides alternately."""
     table = Table(
         "CPU",
         f"Microseconds of CPU per image set, of all threads of the client's process. A first run with {WARM_UP} image "

@@ -1,8 +1,8 @@
 """Real metadata: one image set for each series of the NCI Imaging Data Commons, from the package ``idc-index-data``.
 
-What that package has, it has as it was published: modalities, body parts, dates, UIDs, and the many that are missing.
-It has no times of arrival, so ``createdAt`` is laid out here: evenly, or in one of the ways in which image sets come in
-bursts. Everything is drawn from a seed, so that two runs search the same.
+The package has the metadata as it was published: modalities, body parts, dates, UIDs, and many missing values. It has
+no times of arrival, so this module invents ``createdAt``: at equal intervals, or in one of several kinds of bursts. All
+random values come from a seed, so two runs search the same data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 END = START + DAY
-"""Whatever the layout, all of a data store arrives in this one day."""
+"""All image sets of a data store arrive in this one day, in every layout."""
 
 _TEXT = {
     "PatientID": "DICOMPatientId",
@@ -32,17 +32,17 @@ _OTHERS = ("StudyDate", "SeriesNumber", "instanceCount")
 
 
 class Study(NamedTuple):
-    """A study's place in the table of all series."""
+    """The place of a study in the table of all series."""
 
     first: int
     series: int
 
 
 def image_sets(count: int, layout: str, seed: int) -> Iterator[tuple[datetime, dict[str, Any]]]:
-    """Yield ``createdAt`` and DICOM tags of ``count`` image sets: whole studies, in a random order.
+    """Yield ``createdAt`` and DICOM tags of ``count`` image sets. The studies are complete, and in a random order.
 
     :param layout: a name in ``LAYOUTS``.
-    :param seed: of the layout; the studies are always the same ones.
+    :param seed: the seed of the layout. The studies are the same for every seed.
     """
     columns = _columns()
     studies = list(_studies(count))
@@ -62,7 +62,7 @@ def image_sets(count: int, layout: str, seed: int) -> Iterator[tuple[datetime, d
 
 
 def _studies(count: int) -> Iterator[Study]:
-    """Yield studies until they have ``count`` series; the last one may lack some."""
+    """Yield studies until they have ``count`` series. The last one may be incomplete."""
     left = count
     for study in _all_studies():
         yield Study(study.first, min(study.series, left))
@@ -131,7 +131,7 @@ def _migration(sizes: Sequence[int], draw: random.Random) -> Iterator[float]:
 
 def _burst(moment: float, size: int, seconds: float, draw: random.Random) -> list[float]:
     ends = moment + seconds / DAY.total_seconds()
-    # What would come after midnight comes just before.
+    # An image set that would arrive after midnight arrives just before.
     return [min(draw.uniform(moment, ends), 1 - 1e-6) for _ in range(size)]
 
 
@@ -145,5 +145,5 @@ LAYOUTS: dict[str, Callable[[Sequence[int], random.Random], Iterator[float]]] = 
 
 
 def what(layout: str) -> str:
-    """Return what a layout is, in a sentence."""
+    """Return the description of a layout, in a sentence."""
     return str(LAYOUTS[layout].__doc__)

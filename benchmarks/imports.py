@@ -1,4 +1,4 @@
-"""What importing the operator costs beside a module of amazon's provider, and what it drags in."""
+"""Measures the import of the operator, compares it with a module of amazon's provider, and lists heavy imports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ print(json.dumps({"seconds": seconds, "modules": list(sys.modules)}))
 
 
 def tables(_service: Service, repeat: int) -> Iterator[Table]:
-    """Import in fresh interpreters, in turn."""
+    """Import each module in fresh interpreters, alternately."""
     times = 2 * repeat + 1
     alone, theirs, after, modules = [], [], [], set()
     _imported(OURS)

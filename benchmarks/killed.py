@@ -1,4 +1,4 @@
-"""A task that is killed while it writes, and its retry: whether the dataset is the same, and what is read again."""
+"""Kills a task while it writes, and retries it: whether the dataset is the same, and how much is read again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGE_SETS, ROWS_PER_FILE, MOMENTS, SEED = 20_000, 1_000, 20, 4711
 
 
 class Retry(NamedTuple):
-    """What came of one kill: calls before it, parts that were finished then, and calls of the retry."""
+    """One kill: the calls before it, the parts that were finished by then, and the calls of the retry."""
 
     calls: int
     parts: int
@@ -26,7 +26,7 @@ class Retry(NamedTuple):
 
 
 def tables(service: Service, _repeat: int) -> Iterator[Table]:
-    """Kill at so many random moments, each once."""
+    """Kill the task once at each of the random moments."""
     datastore_id = service.store(IMAGE_SETS)
     bucket = clients.boto3_resource(service.url).Bucket(BUCKET)
     whole = _finished(service, datastore_id)
@@ -65,13 +65,13 @@ def _killed_and_retried(service: Service, bucket: Any, datastore_id: str, moment
     process.kill()
     process.join()
     calls = service.calls().all
-    progress = [each for each in bucket.objects.filter(Prefix=f"{datastore_id}/") if "_progress" in each.key]
-    parts = json.loads(progress[0].get()["Body"].read())["parts"] if progress else 0
+    checkpoints = [each for each in bucket.objects.filter(Prefix=f"{datastore_id}/") if "_progress" in each.key]
+    parts = json.loads(checkpoints[0].get()["Body"].read())["parts"] if checkpoints else 0
     return Retry(calls, parts, _finished(service, datastore_id))
 
 
 def _finished(service: Service, datastore_id: str) -> int:
-    """Make an attempt that nothing disturbs, and return its calls."""
+    """Make an attempt that is not killed, and return its number of calls."""
     service.limit()
     process = _start(service, datastore_id)
     process.join()

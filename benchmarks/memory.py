@@ -1,4 +1,4 @@
-"""Peak memory of a search to S3: a million image sets beside ten thousand, and beside boto3."""
+"""Measures the peak memory of a search to S3, with ten thousand and with a million image sets, and of boto3."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMATS = ("jsonl", "parquet")
 
 
 def tables(service: Service, _repeat: int) -> Iterator[Table]:
-    """Measure each once: a million image sets take minutes."""
+    """Measure each once, because a million image sets take minutes."""
     service.limit()
     sizes = Table(
         "Memory",

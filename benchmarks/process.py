@@ -1,4 +1,4 @@
-"""Runs one thing in a process of its own and says what it took: seconds, CPU, memory."""
+"""Runs a function in a new process, and measures its seconds, CPU and memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 class Usage(NamedTuple):
-    """What a run took.
+    """What a run used.
 
-    :param image_sets: what the run returned.
-    :param cpu: seconds of CPU of the whole process, its threads included.
-    :param before: the process's peak of memory before the run, MB.
-    :param peak: and after it.
+    :param image_sets: the number of image sets, as the run returned it.
+    :param seconds: elapsed time.
+    :param cpu: seconds of CPU of the whole process, with its threads.
+    :param before: the peak memory of the process before the run, in MB.
+    :param peak: the peak memory after the run, in MB.
     """
 
     image_sets: int
@@ -32,9 +33,9 @@ class Usage(NamedTuple):
 def measured(
     prepare: Callable[..., Callable[[], int]], *arguments: Any, warm_up: tuple[Any, ...] | None = None
 ) -> Usage:
-    """Call ``prepare(*arguments)`` in a new process, and measure there what it returns.
+    """Call ``prepare(*arguments)`` in a new process, and measure the function that it returns.
 
-    :param warm_up: arguments of a small run before it, for what the first run alone takes: imports, connections.
+    :param warm_up: arguments of a small run before it. It does what only the first run does: imports, connections.
     """
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe(duplex=False)
@@ -65,7 +66,7 @@ def _measure(
 
 
 def _peak() -> float:
-    # The kernel's ru_maxrss would count what the parent had when it started this process.
+    # The kernel's ru_maxrss would include the memory that the parent had when it started this process.
     status = Path("/proc/self/status").read_text()
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     if not found:

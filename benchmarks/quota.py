@@ -1,4 +1,4 @@
-"""How fast a search is at the quota that an AWS account begins with, and how fast where there is none."""
+"""Measures the speed of a search with the default quota of an AWS account, and without a quota."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ CALLS_PER_SECOND = 25
 BURST = 50
 LATENCY = 0.1
 WORKERS = 4
-"""What the operator reads with by default."""
+"""The operator's default."""
 
 MORE_WORKERS = 8
-RAW_READERS = 64
+RAW_THREADS = 64
 
 
 class Run(NamedTuple):
-    """A search, as seen from the client and from the server."""
+    """One search, measured at the client and at the server."""
 
     seconds: float
     calls: int
@@ -34,27 +34,27 @@ class Run(NamedTuple):
 
     @property
     def throttled_share(self) -> float:
-        """Of all calls, those that the server refused."""
+        """The share of all calls that were throttled."""
         return self.throttled / self.calls
 
     @property
     def image_sets_per_second(self) -> float:
-        """Of a search through the store of this module."""
+        """The speed of a search through the data store of this module."""
         return IMAGE_SETS / self.seconds
 
     @property
     def share(self) -> float:
-        """Of the image sets a second that the quota allows, those found."""
+        """The speed as a share of what the quota allows."""
         return least_seconds() / self.seconds
 
 
 def least_seconds() -> float:
-    """Return the least time in which the quota lets so many calls through, whoever makes them."""
+    """Return the shortest time in seconds in which the quota allows all calls of the search."""
     return (IMAGE_SETS / PAGE - BURST) / CALLS_PER_SECOND
 
 
 def run(service: Service, search: Callable[[], Iterable[dict[str, Any]]], **limits: Any) -> Run:
-    """Begin a search under quota and latency, and read it to its end."""
+    """Start a search with a quota and a latency, and read it to its end."""
     service.limit(**limits)
     cpu, started = service.cpu(), time.perf_counter()
     count = clients.written(search())
@@ -66,12 +66,12 @@ def run(service: Service, search: Callable[[], Iterable[dict[str, Any]]], **limi
 
 
 def tables(service: Service, repeat: int) -> Iterator[Table]:
-    """Measure each side in turn, ``repeat`` times."""
+    """Measure the sides alternately, ``repeat`` times."""
     store = service.store(IMAGE_SETS)
     client = clients.boto3_client(service.url)
 
     def searched(workers: int) -> Callable[[], Iterable[dict[str, Any]]]:
-        # A new hook for each run, as each task has: none begins with what another one learnt of the service.
+        # Each run has a new hook, as each task has. So no run starts with a rate that an earlier run measured.
         return partial(clients.searched, clients.hook(service.url), store, workers)
 
     quota = {"calls_per_second": CALLS_PER_SECOND, "burst": BURST, "latency": LATENCY}
@@ -82,7 +82,7 @@ def tables(service: Service, repeat: int) -> Iterator[Table]:
         unlimited.append(run(service, searched(MORE_WORKERS), latency=LATENCY))
     yield _with_quota(ours, theirs)
     service.limit(latency=LATENCY)
-    yield _without_quota(unlimited, theirs, raw.calls_per_second(service.url, store, RAW_READERS))
+    yield _without_quota(unlimited, theirs, raw.calls_per_second(service.url, store, RAW_THREADS))
 
 
 def _with_quota(ours: list[Run], theirs: list[Run]) -> Table:
@@ -115,7 +115,7 @@ def _without_quota(ours: list[Run], theirs: list[Run], ceiling: float) -> Table:
         f"{IMAGE_SETS:,} image sets as above. Ours took {_each(ours)} s, and the server used "
         f"{percent(median(each.server_cpu / each.seconds for each in ours)):.0f} % of one core. boto3's runs are those "
         f"of the table above, in which {throttled} of its calls were throttled. To show whether the "
-        f"server is the limit, {RAW_READERS} threads of raw HTTP read the same pages with the same latency.",
+        f"server is the limit, {RAW_THREADS} threads of raw HTTP read the same pages with the same latency.",
     )
     table.promise(
         "image sets a second",

@@ -1,4 +1,4 @@
-"""What the server itself can give: searches over raw HTTP, without botocore and without looking into the answers."""
+"""Measures the limit of the server: searches over raw HTTP, without botocore and without parsing the responses."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _HEADERS = {
 _TOKEN = b'"nextToken": "'
 
 
-def calls_per_second(url: str, datastore_id: str, readers: int, seconds: float = 5) -> float:
-    """Return how many pages a second so many readers got, each reading the data store from its beginning on."""
+def calls_per_second(url: str, datastore_id: str, threads: int, seconds: float = 5) -> float:
+    """Return how many pages per second all threads read. Each thread reads the data store from its beginning."""
     body = json.dumps(criteria(), default=lambda moment: moment.timestamp())
     path = f"/datastore/{datastore_id}/searchImageSets?maxResults=50"
 
@@ -41,6 +41,6 @@ def calls_per_second(url: str, datastore_id: str, readers: int, seconds: float =
         return pages
 
     started = time.perf_counter()
-    with ThreadPoolExecutor(readers) as pool:
-        pages = sum(pool.map(read, [started + seconds] * readers))
+    with ThreadPoolExecutor(threads) as pool:
+        pages = sum(pool.map(read, [started + seconds] * threads))
     return pages / (time.perf_counter() - started)

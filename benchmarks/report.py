@@ -1,4 +1,4 @@
-"""Tables of what was measured, for the terminal and for Markdown; verdicts are computed from the figures."""
+"""Tables of the measurements, for the terminal and for Markdown. Whether a target is met is computed here."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Bar:
-    """What a figure has to be.
+    """The target of a figure.
 
-    :param of: what the limit is about, where that is not plain from the row.
+    :param of: the value that the target is about, if the row does not say it.
     """
 
     at_least: float | None = None
@@ -39,7 +39,7 @@ class Bar:
     of: str = ""
 
     def met(self, value: float) -> bool:
-        """Whether ``value`` is so."""
+        """Whether ``value`` meets the target."""
         return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
     def __str__(self) -> str:
@@ -55,9 +55,9 @@ class Bar:
 
 @dataclass
 class Table:
-    """What one promise comes to.
+    """The figures of one section.
 
-    :param text: what was done, how often, and what to know when reading the figures.
+    :param text: what was done, how often, and how to read the figures.
     """
 
     title: str
@@ -76,9 +76,9 @@ class Table:
         unit: str = "",
         digits: int = 1,
     ) -> None:
-        """Add a figure of both sides, whose ratio is ours to boto3's.
+        """Add a row with a figure of both sides. The ratio is ours divided by boto3's.
 
-        :param judged: what the bar is about; the ratio when not given.
+        :param judged: the value that is compared with the target; default the ratio.
         """
         ratio = ours / boto3 if boto3 else None
         value = ratio if judged is None else judged
@@ -96,7 +96,7 @@ class Table:
         )
 
     def markdown(self) -> str:
-        """Return it as a section of Markdown."""
+        """Return the table as a section of Markdown."""
         lines = ["|".join(["", *(f" {cell} " for cell in row), ""]) for row in (self.header, *self.rows)]
         left = {"target", "met"}
         right = ["---" if column == 0 or name in left else "---:" for column, name in enumerate(self.header)]
@@ -104,7 +104,7 @@ class Table:
         return "\n".join([f"## {self.title}", "", self.text, "", *lines, ""])
 
     def show(self, console: Console) -> None:
-        """Print it."""
+        """Print the table."""
         table = RichTable(*self.header, title=self.title, box=box.SIMPLE, title_justify="left")
         for row in self.rows:
             table.add_row(*(cell.replace("**", "") for cell in row))
@@ -138,5 +138,5 @@ def percent(value: float) -> float:
 
 
 def cells(*values: Any) -> tuple[str, ...]:
-    """Return a row of other tables than promises."""
+    """Return a row for a table with its own header."""
     return tuple(str(value) for value in values)

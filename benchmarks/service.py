@@ -1,6 +1,6 @@
-"""The local HealthImaging and S3 in a process of its own, which the benchmarks fill, set, count and drive.
+"""Runs the local HealthImaging and S3 in a separate process. The benchmarks fill and configure it, and count its calls.
 
-Its data stay in that process: what is measured talks to it over HTTP and nothing else.
+Its data stay in that process. The measured code uses it over HTTP only.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": KEY, "AWS_DEFA
 
 
 class Calls(NamedTuple):
-    """SearchImageSets calls seen by the server, and how many of them it refused."""
+    """The calls of SearchImageSets, counted at the server, and how many of them were throttled."""
 
     all: int
     throttled: int
 
     @property
     def answered(self) -> int:
-        """Those that were not refused."""
+        """The calls that were not throttled."""
         return self.all - self.throttled
 
 
 class Service:
-    """The process, from entering the context to leaving it."""
+    """The process. It runs while the context is active."""
 
     url: str
 
     def __enter__(self) -> Self:
-        """Start it."""
+        """Start the process."""
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
@@ -51,19 +51,19 @@ class Service:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
+        """End the process."""
         self._pipe.close()
         self._process.join()
 
     def store(self, image_sets: int, layout: str = "uniform", seed: int = 0) -> str:
-        """Return the id of a data store with so many image sets, filled when first asked for; see ``data``."""
+        """Return the id of a data store with ``image_sets`` image sets. The first request fills it."""
         wanted = image_sets, layout, seed
         if wanted not in self._stores:
             self._stores[wanted] = self._ask("fill", *wanted)
         return self._stores[wanted]
 
     def limit(self, *, calls_per_second: float | None = None, burst: int = 50, latency: float = 0.0) -> None:
-        """Set quota and latency, the quota not yet used, and count calls from here on."""
+        """Set the quota and the latency. The token bucket is full, and the count of calls starts at zero."""
         self._ask("limit", calls_per_second, burst, latency)
 
     def calls(self) -> Calls:
@@ -71,7 +71,7 @@ class Service:
         return Calls(*self._ask("calls"))
 
     def cpu(self) -> float:
-        """Return the seconds of CPU that the process has taken so far."""
+        """Return the seconds of CPU that the process has used so far."""
         return float(self._ask("cpu"))
 
     def _ask(self, *question: Any) -> Any:
@@ -80,7 +80,7 @@ class Service:
 
 
 class _Answers:
-    """What the process does when asked, a method a question."""
+    """The requests that the process answers, one method each."""
 
     def __init__(self, server: Any, state: Any) -> None:
         self._server, self._state = server, state
@@ -89,13 +89,13 @@ class _Answers:
     def fill(self, image_sets: int, layout: str, seed: int) -> str:
         from moto.medicalimaging.search import Query
 
-        # All that is made here is kept, and the collector would look through it again and again.
+        # All objects made here stay alive, and the garbage collector would traverse them again and again.
         gc.disable()
         datastore_id = f"{next(self._numbers):032d}"
         self._state.create_datastore("benchmark", datastore_id=datastore_id)
         for created_at, tags in data.image_sets(image_sets, layout, seed):
             self._state.put_image_set(datastore_id, created_at=created_at, dicom_tags=tags)
-        # Sorted here and not in the first search.
+        # The image sets are sorted here, and not in the first search that is measured.
         self._state.search_image_sets(datastore_id, Query((), "createdAt", "ASC"), limit=1, next_token=None)
         gc.freeze()
         gc.enable()
@@ -104,7 +104,7 @@ class _Answers:
     def limit(self, calls_per_second: float | None, burst: int, latency: float) -> None:
         settings = self._state.settings
         settings.calls_per_second = None
-        # A call without a quota leaves the bucket full.
+        # A call without a quota fills the bucket.
         self._state.admit_search()
         settings.calls_per_second, settings.burst, settings.latency = calls_per_second, burst, latency
         self._server.calls.reset()

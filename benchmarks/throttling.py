@@ -1,4 +1,4 @@
-"""Which of botocore's retry modes, with how many workers, serves best at the quota: the reason for the defaults."""
+"""Compares botocore's retry modes and numbers of workers at the quota. The defaults follow from these figures."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmarks.service import Service
 MODES = ("standard", "adaptive")
 WORKER_COUNTS = (4, 8, 16)
 ATTEMPTS = 10
-"""As the hook has; with botocore's own three, boto3 would fail and not be slow."""
+"""The hook's default. With three attempts, which is botocore's default, boto3 would fail instead of being slow."""
 
 
 def tables(service: Service, _repeat: int) -> Iterator[Table]:
-    """Measure each way once: five times would be a quarter of an hour."""
+    """Measure each way once, because five times would take a quarter of an hour."""
     table = Table(
         "Retry modes and workers at the quota",
         f"{IMAGE_SETS:,} image sets at {CALLS_PER_SECOND} calls a second, burst {BURST}, {LATENCY * 1000:g} ms a call; "

@@ -29,12 +29,12 @@ DATASTORE_ID = "b" * 32
 QUEUE = "benchmark"
 SIDES = {"healthimaging": "HealthImagingImageSetTrigger", "sqs": "SqsSensorTrigger"}
 TICK = 0.01
-"""Seconds that the watchdog sleeps; what it sleeps longer is what the loop was blocked for."""
+"""Seconds that the watchdog sleeps. If it sleeps longer, the event loop was blocked for the difference."""
 
 
 def healthimaging_triggers(options: argparse.Namespace) -> Iterator[Any]:
-    """Yield triggers as sensors defer with: each for an accession number of its own."""
-    import airflow_provider_healthimaging.hooks.healthimaging  # noqa: F401 - imports are not to be measured
+    """Yield triggers as sensors make them. Each waits for its own accession number."""
+    import airflow_provider_healthimaging.hooks.healthimaging  # noqa: F401 - imports are not measured
     from airflow_provider_healthimaging.triggers.healthimaging import HealthImagingImageSetTrigger
 
     for number in range(options.triggers):
@@ -54,8 +54,8 @@ def healthimaging_triggers(options: argparse.Namespace) -> Iterator[Any]:
 
 
 def sqs_triggers(options: argparse.Namespace) -> Iterator[Any]:
-    """Yield triggers of amazon's, with its own defaults but for the pauses: the queue is empty, and says so at once."""
-    import aiobotocore.session  # noqa: F401 - imports are not to be measured
+    """Yield amazon's triggers, with its defaults except for the pauses. The queue is empty, and responds at once."""
+    import aiobotocore.session  # noqa: F401 - imports are not measured
     from airflow.providers.amazon.aws.triggers.sqs import SqsSensorTrigger
 
     for _ in range(options.triggers):
@@ -66,14 +66,14 @@ def sqs_triggers(options: argparse.Namespace) -> Iterator[Any]:
 
 async def wait(trigger: Any) -> None:
     async for event in trigger.run():
-        raise RuntimeError(f"There was nothing to find, and yet: {event}")
+        raise RuntimeError(f"The trigger fired, although there is nothing to find: {event}")
 
 
 class Collections:
-    """Seconds that Python's garbage collector has taken so far, with everything else standing still."""
+    """Seconds that Python's garbage collector has used so far. Nothing else runs meanwhile."""
 
     def __init__(self) -> None:
-        """Count from now on."""
+        """Start to count."""
         self.seconds = self._started = 0.0
         gc.callbacks.append(self._note)
 
@@ -85,7 +85,7 @@ class Collections:
 
 
 async def watch(blocked: list[tuple[float, float]], until: Callable[[], object] = lambda: False) -> None:
-    """Note by how much each sleep was too long, in all and without the garbage collector."""
+    """Record by how much each sleep was too long, in total and without the garbage collector."""
     collections = Collections()
     while not until():
         started, collecting = time.perf_counter(), collections.seconds
@@ -95,7 +95,7 @@ async def watch(blocked: list[tuple[float, float]], until: Callable[[], object] 
 
 
 async def run(triggers: list[Any], seconds: float) -> list[tuple[float, float]]:
-    """Run triggers as the triggerer does, each a task; return what the watchdog saw."""
+    """Run each trigger as a task, as the triggerer does, and return what the watchdog recorded."""
     blocked: list[tuple[float, float]] = []
     tasks = [asyncio.create_task(watch(blocked)), *(asyncio.create_task(wait(trigger)) for trigger in triggers)]
     done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
@@ -128,7 +128,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
 
 
 def serve() -> None:
-    """Serve a data store and a queue until the standard input ends, and then say how many requests there were."""
+    """Serve a data store and a queue until standard input ends, and then print the number of requests."""
     import boto3
 
     from airflow_provider_healthimaging.local import LocalServer, backend
@@ -165,14 +165,14 @@ def server() -> Iterator[subprocess.Popen[str]]:
 
 
 def measured(side: str, python: str, options: argparse.Namespace) -> dict[str, float]:
-    """Measure one side, in a process of its own, against a server of its own."""
+    """Measure one side in its own process, with its own server."""
     with server() as serving, tempfile.TemporaryDirectory() as home:
         url = serving.stdout.readline().strip()
         connection = {"conn_type": "aws", "extra": {"region_name": "us-east-1", "endpoint_url": url}}
         environment = os.environ | {
             "AIRFLOW_HOME": home,
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection),
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",  # amazon's trigger logs two lines a poll
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",  # amazon's trigger logs two lines per poll
         }
         arguments = [f"--{name}={getattr(options, name)}" for name in ("triggers", "interval", "minutes")]
         command = [python, __file__, f"--measure={side}", f"--url={url}", *arguments]

@@ -124,7 +124,7 @@ def has_stable_order(sort_field: str, window: TimeWindow | None) -> bool:
     """Whether no image set can change its place in the order of ``sort_field`` while it is read.
 
     An update sets ``updatedAt`` to now. So it moves an image set out of a window that is over, but to a later place
-    in a window that is not. What an edit of the study's date does is not documented.
+    in a window that is not. The effect of a changed study date on the order is not documented.
     """
     if sort_field == "createdAt":
         return True
@@ -144,7 +144,7 @@ def check_sorted(
 ) -> datetime | None:
     """Raise if ``hits`` are not sorted to the second, or do not follow ``position``; return the last second of them.
 
-    Hits that are not sorted were given twice, or others were left out.
+    In a result that is not sorted, some hits may be repeated and others may be missing.
 
     :param position: the last second of the page before; ``None`` for the first page.
     """
@@ -178,7 +178,7 @@ def hit_timestamp(hit: SearchHit, sort_field: str) -> datetime:
 def with_progress(pages: Iterable[Page], window: TimeWindow | None, stats: ScanStats, log: Log) -> Iterator[Page]:
     """Yield pages, and log every ten seconds how far the search is.
 
-    :param stats: the counts so far, updated by the reader of the pages.
+    :param stats: the counts so far. The code that consumes the pages updates them.
     """
     started = logged = time.monotonic()
     for page in pages:
@@ -206,7 +206,7 @@ def _hits_of(pages: Iterable[Page], sort_field: str, stats: ScanStats) -> Iterat
 
 
 def _in_window(hits: Iterable[SearchHit], window: TimeWindow | None, sort_field: str) -> Iterator[SearchHit]:
-    """Yield the hits in the window. Hits outside are skipped; only the service's last page proves that none follows."""
+    """Yield the hits in the window, and skip the others. Only the service's last page proves that no hit follows."""
     return (hit for hit in hits if window is None or hit_timestamp(hit, sort_field) in window)
 
 

@@ -117,8 +117,10 @@ class _Workers:
                     self._hits_waiting -= len(page.hits)
                     self._calls_waiting -= page.calls
                     self._changed.notify_all()
-                    left = sum((segment.remaining for segment in self._segments), timedelta(0))
-                    return replace(page, remaining=left, hits_ahead=self._hits_waiting, calls_ahead=self._calls_waiting)
+                    remaining = sum((segment.remaining for segment in self._segments), timedelta(0))
+                    return replace(
+                        page, remaining=remaining, hits_ahead=self._hits_waiting, calls_ahead=self._calls_waiting
+                    )
                 del self._waiting[self._segments.pop(0)]
                 self._changed.notify_all()
             return None
@@ -205,5 +207,5 @@ def _find_split(segment: Segment, scale: float) -> datetime | None:
 
 
 def _split_cost(segment: Segment) -> float:
-    """Return how many hits are read twice because of a split; those of the second before it too."""
+    """Return how many hits are read twice because of a split, with the hits of the second before it."""
     return SPLIT_COST_HITS + segment.hits_per_second

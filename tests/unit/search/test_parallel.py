@@ -1,4 +1,4 @@
-"""However many readers a window has, its rows come once each and in order, for few calls more, and no thread stays."""
+"""Any number of workers reads each hit of a window once and in order, for few more calls, and no thread remains."""
 
 import gc
 import random
@@ -25,51 +25,51 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
 MINUTE = TimeWindow(NOON, NOON + 60 * SECOND)
 DAY = TimeWindow(NOON, NOON + timedelta(days=1))
-PATIENCE = 30
-"""Seconds after which something is taken to hang."""
+TIMEOUT_SECONDS = 30
+"""After this time, a test fails because something hangs."""
 
 
 class Service:
-    """Answers from rows in memory, many threads at a time; a token is good for the query it was issued for only.
+    """Returns pages of hits in memory, to many threads at a time. It accepts a token for its own query only.
 
-    :param size: rows on a page.
-    :param unit: how fine it sorts and compares.
-    :param edges: whether its BETWEEN includes them.
-    :param during: called with the number of each call, from 1, and its token, while the call is under way.
+    :param size: hits on a page.
+    :param unit: the precision with which it sorts and compares.
+    :param edges: whether its BETWEEN includes the edges.
+    :param on_call: called with the number of each call, from 1, and its token, while the call is in progress.
     """
 
-    def __init__(self, rows, *, size=50, unit=MICROSECOND, edges=True, during=lambda *_: None):
+    def __init__(self, hits, *, size=50, unit=MICROSECOND, edges=True, on_call=lambda *_: None):
         self.key = lambda moment: (moment - NOON) // unit
-        self.rows = sorted(rows, key=lambda each: self.key(each["createdAt"]))
-        self.keys = [self.key(each["createdAt"]) for each in self.rows]
-        self.size, self.edges, self.during = size, edges, during
+        self.hits = sorted(hits, key=lambda each: self.key(each["createdAt"]))
+        self.keys = [self.key(each["createdAt"]) for each in self.hits]
+        self.size, self.edges, self.on_call = size, edges, on_call
         self.lock = threading.Lock()
         self.tokens = {}
         self.windows = []
         self.threads = set()
-        self.inside = self.most_inside = 0
+        self.running = self.most_running = 0
 
     def __call__(self, window, token):
         with self.lock:
             self.windows.append(window)
             self.threads.add(threading.current_thread())
-            self.inside += 1
-            self.most_inside = max(self.inside, self.most_inside)
+            self.running += 1
+            self.most_running = max(self.running, self.most_running)
             number = len(self.windows)
         try:
-            self.during(number, token)
+            self.on_call(number, token)
             return self._page(window.query_bounds(), token)
         finally:
             with self.lock:
-                self.inside -= 1
+                self.running -= 1
 
     @property
     def calls(self):
         return len(self.windows)
 
     @property
-    def cuts(self):
-        """How many segments were read beside the first, as long as no token is rejected."""
+    def splits(self):
+        """How many segments were split off. It is exact while no token is rejected."""
         return len(set(self.windows)) - 1
 
     def _page(self, bounds, token):
@@ -79,10 +79,10 @@ class Service:
             raise RejectedRequestError("The token is of another query.", code="ValidationException")
         stop = position + self.size
         if stop >= last:
-            return Page(self.rows[position:last])
+            return Page(self.hits[position:last])
         following = f"{bounds} {stop}"
         self.tokens[following] = bounds, stop
-        return Page(self.rows[position:stop], next_token=following)
+        return Page(self.hits[position:stop], next_token=following)
 
     def _span(self, lower, upper):
         if self.edges:
@@ -90,23 +90,23 @@ class Service:
         return bisect_right(self.keys, lower), bisect_left(self.keys, upper)
 
 
-def row(number, moment, version=1):
+def make_hit(number, moment, version=1):
     return {"imageSetId": f"{number:032}", "version": version, "createdAt": moment}
 
 
-def rows_at(moments):
-    return [row(number, moment) for number, moment in enumerate(sorted(moments))]
+def hits_at(moments):
+    return [make_hit(number, moment) for number, moment in enumerate(sorted(moments))]
 
 
 def uniform(number, window=DAY):
-    return rows_at(window.start + window.duration * each / number for each in range(number))
+    return hits_at(window.start + window.duration * each / number for each in range(number))
 
 
-def evenly(service_rows, **more):
-    return Service(uniform(service_rows), **more)
+def evenly_spread(number, **more):
+    return Service(uniform(number), **more)
 
 
-def hits(service, window=DAY, *, workers=4, stats=None):
+def search(service, window=DAY, *, workers=4, stats=None):
     pages = read_window(service, window, "createdAt", workers=workers)
     return deduplicate_hits(
         pages,
@@ -118,43 +118,43 @@ def hits(service, window=DAY, *, workers=4, stats=None):
     )
 
 
-def promptly(do):
-    """Return what ``do`` returns, or raise what it raises; fail where it hangs."""
+def with_timeout(function):
+    """Return what ``function`` returns, or raise what it raises. Fail if it hangs."""
     outcome = Future()
 
     def run():
         try:
-            outcome.set_result(do())
-        except BaseException as error:  # noqa: BLE001 - raised again where the outcome is asked for
+            outcome.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - raised again by outcome.result()
             outcome.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return outcome.result(PATIENCE)
+    return outcome.result(TIMEOUT_SECONDS)
 
 
-def found(service, window=DAY, **more):
-    return promptly(lambda: list(hits(service, window, **more)))
+def search_all(service, window=DAY, **more):
+    return with_timeout(lambda: list(search(service, window, **more)))
 
 
-def in_window(rows, window):
-    return [each for each in rows if each["createdAt"] in window]
+def in_window(hits, window):
+    return [each for each in hits if each["createdAt"] in window]
 
 
-def reading_threads():
+def worker_threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("image-set-worker-")]
 
 
 @pytest.fixture(autouse=True)
-def no_thread_stays():
-    """Whatever a test does, nothing of a reader is left behind by it."""
+def no_thread_remains():
+    """Fail if a worker's thread is still alive after a test."""
     yield
-    assert reading_threads() == []
+    assert worker_threads() == []
 
 
 @contextmanager
 def eager_workers(**more):
-    """Make cuts so cheap that a few rows are worth them, and the space for waiting rows small."""
-    eager = {
+    """Make splits so cheap that a few hits justify them, and the space for waiting hits small."""
+    constants = {
         "SPLIT_COST_HITS": 0.1,
         "TARGET_SHARE": 8,
         "MIN_HITS_TO_SPLIT": 1,
@@ -164,9 +164,9 @@ def eager_workers(**more):
         "PAGES_PER_SPLIT_CREDIT": 0.1,
     }
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (eager | more).items():
+        for name, value in (constants | more).items():
             patch.setattr(parallel, name, value)
-        # Threads take turns a hundred times as often as usual, and so in more different orders.
+        # Python switches threads a hundred times as often as usual, so they run in more different orders.
         usual = sys.getswitchinterval()
         sys.setswitchinterval(usual / 100)
         try:
@@ -176,10 +176,10 @@ def eager_workers(**more):
 
 
 with_threads = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-many_or_one = st.integers(1, 8)
+worker_counts = st.integers(1, 8)
 units = st.sampled_from([MICROSECOND, SECOND])
 
-# Each distribution, in seconds after noon, is of a window of a minute.
+# Each distribution is in seconds after noon, for a window of a minute.
 anywhere = st.lists(st.integers(-2_000_000, 62_000_000).map(lambda each: each / 1e6), max_size=60)
 in_one_second = st.lists(st.integers(0, 999_999).map(lambda each: 30 + each / 1e6), max_size=40)
 at_the_end = st.lists(st.integers(0, 2_000_000).map(lambda each: 58.5 + each / 1e6), max_size=40)
@@ -202,57 +202,55 @@ windows = st.tuples(
 ).map(lambda drawn: TimeWindow(*(NOON + timedelta(seconds=each) for each in drawn)))
 
 
-# Each row of the window once, in order, and none beside
+# Each hit of the window once and in order, and no other
 
 
 @with_threads
-@given(moments, windows, st.integers(1, 9), many_or_one, units, st.booleans())
-def test_each_row_of_a_window_is_given_once_and_in_order_by_any_number_of_readers(
-    times, window, size, workers, unit, edges
-):
-    rows = [row(number, moment) for number, moment in enumerate(times)]
-    service = Service(rows, size=size, unit=unit, edges=edges)
+@given(moments, windows, st.integers(1, 9), worker_counts, units, st.booleans())
+def test_any_number_of_workers_yields_each_hit_of_a_window_once_and_in_order(times, window, size, workers, unit, edges):
+    hits = [make_hit(number, moment) for number, moment in enumerate(times)]
+    service = Service(hits, size=size, unit=unit, edges=edges)
     with eager_workers():
-        got = found(service, window, workers=workers)
-    assert_once_and_in_order(got, in_window(rows, window), service)
+        got = search_all(service, window, workers=workers)
+    assert_once_and_in_order(got, in_window(hits, window), service)
 
 
 @with_threads
-@given(moments, st.randoms(use_true_random=False), st.integers(1, 9), many_or_one)
-def test_duplicates_at_one_timestamp_collapse_to_the_highest_version_by_any_number_of_readers(
+@given(moments, st.randoms(use_true_random=False), st.integers(1, 9), worker_counts)
+def test_duplicates_at_one_timestamp_collapse_to_the_highest_version_with_any_number_of_workers(
     times, chance, size, workers
 ):
-    # An image set has one createdAt whatever its version.
+    # All versions of an image set have the same createdAt.
     times = sorted(times)
-    rows = [row(number, moment, version) for number, moment in enumerate(times) for version in (1, 2, 3)]
-    rows = [each for each in rows if each["version"] == 1 or chance.random() < 0.4]
-    chance.shuffle(rows)
+    hits = [make_hit(number, moment, version) for number, moment in enumerate(times) for version in (1, 2, 3)]
+    hits = [each for each in hits if each["version"] == 1 or chance.random() < 0.4]
+    chance.shuffle(hits)
     highest = {}
-    for each in rows:
+    for each in hits:
         highest[each["imageSetId"]] = max(each["version"], highest.get(each["imageSetId"], 0))
-    service = Service(rows, size=size)
+    service = Service(hits, size=size)
     with eager_workers():
-        got = found(service, MINUTE, workers=workers)
+        got = search_all(service, MINUTE, workers=workers)
     assert [(each["imageSetId"], each["version"]) for each in got] == [
-        (each["imageSetId"], highest[each["imageSetId"]]) for each in in_window(rows_at(times), MINUTE)
+        (each["imageSetId"], highest[each["imageSetId"]]) for each in in_window(hits_at(times), MINUTE)
     ]
 
 
 @with_threads
-@given(moments, st.integers(1, 3), many_or_one, units, st.booleans(), st.sets(st.integers(1, 60)) | st.none())
-def test_rejected_tokens_neither_repeat_nor_lose_a_row_of_any_number_of_readers(
+@given(moments, st.integers(1, 3), worker_counts, units, st.booleans(), st.sets(st.integers(1, 60)) | st.none())
+def test_rejected_tokens_neither_repeat_nor_lose_a_hit_with_any_number_of_workers(
     times, more, workers, unit, edges, rejected
 ):
-    def during(number, token):
+    def on_call(number, token):
         if token and (rejected is None or number in rejected):
             raise RejectedRequestError("The token is not valid.", code="ValidationException")
 
-    # Larger than what one second and its neighbours have, so that every search from a second gets beyond it.
-    rows = [row(number, moment) for number, moment in enumerate(times)]
-    service = Service(rows, size=crowd(times) + more, unit=unit, edges=edges, during=during)
+    # A page is larger than the number of hits in one second and its neighbours, so every restart makes progress.
+    hits = [make_hit(number, moment) for number, moment in enumerate(times)]
+    service = Service(hits, size=most_hits_in_three_seconds(times) + more, unit=unit, edges=edges, on_call=on_call)
     with eager_workers():
-        got = found(service, MINUTE, workers=workers)
-    assert_once_and_in_order(got, in_window(rows, MINUTE), service)
+        got = search_all(service, MINUTE, workers=workers)
+    assert_once_and_in_order(got, in_window(hits, MINUTE), service)
 
 
 def assert_once_and_in_order(got, expected, service):
@@ -261,313 +259,313 @@ def assert_once_and_in_order(got, expected, service):
     assert order == sorted(order)
 
 
-def crowd(times):
-    """Return the most rows of three seconds on end."""
+def most_hits_in_three_seconds(times):
+    """Return the most hits in three consecutive seconds."""
     whole = [(each - NOON) // SECOND for each in times]
     return max((sum(first <= each <= first + 2 for each in whole) for first in whole), default=0)
 
 
 @pytest.mark.parametrize("workers", [2, 4, 8])
-def test_the_examples_above_are_cut_as_real_windows_are(workers):
+def test_the_windows_of_these_tests_are_split(workers):
     service = Service(uniform(120, MINUTE), size=5)
     with eager_workers():
-        assert found(service, MINUTE, workers=workers) == service.rows
-    assert service.cuts >= 3
+        assert search_all(service, MINUTE, workers=workers) == service.hits
+    assert service.splits >= 3
     assert len(service.threads) >= 2
 
 
 @pytest.mark.parametrize("workers", [2, 4, 8])
-def test_all_readers_read_different_rows_at_the_same_time(workers):
+def test_all_workers_call_at_the_same_time(workers):
     together = threading.Event()
     waiting = count(1)
 
-    def during(number, token):
-        # By then, enough was read for as many cuts as there are parallel.
+    def on_call(number, token):
+        # After 100 calls, enough was read to allow a split for each worker.
         if number > 100 and not together.is_set():
             if next(waiting) == workers:
                 together.set()
-            assert together.wait(PATIENCE)
+            assert together.wait(TIMEOUT_SECONDS)
 
-    service = evenly(20_000, during=during)
-    assert found(service, workers=workers) == service.rows
+    service = evenly_spread(20_000, on_call=on_call)
+    assert search_all(service, workers=workers) == service.hits
     assert together.is_set()
-    assert service.most_inside == workers
+    assert service.most_running == workers
 
 
-# In how many calls
+# The number of calls
 
 
-def take_time(number, token):
-    """Take as long as a service nearby: with answers at once, the machine's scheduler would decide who reads what."""
+def respond_slowly(number, token):
+    """Take as long as a service nearby. With immediate responses, the machine's scheduler would assign the work."""
     time.sleep(0.002)
 
 
 @pytest.mark.parametrize("workers", [1, 4, 8])
 @pytest.mark.parametrize("number", [0, 1, 50])
-def test_what_fits_on_one_page_costs_one_call_and_no_thread(workers, number):
-    service = evenly(number)
+def test_one_page_costs_one_call_and_no_thread(workers, number):
+    service = evenly_spread(number)
     pages = read_window(service, DAY, "createdAt", workers=workers)
     assert len(next(pages).hits) == number
-    assert reading_threads() == []
+    assert worker_threads() == []
     assert next(pages, None) is None
     assert service.threads == {threading.current_thread()}
     assert service.calls == 1
 
 
 @pytest.mark.parametrize("workers", [4, 8])
-def test_a_window_that_is_evenly_full_costs_hardly_more_calls_by_many_readers(workers):
-    service, stats = evenly(20_000, during=take_time), ScanStats()
-    assert found(service, workers=workers, stats=stats) == service.rows
+def test_an_evenly_filled_window_costs_few_more_calls_with_many_workers(workers):
+    service, stats = evenly_spread(20_000, on_call=respond_slowly), ScanStats()
+    assert search_all(service, workers=workers, stats=stats) == service.hits
     assert stats.calls == stats.pages == service.calls <= 1.03 * 20_000 / 50
     assert len(service.threads) > 1
 
 
 @pytest.mark.parametrize("workers", [4, 8])
 @pytest.mark.parametrize("seed", range(6))
-def test_bursts_cost_few_calls_more(workers, seed):
+def test_bursts_cost_few_more_calls(workers, seed):
     chance = random.Random(seed)
     times = []
     while len(times) < 20_000:
         start, length = chance.random() * 86_000, chance.choice([5, 60, 600, 3600])
         times += [start + chance.random() * length for _ in range(chance.choice([10, 200, 2000]))]
-    service = Service(rows_at(NOON + timedelta(seconds=each) for each in times), during=take_time)
-    assert found(service, workers=workers) == in_window(service.rows, DAY)
+    service = Service(hits_at(NOON + timedelta(seconds=each) for each in times), on_call=respond_slowly)
+    assert search_all(service, workers=workers) == in_window(service.hits, DAY)
     assert service.calls <= 1.1 * len(times) / 50
 
 
-def test_three_dense_bursts_in_an_empty_day_cost_few_calls_more():
+def test_three_dense_bursts_in_an_empty_day_cost_few_more_calls():
     chance = random.Random(1)
     starts = [1_000, 30_000, 80_000]
     times = [chance.choice(starts) + chance.random() * 200 for _ in range(20_000)]
-    service = Service(rows_at(NOON + timedelta(seconds=each) for each in times), during=take_time)
-    assert found(service, workers=8) == service.rows
+    service = Service(hits_at(NOON + timedelta(seconds=each) for each in times), on_call=respond_slowly)
+    assert search_all(service, workers=8) == service.hits
     assert service.calls <= 1.1 * len(times) / 50
 
 
-def test_one_reader_asks_for_nothing_ahead_of_need():
-    service = evenly(500)
-    rows = hits(service, workers=1)
+def test_one_worker_fetches_a_page_when_it_is_needed():
+    service = evenly_spread(500)
+    hits = search(service, workers=1)
     assert service.calls == 0
-    for number, each in enumerate(rows):
-        assert each == service.rows[number]
-        # The deduplicate_hits holds a group until it has seen the next row.
+    for number, each in enumerate(hits):
+        assert each == service.hits[number]
+        # deduplicate_hits keeps the hits of one second until it sees a hit of the next.
         assert service.calls == min((number + 1) // 50 + 1, 10)
-        assert reading_threads() == []
+        assert worker_threads() == []
     assert service.threads == {threading.current_thread()}
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_the_calls_of_rejected_tokens_are_counted(workers):
-    def during(number, token):
+    def on_call(number, token):
         if token and number in {2, 30, 77}:
             raise RejectedRequestError("The token is not valid.", code="ValidationException")
 
-    service, stats = evenly(20_000, during=during), ScanStats()
-    assert found(service, workers=workers, stats=stats) == service.rows
+    service, stats = evenly_spread(20_000, on_call=on_call), ScanStats()
+    assert search_all(service, workers=workers, stats=stats) == service.hits
     assert stats.calls == service.calls
 
 
 @with_threads
-@given(moments, windows, st.integers(1, 9), many_or_one)
-def test_what_is_left_of_a_window_only_shrinks_and_is_nothing_at_the_end(times, window, size, workers):
-    service = Service([row(number, moment) for number, moment in enumerate(times)], size=size)
+@given(moments, windows, st.integers(1, 9), worker_counts)
+def test_the_remaining_time_never_grows_and_is_zero_at_the_end(times, window, size, workers):
+    service = Service([make_hit(number, moment) for number, moment in enumerate(times)], size=size)
     with eager_workers():
         pages = list(read_window(service, window, "createdAt", workers=workers))
-    left = [page.remaining for page in pages]
-    assert left == sorted(left, reverse=True)
-    assert timedelta(0) <= left[0] <= window.end_ceiling() - window.start
-    assert left[-1] == timedelta(0)
+    remaining = [page.remaining for page in pages]
+    assert remaining == sorted(remaining, reverse=True)
+    assert timedelta(0) <= remaining[0] <= window.end_ceiling() - window.start
+    assert remaining[-1] == timedelta(0)
 
 
-def test_what_readers_have_read_ahead_is_told_with_each_page():
-    service, given_rows, given_calls, ahead = evenly(20_000), 0, 0, []
+def test_each_page_counts_what_workers_have_read_ahead():
+    service, yielded_hits, yielded_calls, ahead = evenly_spread(20_000), 0, 0, []
     for page in read_window(service, DAY, "createdAt", workers=4):
-        given_rows, given_calls = given_rows + len(page.hits), given_calls + page.calls
-        assert given_calls + page.calls_ahead <= service.calls
-        assert given_rows + page.hits_ahead <= 20_000
+        yielded_hits, yielded_calls = yielded_hits + len(page.hits), yielded_calls + page.calls
+        assert yielded_calls + page.calls_ahead <= service.calls
+        assert yielded_hits + page.hits_ahead <= 20_000
         ahead.append((page.hits_ahead, page.calls_ahead))
     assert max(ahead) > (1000, 20)
     assert ahead[-1] == (0, 0)
-    assert (given_rows, given_calls) == (20_000, service.calls)
+    assert (yielded_hits, yielded_calls) == (20_000, service.calls)
 
 
 # How it ends
 
 
 @pytest.mark.parametrize("kind", [ValueError, AccessDeniedError, KeyboardInterrupt])
-def test_an_error_of_one_reader_ends_the_others_and_surfaces_as_itself(kind):
+def test_an_error_in_one_worker_ends_the_others_and_is_raised_itself(kind):
     problem = kind("No.")
     raised_by = []
 
-    def during(number, token):
+    def on_call(number, token):
         if number == 120:
             raised_by.append(threading.current_thread())
             raise problem
         if number > 120:
-            # Under way until the error is known.
-            raised_by[0].join(PATIENCE)
+            # This call is in progress until the error is known.
+            raised_by[0].join(TIMEOUT_SECONDS)
 
-    service = evenly(20_000, during=during)
+    service = evenly_spread(20_000, on_call=on_call)
     with pytest.raises(kind) as caught:
-        found(service, workers=8)
+        search_all(service, workers=8)
     assert caught.value is problem
-    assert reading_threads() == []
+    assert worker_threads() == []
     assert service.calls < 120 + 8
 
 
-def test_an_error_ends_the_readers_while_nobody_takes_their_rows():
+def test_an_error_ends_the_workers_while_no_page_is_consumed():
     problem = ValueError("No")
     away = threading.Event()
     raised_by, others = [], []
 
-    def during(number, token):
-        # The first reader is not held up: its page is waited for.
+    def on_call(number, token):
+        # The worker of the first segment does not wait, because its page is needed.
         if service.windows[number - 1] != DAY:
-            assert away.wait(PATIENCE)
+            assert away.wait(TIMEOUT_SECONDS)
         if not away.is_set():
             return
         with service.lock:
             (others if raised_by else raised_by).append(threading.current_thread())
         if raised_by == [threading.current_thread()]:
             raise problem
-        raised_by[0].join(PATIENCE)
+        raised_by[0].join(TIMEOUT_SECONDS)
 
-    service = evenly(20_000, during=during)
+    service = evenly_spread(20_000, on_call=on_call)
     pages = read_window(service, DAY, "createdAt", workers=4)
     for _ in range(4):
-        promptly(lambda: next(pages))
+        with_timeout(lambda: next(pages))
     away.set()
-    for thread in reading_threads():
-        thread.join(PATIENCE)
-    assert reading_threads() == []
-    # Each had one call under way at most.
+    for thread in worker_threads():
+        thread.join(TIMEOUT_SECONDS)
+    assert worker_threads() == []
+    # Each worker had at most one call in progress.
     assert len(others) == len(set(others)) <= 3
     with pytest.raises(ValueError, match="No") as caught:
-        promptly(lambda: list(pages))
+        with_timeout(lambda: list(pages))
     assert caught.value is problem
 
 
-def test_a_rejection_that_a_new_search_does_not_help_against_surfaces_as_itself():
+def test_a_rejected_restart_raises_its_own_error():
     problem = RejectedRequestError("No.", code="ValidationException")
 
-    def during(number, token):
+    def on_call(number, token):
         if number >= 120:
             raise problem
 
     with pytest.raises(RejectedRequestError) as caught:
-        found(evenly(20_000, during=during))
+        search_all(evenly_spread(20_000, on_call=on_call))
     assert caught.value is problem
-    assert reading_threads() == []
+    assert worker_threads() == []
 
 
-def test_the_first_of_two_errors_surfaces():
-    gathered = threading.Barrier(2, timeout=PATIENCE)
+def test_one_of_two_errors_is_raised():
+    gathered = threading.Barrier(2, timeout=TIMEOUT_SECONDS)
     problems = {120: ValueError("120"), 121: ValueError("121")}
 
-    def during(number, token):
+    def on_call(number, token):
         if number in problems:
             gathered.wait()
             raise problems[number]
 
     with pytest.raises(ValueError, match=r"12[01]") as caught:
-        found(evenly(20_000, during=during))
+        search_all(evenly_spread(20_000, on_call=on_call))
     assert caught.value in problems.values()
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-@pytest.mark.parametrize("given_before", [1, 60, 3000])
-def test_closing_the_iterator_ends_the_readers(workers, given_before):
-    service = evenly(20_000)
+@pytest.mark.parametrize("read_before", [1, 60, 3000])
+def test_closing_the_iterator_ends_the_workers(workers, read_before):
+    service = evenly_spread(20_000)
 
     def read_some():
-        rows = hits(service, workers=workers)
-        got = [next(rows) for _ in range(given_before)]
-        rows.close()
-        return got, reading_threads(), service.calls
+        hits = search(service, workers=workers)
+        got = [next(hits) for _ in range(read_before)]
+        hits.close()
+        return got, worker_threads(), service.calls
 
-    got, threads, calls = promptly(read_some)
-    assert got == service.rows[:given_before]
+    got, threads, calls = with_timeout(read_some)
+    assert got == service.hits[:read_before]
     assert threads == []
     assert service.calls == calls < 400
 
 
-def test_closing_the_iterator_waits_for_calls_under_way_and_starts_none():
-    under_way, going_on = threading.Event(), threading.Event()
+def test_closing_the_iterator_waits_for_calls_in_progress_and_starts_no_other():
+    in_progress, may_continue = threading.Event(), threading.Event()
 
-    def during(number, token):
+    def on_call(number, token):
         if number > 50:
-            under_way.set()
-            assert going_on.wait(PATIENCE)
+            in_progress.set()
+            assert may_continue.wait(TIMEOUT_SECONDS)
 
-    service = evenly(20_000, during=during)
+    service = evenly_spread(20_000, on_call=on_call)
 
     def read_some():
         pages = read_window(service, DAY, "createdAt", workers=4)
         for _ in range(4):
             next(pages)
-        assert under_way.wait(PATIENCE)
-        threading.Timer(0.05, going_on.set).start()
+        assert in_progress.wait(TIMEOUT_SECONDS)
+        threading.Timer(0.05, may_continue.set).start()
         pages.close()
-        return going_on.is_set(), reading_threads()
+        return may_continue.is_set(), worker_threads()
 
-    assert promptly(read_some) == (True, [])
+    assert with_timeout(read_some) == (True, [])
     assert service.calls <= 50 + 4
 
 
-def test_an_error_of_whoever_takes_the_rows_ends_the_readers():
+def test_an_error_in_the_consumer_ends_the_workers():
     def read_some():
-        for number, _ in enumerate(hits(evenly(20_000))):
+        for number, _ in enumerate(search(evenly_spread(20_000))):
             if number == 500:
                 raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        promptly(read_some)
+        with_timeout(read_some)
     gc.collect()
-    assert reading_threads() == []
+    assert worker_threads() == []
 
 
-# What waits
+# Pages that wait
 
 
 @pytest.mark.parametrize("workers", [2, 4, 8])
-def test_rows_wait_within_bounds_while_nobody_takes_them(workers, monkeypatch):
+def test_waiting_hits_stay_within_bounds_while_no_page_is_consumed(workers, monkeypatch):
     monkeypatch.setattr(parallel, "READ_AHEAD_HITS", 300)
-    taken = []
+    received = []
     full, too_full = threading.Event(), threading.Event()
 
-    def during(number, token):
-        asked_for = number * 50 - len(taken)
-        # Of a page at each end of a segment only a part waits.
-        beside = 2 * 50 * (service.cuts + 1)
-        if asked_for >= workers * 300:
+    def on_call(number, token):
+        unconsumed = number * 50 - len(received)
+        # Of the pages at the two ends of a segment, only some hits wait.
+        at_ends = 2 * 50 * (service.splits + 1)
+        if unconsumed >= workers * 300:
             full.set()
-        if asked_for > workers * 300 + workers * 50 + beside:
+        if unconsumed > workers * 300 + workers * 50 + at_ends:
             too_full.set()
 
-    service = evenly(20_000, during=during)
+    service = evenly_spread(20_000, on_call=on_call)
 
     def read_all():
         for number, page in enumerate(read_window(service, DAY, "createdAt", workers=workers)):
-            taken.extend(page.hits)
+            received.extend(page.hits)
             if number in {3, 20}:
-                assert full.wait(PATIENCE)
-                # The time in which a reader without bounds would have read all.
+                assert full.wait(TIMEOUT_SECONDS)
+                # In this time, a worker without bounds would have read all.
                 assert not too_full.wait(0.2)
                 full.clear()
 
-    promptly(read_all)
-    assert taken == service.rows
+    with_timeout(read_all)
+    assert received == service.hits
     assert not too_full.is_set()
 
 
-def test_no_space_for_waiting_rows_makes_it_slow_and_not_stuck():
+def test_without_space_for_waiting_hits_the_search_still_ends():
     service = Service(uniform(300, MINUTE), size=7)
     with eager_workers(READ_AHEAD_HITS=0):
-        assert found(service, MINUTE, workers=8) == service.rows
-    assert service.cuts
+        assert search_all(service, MINUTE, workers=8) == service.hits
+    assert service.splits
 
 
-def test_a_thread_that_cannot_be_started_is_the_error_and_the_others_end(monkeypatch):
+def test_if_a_thread_cannot_be_started_the_error_is_raised_and_the_others_end(monkeypatch):
     start = threading.Thread.start
 
     def limited(thread):
@@ -577,33 +575,33 @@ def test_a_thread_that_cannot_be_started_is_the_error_and_the_others_end(monkeyp
 
     monkeypatch.setattr(threading.Thread, "start", limited)
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        list(hits(evenly(20_000)))
+        list(search(evenly_spread(20_000)))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("image-set-worker")]
 
 
 @pytest.mark.parametrize("read_ahead", [500, 1000])
-def test_with_less_read_ahead_less_is_lost_with_a_reader_that_ends(read_ahead):
-    taken, most = [], []
+def test_read_ahead_bounds_what_workers_have_read_ahead(read_ahead):
+    received, most = [], []
 
-    def during(number, token):
-        most.append(number * 50 - len(taken))
+    def on_call(number, token):
+        most.append(number * 50 - len(received))
 
-    service = evenly(20_000, during=during)
+    service = evenly_spread(20_000, on_call=on_call)
 
     def read_all():
         for page in read_window(service, DAY, "createdAt", workers=4, read_ahead=read_ahead):
-            taken.extend(page.hits)
+            received.extend(page.hits)
 
-    promptly(read_all)
-    assert taken == service.rows
-    # What waits, the pages under way, and of a page at each end of a segment a part.
-    assert max(most) <= 4 * read_ahead + 4 * 50 + 2 * 50 * (service.cuts + 1)
-    assert service.cuts >= 8
+    with_timeout(read_all)
+    assert received == service.hits
+    # The hits that wait, the pages in progress, and the other hits of the pages at the two ends of a segment.
+    assert max(most) <= 4 * read_ahead + 4 * 50 + 2 * 50 * (service.splits + 1)
+    assert service.splits >= 8
 
 
-@pytest.mark.parametrize("order", [reversed, lambda rows: random.Random(4).sample(rows, len(rows))])
-def test_many_readers_of_a_service_that_does_not_sort_end_with_an_error_that_says_so(order):
-    service = evenly(2000)
-    service.rows = [*order(service.rows)]
+@pytest.mark.parametrize("order", [reversed, lambda hits: random.Random(4).sample(hits, len(hits))])
+def test_a_service_that_does_not_sort_is_an_error_with_many_workers(order):
+    service = evenly_spread(2000)
+    service.hits = [*order(service.hits)]
     with pytest.raises(HealthImagingError, match="not sorted by createdAt"):
-        promptly(lambda: list(hits(service)))
+        with_timeout(lambda: list(search(service)))

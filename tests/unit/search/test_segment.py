@@ -1,4 +1,4 @@
-"""A segment gives each of its rows once, in order, and goes on where the service no longer takes a token."""
+"""A segment yields each of its hits once, in order, and restarts if the service rejects a page token."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -23,95 +23,96 @@ SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
 MINUTE = TimeWindow(NOON, NOON + 60 * SECOND)
 
 
-def row(image_set_id, at):
+def make_hit(image_set_id, at):
     return {"imageSetId": str(image_set_id), "version": 1, "createdAt": NOON + timedelta(seconds=at)}
 
 
 class Service:
-    """Answers from rows in memory, and takes a token only where it issued it for the same query.
+    """Returns pages of hits in memory. It accepts a token only for the query that it issued it for.
 
-    :param rejects: numbers of the calls whose token is rejected, the first call being 0.
-    :param unit: how fine it sorts and compares.
+    :param rejects: numbers of the calls with rejected tokens. The first call is number 0.
+    :param unit: the precision with which it sorts and compares.
+    :param edges: whether its BETWEEN includes the edges.
     """
 
-    def __init__(self, rows, *, size=3, rejects=(), unit=MICROSECOND, edges=True):
+    def __init__(self, hits, *, size=3, rejects=(), unit=MICROSECOND, edges=True):
         self.key = lambda moment: (moment - NOON) // unit
-        self.rows = sorted(rows, key=lambda each: self.key(each["createdAt"]))
+        self.hits = sorted(hits, key=lambda each: self.key(each["createdAt"]))
         self.size, self.rejects, self.edges = size, rejects, edges
         self.tokens = {}
-        self.asked = []
+        self.requests = []
 
     def __call__(self, window, token):
-        self.asked.append((window, token))
-        assert len(self.asked) < 500, "a search without end"
+        self.requests.append((window, token))
+        assert len(self.requests) < 500, "the search does not end"
         bounds = window.query_bounds()
         query, position = self.tokens.get(token, (bounds, 0))
-        if token is not None and (query != bounds or len(self.asked) - 1 in self.rejects):
+        if token is not None and (query != bounds or len(self.requests) - 1 in self.rejects):
             raise RejectedRequestError("The token is not valid.", code="ValidationException")
         lower, upper = map(self.key, bounds)
-        rows = [
-            each for each in self.rows if lower < self.key(each["createdAt"]) < upper or self._on_an_edge(each, bounds)
+        hits = [
+            each for each in self.hits if lower < self.key(each["createdAt"]) < upper or self._on_an_edge(each, bounds)
         ]
         stop = position + self.size
-        if stop >= len(rows):
-            return Page(rows[position:])
-        following = f"token {len(self.asked)}"
+        if stop >= len(hits):
+            return Page(hits[position:])
+        following = f"token {len(self.requests)}"
         self.tokens[following] = bounds, stop
-        return Page(rows[position:stop], next_token=following)
+        return Page(hits[position:stop], next_token=following)
 
     def _on_an_edge(self, each, bounds):
         return self.edges and self.key(each["createdAt"]) in map(self.key, bounds)
 
 
-class Everything:
-    """The numbers of all calls."""
+class AllCalls:
+    """A set that contains the number of each call."""
 
     def __contains__(self, number):
         return True
 
 
 def read(segment, fetch):
-    """Yield the rows of a segment as its pages come."""
+    """Yield the hits of a segment, page by page."""
     while not segment.done:
         yield from segment.accept(segment.fetch(fetch)).hits
 
 
-def ids(rows):
-    return [each["imageSetId"] for each in rows]
+def ids(hits):
+    return [each["imageSetId"] for each in hits]
 
 
-def found(service, window=MINUTE):
+def search_ids(service, window=MINUTE):
     return ids(read(Segment(window, "createdAt"), service))
 
 
-def crowd(rows):
-    """Return the most rows of three seconds on end: a page that is larger reaches beyond what it begins with."""
-    seconds = [(each["createdAt"] - NOON) // SECOND for each in rows]
+def most_hits_in_three_seconds(hits):
+    """Return the most hits in three consecutive seconds. A larger page reaches beyond its first second."""
+    seconds = [(each["createdAt"] - NOON) // SECOND for each in hits]
     return max((sum(first <= each <= first + 2 for each in seconds) for first in seconds), default=0)
 
 
 seconds = st.integers(-2_000_000, 62_000_000).map(lambda each: each / 1e6)
 on_the_edges = st.sampled_from([-1, -1e-6, 0, 1e-6, 1, 29.999999, 30, 30.000001, 59, 59.999999, 60, 60.000001, 61])
 crowded = st.integers(28, 40).map(lambda each: each / 4)
-some_rows = st.lists(seconds | on_the_edges | crowded, max_size=30).map(
-    lambda drawn: [row(number, at) for number, at in enumerate(drawn)]
+some_hits = st.lists(seconds | on_the_edges | crowded, max_size=30).map(
+    lambda drawn: [make_hit(number, at) for number, at in enumerate(drawn)]
 )
-calls = st.sets(st.integers(1, 40)) | st.just(Everything())
+calls = st.sets(st.integers(1, 40)) | st.just(AllCalls())
 units = st.sampled_from([MICROSECOND, SECOND])
 
 
-# Each row once
+# Each hit once
 
 
-@given(some_rows, st.integers(1, 7), units, st.booleans())
-def test_the_rows_of_the_window_come_once_each_in_the_services_order(rows, size, unit, edges):
-    service = Service(rows, size=size, unit=unit, edges=edges)
-    assert found(service) == ids(each for each in service.rows if each["createdAt"] in MINUTE)
+@given(some_hits, st.integers(1, 7), units, st.booleans())
+def test_each_hit_of_the_window_is_yielded_once_in_the_order_of_the_service(hits, size, unit, edges):
+    service = Service(hits, size=size, unit=unit, edges=edges)
+    assert search_ids(service) == ids(each for each in service.hits if each["createdAt"] in MINUTE)
 
 
-@given(some_rows, st.integers(1, 59), st.integers(0, 5), st.integers(1, 7), units, st.booleans())
-def test_a_segment_and_what_was_cut_off_it_share_nothing_and_leave_nothing_out(rows, at, before, size, unit, edges):
-    service = Service(rows, size=size, unit=unit, edges=edges)
+@given(some_hits, st.integers(1, 59), st.integers(0, 5), st.integers(1, 7), units, st.booleans())
+def test_both_parts_of_a_split_segment_yield_each_hit_once(hits, at, before, size, unit, edges):
+    service = Service(hits, size=size, unit=unit, edges=edges)
     segment = Segment(MINUTE, "createdAt")
     got = []
     for _ in range(before):
@@ -122,11 +123,11 @@ def test_a_segment_and_what_was_cut_off_it_share_nothing_and_leave_nothing_out(r
         return
     rest = segment.split_at(moment)
     got += [*read(segment, service), *read(rest, service)]
-    assert ids(got) == ids(each for each in service.rows if each["createdAt"] in MINUTE)
+    assert ids(got) == ids(each for each in service.hits if each["createdAt"] in MINUTE)
 
 
-def test_a_page_that_was_under_way_when_its_end_was_cut_off_gives_no_row_of_the_rest():
-    service = Service([row(number, number) for number in range(0, 60, 10)])
+def test_a_page_fetched_before_a_split_yields_no_hit_of_the_later_part():
+    service = Service([make_hit(number, number) for number in range(0, 60, 10)])
     segment = Segment(MINUTE, "createdAt")
     page = segment.fetch(service)
     rest = segment.split_at(NOON + 20 * SECOND)
@@ -135,46 +136,49 @@ def test_a_page_that_was_under_way_when_its_end_was_cut_off_gives_no_row_of_the_
     assert ids(read(rest, service)) == ["20", "30", "40", "50"]
 
 
-BEHIND_THE_END = [row("a", 59), row("b", 60), row("c", 60.5), row("d", 61)]
+HITS_AROUND_THE_END = [make_hit("a", 59), make_hit("b", 60), make_hit("c", 60.5), make_hit("d", 61)]
 
 
-def test_no_page_is_asked_for_once_a_row_lies_at_a_cut_or_behind_it():
-    service = Service(BEHIND_THE_END, size=2)
+def test_no_page_is_fetched_after_a_hit_at_or_behind_a_split():
+    service = Service(HITS_AROUND_THE_END, size=2)
     segment = Segment(TimeWindow(NOON, NOON + 99 * SECOND), "createdAt")
     rest = segment.split_at(MINUTE.end)
     assert ids(read(segment, service)) == ["a"]
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
     assert ids(read(rest, service)) == ["b", "c", "d"]
 
 
-def test_a_window_is_read_to_where_the_service_has_nothing_more():
-    service = Service(BEHIND_THE_END, size=2)
-    assert found(service) == ["a"]
-    assert len(service.asked) == 2
+def test_a_window_is_read_to_the_last_page_of_the_service():
+    service = Service(HITS_AROUND_THE_END, size=2)
+    assert search_ids(service) == ["a"]
+    assert len(service.requests) == 2
 
 
-# A service that does not sort, or gives rows again
+# A service that does not sort, or that repeats hits
 
 
-class Careless:
-    """Answers from rows in the order that they are in, and begins each page ``overlap`` rows before the last one's end.
+class UnsortedService:
+    """Returns hits in the order that they have in memory, and repeats the last ``overlap`` hits of each page.
 
-    Its tokens are places; ``after`` is what follows the last: nothing, or the first page again.
+    Its tokens are positions. With ``starts_again``, the first page comes again after the last one.
     """
 
-    def __init__(self, rows, *, size=3, overlap=0, goes_round=False):
-        self.rows, self.size, self.step, self.goes_round = rows, size, size - overlap, goes_round
+    def __init__(self, hits, *, size=3, overlap=0, starts_again=False):
+        self.hits, self.size, self.step, self.starts_again = hits, size, size - overlap, starts_again
         self.calls = 0
 
     def __call__(self, window, token):
         self.calls += 1
-        assert self.calls < 5000, "a search without end"
+        assert self.calls < 5000, "the search does not end"
         lower, upper = window.query_bounds()
-        rows = [each for each in self.rows if lower <= each["createdAt"] <= upper]
-        place = int(token or 0)
-        is_last = place + self.size >= len(rows)
-        following = None if is_last and not self.goes_round else f"{0 if is_last else place + self.step:0{place + 9}}"
-        return Page(rows[place : place + self.size], next_token=following)
+        hits = [each for each in self.hits if lower <= each["createdAt"] <= upper]
+        position = int(token or 0)
+        is_last = position + self.size >= len(hits)
+        following = None
+        if not is_last or self.starts_again:
+            # The width depends on the position, so that tokens for the same page can have different texts.
+            following = f"{0 if is_last else position + self.step:0{position + 9}}"
+        return Page(hits[position : position + self.size], next_token=following)
 
 
 @given(
@@ -183,18 +187,16 @@ class Careless:
     st.integers(1, 5),
     st.integers(0, 4),
 )
-def test_in_whatever_order_rows_come_each_is_given_once_or_an_error_says_that_they_are_not_sorted(
-    moments, order, size, overlap
-):
-    rows = [row(number, at) for number, at in enumerate(order(moments))]
-    expected = [each["imageSetId"] for each in rows if each["createdAt"] in MINUTE]
-    service, problem, got = Careless(rows, size=size + overlap, overlap=overlap), "", []
+def test_in_any_order_each_hit_is_yielded_once_or_an_error_says_that_they_are_not_sorted(moments, order, size, overlap):
+    hits = [make_hit(number, at) for number, at in enumerate(order(moments))]
+    expected = [each["imageSetId"] for each in hits if each["createdAt"] in MINUTE]
+    service, problem, got = UnsortedService(hits, size=size + overlap, overlap=overlap), "", []
     pages = read_window(service, MINUTE, "createdAt", workers=1)
-    hits = deduplicate_hits(
+    result = deduplicate_hits(
         pages, sort_field="createdAt", window=MINUTE, match=lambda _: True, order_may_change=False, stats=ScanStats()
     )
     try:
-        got = ids(hits)
+        got = ids(result)
     except HealthImagingError as error:
         problem = str(error)
     if problem:
@@ -205,44 +207,46 @@ def test_in_whatever_order_rows_come_each_is_given_once_or_an_error_says_that_th
 
 
 def test_pages_that_overlap_by_seconds_are_an_error():
-    rows = [row(number, number) for number in range(38)]
+    hits = [make_hit(number, number) for number in range(38)]
     with pytest.raises(HealthImagingError, match="not sorted by createdAt"):
-        found(Careless(rows, size=10, overlap=3))
+        search_ids(UnsortedService(hits, size=10, overlap=3))
 
 
-def test_a_page_that_is_not_sorted_is_an_error_also_if_it_is_the_only_one():
+def test_an_unsorted_page_is_an_error_also_if_it_is_the_only_one():
     with pytest.raises(HealthImagingError, match="not sorted by createdAt"):
-        found(Careless([row("b", 60.5), row("c", 3), row("a", 1), row("d", 59)], size=9))
+        search_ids(UnsortedService([make_hit(number, at) for number, at in enumerate([60.5, 3, 1, 59])], size=9))
 
 
-def test_pages_that_go_round_have_an_end():
-    rows = [row(number, number) for number in range(9)]
-    service = Careless(rows, goes_round=True)
+def test_pages_that_start_again_after_the_last_one_are_an_error():
+    hits = [make_hit(number, number) for number in range(9)]
+    service = UnsortedService(hits, starts_again=True)
     with pytest.raises(HealthImagingError, match=r"not sorted by createdAt|the same page token twice"):
-        found(service)
+        search_ids(service)
     assert service.calls < 99
 
 
-def test_pages_without_rows_end_nothing():
-    pages = iter([Page([], next_token="1"), Page([row("a", 1)], next_token="2"), Page([], next_token="3"), Page([])])
-    assert found(lambda *_: next(pages)) == ["a"]
+def test_empty_pages_do_not_end_a_segment():
+    pages = iter(
+        [Page([], next_token="1"), Page([make_hit("a", 1)], next_token="2"), Page([], next_token="3"), Page([])]
+    )
+    assert search_ids(lambda *_: next(pages)) == ["a"]
     assert next(pages, None) is None
 
 
-# A token that is rejected
+# Rejected tokens
 
 
-@given(some_rows, st.integers(1, 3), calls, units, st.booleans())
-def test_rejected_tokens_neither_repeat_nor_lose_a_row_whichever_they_are(rows, more, rejects, unit, edges):
-    # Larger than what one second and its neighbours have, so that every search from a second gets beyond it.
-    service = Service(rows, size=crowd(rows) + more, rejects=rejects, unit=unit, edges=edges)
-    assert sorted(found(service)) == sorted(ids(each for each in rows if each["createdAt"] in MINUTE))
+@given(some_hits, st.integers(1, 3), calls, units, st.booleans())
+def test_rejected_tokens_neither_repeat_nor_lose_a_hit(hits, more, rejects, unit, edges):
+    # A page is larger than the number of hits in one second and its neighbours, so every restart makes progress.
+    service = Service(hits, size=most_hits_in_three_seconds(hits) + more, rejects=rejects, unit=unit, edges=edges)
+    assert sorted(search_ids(service)) == sorted(ids(each for each in hits if each["createdAt"] in MINUTE))
 
 
-@given(some_rows, st.integers(1, 4), calls, units, st.booleans())
-def test_what_came_before_an_error_was_given_once_and_is_no_more_than_the_beginning(rows, size, rejects, unit, edges):
-    service = Service(rows, size=size, rejects=rejects, unit=unit, edges=edges)
-    expected = ids(each for each in service.rows if each["createdAt"] in MINUTE)
+@given(some_hits, st.integers(1, 4), calls, units, st.booleans())
+def test_the_hits_before_an_error_are_the_first_ones_each_once(hits, size, rejects, unit, edges):
+    service = Service(hits, size=size, rejects=rejects, unit=unit, edges=edges)
+    expected = ids(each for each in service.hits if each["createdAt"] in MINUTE)
     got = []
     try:
         got.extend(each["imageSetId"] for each in read(Segment(MINUTE, "createdAt"), service))
@@ -252,9 +256,15 @@ def test_what_came_before_an_error_was_given_once_and_is_no_more_than_the_beginn
         assert got == expected
 
 
-def test_a_version_that_came_since_is_given_after_a_new_search():
-    newer = row("a", 5) | {"version": 2}
-    pages = iter([Page([row("z", 0), row("a", 5)], next_token="t"), None, Page([row("a", 5), newer, row("b", 9)])])
+def test_a_version_created_meanwhile_is_yielded_after_a_restart():
+    newer = make_hit("a", 5) | {"version": 2}
+    pages = iter(
+        [
+            Page([make_hit("z", 0), make_hit("a", 5)], next_token="t"),
+            None,
+            Page([make_hit("a", 5), newer, make_hit("b", 9)]),
+        ]
+    )
 
     def fetch(*_):
         page = next(pages)
@@ -262,75 +272,82 @@ def test_a_version_that_came_since_is_given_after_a_new_search():
             raise RejectedRequestError("The token is not valid.", code="ValidationException")
         return page
 
-    given = [(each["imageSetId"], each["version"]) for each in read(Segment(MINUTE, "createdAt"), fetch)]
-    assert given == [("z", 1), ("a", 1), ("a", 2), ("b", 1)]
+    versions = [(each["imageSetId"], each["version"]) for each in read(Segment(MINUTE, "createdAt"), fetch)]
+    assert versions == [("z", 1), ("a", 1), ("a", 2), ("b", 1)]
 
 
 @pytest.mark.parametrize("rejects", [{1}, {2}, {1, 3}, {1, 3, 6}])
-def test_rows_at_one_timestamp_on_both_sides_of_the_edge_of_a_page_are_each_given_once(rejects):
-    rows = [row("a", 0), *(row(name, 7.25) for name in "bcdef"), row("g", 7.5), row("h", 30)]
-    assert found(Service(rows, size=4, rejects=rejects)) == list("abcdefgh")
+def test_hits_with_one_timestamp_on_two_pages_are_each_yielded_once(rejects):
+    hits = [make_hit("a", 0), *(make_hit(name, 7.25) for name in "bcdef"), make_hit("g", 7.5), make_hit("h", 30)]
+    assert search_ids(Service(hits, size=4, rejects=rejects)) == list("abcdefgh")
 
 
-def test_the_new_search_begins_at_the_last_second_read_and_without_a_token():
-    service = Service([row(number, number + 0.5) for number in range(8)], rejects={2})
-    assert found(service) == [str(number) for number in range(8)]
-    assert service.asked[2][1] is not None
-    assert service.asked[3] == (TimeWindow(NOON + 5 * SECOND, MINUTE.end), None)
+def test_a_restart_begins_at_the_last_second_read_and_without_a_token():
+    service = Service([make_hit(number, number + 0.5) for number in range(8)], rejects={2})
+    assert search_ids(service) == [str(number) for number in range(8)]
+    assert service.requests[2][1] is not None
+    assert service.requests[3] == (TimeWindow(NOON + 5 * SECOND, MINUTE.end), None)
 
 
-def test_the_new_search_of_a_segment_that_was_cut_ends_where_it_was_cut():
-    service = Service([row(number, number) for number in range(20)], rejects={1})
+def test_a_restart_of_a_split_segment_ends_at_the_split():
+    service = Service([make_hit(number, number) for number in range(20)], rejects={1})
     segment = Segment(MINUTE, "createdAt")
     first = segment.accept(segment.fetch(service)).hits
     segment.split_at(NOON + 9 * SECOND)
     assert ids([*first, *read(segment, service)]) == [str(number) for number in range(9)]
-    assert service.asked[2][0] == TimeWindow(NOON + 2 * SECOND, NOON + 9 * SECOND)
+    assert service.requests[2][0] == TimeWindow(NOON + 2 * SECOND, NOON + 9 * SECOND)
 
 
-def test_a_window_that_begins_within_a_second_is_not_widened_by_a_new_search():
+def test_a_restart_does_not_widen_a_window_that_begins_within_a_second():
     window = TimeWindow(NOON + 0.5 * SECOND, MINUTE.end)
-    rows = [row("before", 0.25), row("a", 0.5), row("b", 0.75), row("c", 0.75), row("d", 0.875), row("e", 9)]
-    assert found(Service(rows, size=5, rejects={1}), window) == list("abcde")
+    hits = [
+        make_hit("before", 0.25),
+        make_hit("a", 0.5),
+        make_hit("b", 0.75),
+        make_hit("c", 0.75),
+        make_hit("d", 0.875),
+        make_hit("e", 9),
+    ]
+    assert search_ids(Service(hits, size=5, rejects={1}), window) == list("abcde")
 
 
-def test_a_token_that_passes_at_last_is_enough():
-    rows = [row(number, 7) for number in range(9)]
-    # Each new search gives the page that is known, and a token that is rejected.
-    assert found(Service(rows, rejects={*range(1, 20, 2)})) == [str(number) for number in range(9)]
+def test_the_search_continues_if_a_token_is_accepted_after_restarts():
+    hits = [make_hit(number, 7) for number in range(9)]
+    # Each restart returns the known page, and a token that is rejected.
+    assert search_ids(Service(hits, rejects={*range(1, 20, 2)})) == [str(number) for number in range(9)]
 
 
-def test_tokens_that_never_pass_are_an_error_that_a_retry_may_cure():
-    service = Service([row(number, 7) for number in range(9)], rejects=Everything())
+def test_tokens_that_are_always_rejected_are_a_retryable_error():
+    service = Service([make_hit(number, 7) for number in range(9)], rejects=AllCalls())
     with pytest.raises(ServiceError, match="page tokens that it had just returned") as caught:
-        found(service)
+        search_ids(service)
     assert caught.value.retryable
     assert not isinstance(caught.value, RejectedRequestError)
     assert caught.value.__context__ is None
-    assert [token is None for _, token in service.asked] == [True, False] * 11
+    assert [token is None for _, token in service.requests] == [True, False] * 11
 
 
-def test_new_searches_that_gain_something_are_not_counted():
-    service = Service([row(number, number) for number in range(40)], rejects=Everything())
-    assert found(service) == [str(number) for number in range(40)]
+def test_restarts_with_progress_are_not_limited():
+    service = Service([make_hit(number, number) for number in range(40)], rejects=AllCalls())
+    assert search_ids(service) == [str(number) for number in range(40)]
 
 
-def test_a_search_that_is_rejected_without_a_token_is_not_tried_again():
+def test_a_request_without_a_token_is_not_repeated_if_it_is_rejected():
     rejected = RejectedRequestError("No.", code="ValidationException")
-    asked = []
+    requests = []
 
     def fetch(*query):
-        asked.append(query)
+        requests.append(query)
         raise rejected
 
     with pytest.raises(RejectedRequestError) as caught:
         Segment(MINUTE, "createdAt").fetch(fetch)
     assert caught.value is rejected
-    assert asked == [(MINUTE, None)]
+    assert requests == [(MINUTE, None)]
 
 
-def test_a_new_search_that_is_itself_rejected_is_the_end():
-    service = Service([row(number, number) for number in range(9)], rejects={1})
+def test_a_rejected_restart_raises_its_own_error():
+    service = Service([make_hit(number, number) for number in range(9)], rejects={1})
     last = RejectedRequestError("No.", code="ValidationException")
     numbers = count()
 
@@ -340,13 +357,13 @@ def test_a_new_search_that_is_itself_rejected_is_the_end():
         return service(window, token)
 
     with pytest.raises(RejectedRequestError) as caught:
-        found(fetch)
+        search_ids(fetch)
     assert caught.value is last
     assert next(numbers) == 3
 
 
-def test_only_a_rejection_is_a_reason_to_search_anew():
-    service = Service([row(number, number) for number in range(9)])
+def test_only_a_rejected_request_leads_to_a_restart():
+    service = Service([make_hit(number, number) for number in range(9)])
     denied = AccessDeniedError("No.", code="AccessDeniedException")
 
     def fetch(window, token):
@@ -355,40 +372,40 @@ def test_only_a_rejection_is_a_reason_to_search_anew():
         return service(window, token)
 
     with pytest.raises(AccessDeniedError) as caught:
-        found(fetch)
+        search_ids(fetch)
     assert caught.value is denied
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
-def test_the_call_that_was_rejected_is_counted_with_the_page_that_came_instead():
-    service = Service([row(number, number) for number in range(9)], rejects={2})
+def test_a_rejected_call_is_counted_with_the_page_of_the_restart():
+    service = Service([make_hit(number, number) for number in range(9)], rejects={2})
     segment = Segment(MINUTE, "createdAt")
     pages = []
     while not segment.done:
         pages.append(segment.accept(segment.fetch(service)))
     assert [page.calls for page in pages] == [1, 1, 2, 1]
-    assert sum(page.calls for page in pages) == len(service.asked)
+    assert sum(page.calls for page in pages) == len(service.requests)
 
 
-# What the service must not do
+# Errors of the service, and the measured density
 
 
-def test_a_token_that_comes_back_is_a_loud_error_and_no_endless_result():
-    pages = iter([Page([row(number, number)], next_token="again") for number in range(9)])
+def test_a_repeated_token_is_an_error_and_not_an_endless_search():
+    pages = iter([Page([make_hit(number, number)], next_token="again") for number in range(9)])
     with pytest.raises(HealthImagingError, match="the same page token twice"):
-        found(lambda *_: next(pages))
+        search_ids(lambda *_: next(pages))
     assert len(list(pages)) == 7
 
 
-def test_rows_without_the_timestamp_are_a_loud_error():
-    rows = [row("a", 1), {"imageSetId": "b" * 32, "version": 1, "DICOMTags": {"DICOMPatientName": "CANARY"}}]
+def test_a_hit_without_the_timestamp_is_an_error():
+    hits = [make_hit("a", 1), {"imageSetId": "b" * 32, "version": 1, "DICOMTags": {"DICOMPatientName": "CANARY"}}]
     with pytest.raises(HealthImagingError, match=r"b{32} without createdAt") as caught:
-        found(lambda *_: Page(rows))
+        search_ids(lambda *_: Page(hits))
     assert "CANARY" not in str(caught.value)
 
 
-def test_what_is_cut_off_is_as_dense_as_what_has_been_read_and_is_judged_from_its_edge_on():
-    service = iter([Page([row(second, second) for second in range(4)], next_token="t"), Page([row(9, 40)])])
+def test_a_later_part_starts_with_the_density_of_the_earlier_one_and_measures_from_the_split():
+    service = iter([Page([make_hit(second, second) for second in range(4)], next_token="t"), Page([make_hit(9, 40)])])
     segment = Segment(MINUTE, "createdAt")
     segment.accept(segment.fetch(lambda *_: next(service)))
     rest = segment.split_at(NOON + 20 * SECOND)
@@ -396,11 +413,11 @@ def test_what_is_cut_off_is_as_dense_as_what_has_been_read_and_is_judged_from_it
     rest.accept(rest.fetch(lambda *_: next(service)))
 
     assert inherited == segment.hits_per_second == pytest.approx(4 / 3)
-    # One row in the twenty seconds from where it was cut.
+    # One hit in the twenty seconds after the split.
     assert rest.hits_per_second == pytest.approx(1 / 20)
 
 
-def test_an_error_about_refused_tokens_says_what_was_answered_and_what_to_do():
+def test_the_error_about_rejected_tokens_says_what_happened_and_what_to_do():
     error = tokens_rejected_error("ValidationException")
 
     assert str(error) == (
@@ -410,55 +427,55 @@ def test_an_error_about_refused_tokens_says_what_was_answered_and_what_to_do():
     assert error.code == "ValidationException"
 
 
-def test_a_segment_that_was_not_read_yet_is_not_done_and_promises_no_rows():
+def test_an_unread_segment_is_not_done_and_estimates_no_hits():
     segment = Segment(MINUTE, "createdAt")
     assert segment.done is False
     assert segment.hits_left == 0
 
 
-def judged(*pages):
-    """Return how dense a segment takes rows to lie, after pages with rows at these seconds."""
+def density_after(*pages):
+    """Return the density that a segment measures on pages with hits at these seconds."""
     segment = Segment(MINUTE, "createdAt")
     for page in pages:
-        segment.accept(Page([row(second, second) for second in page], next_token="t"))
+        segment.accept(Page([make_hit(second, second) for second in page], next_token="t"))
     return segment.hits_per_second
 
 
-def test_rows_are_as_dense_as_they_lie_from_the_first_on_however_late_it_is():
-    assert judged([30, 31, 32, 33]) == pytest.approx(4 / 3)
+def test_the_density_is_measured_from_the_first_hit():
+    assert density_after([30, 31, 32, 33]) == pytest.approx(4 / 3)
 
 
-def test_a_later_page_counts_for_more_than_an_earlier_one():
-    assert judged([0, 1, 2, 3], [10, 13]) == pytest.approx((4 * 0.9 + 2) / (3 * 0.9 + 10))
+def test_a_later_page_has_more_weight_than_an_earlier_one():
+    assert density_after([0, 1, 2, 3], [10, 13]) == pytest.approx((4 * 0.9 + 2) / (3 * 0.9 + 10))
 
 
-def test_rows_of_less_than_a_second_are_as_dense_as_if_it_were_one():
-    assert judged([0, 0.1, 0.2, 0.3]) == 4
+def test_less_than_a_second_counts_as_one_second_for_the_density():
+    assert density_after([0, 0.1, 0.2, 0.3]) == 4
 
 
-def test_a_lone_row_behind_a_cut_ends_the_segment_though_a_token_came_with_it():
+def test_a_single_hit_behind_a_split_ends_the_segment_despite_a_token():
     segment = Segment(TimeWindow(NOON, NOON + 99 * SECOND), "createdAt")
     segment.split_at(MINUTE.end)
-    assert segment.accept(Page([row("late", 60)], next_token="t")).hits == []
+    assert segment.accept(Page([make_hit("late", 60)], next_token="t")).hits == []
     assert segment.done
 
 
-def test_ten_searches_are_begun_again_before_refused_tokens_are_an_error():
-    begun = []
+def test_ten_restarts_are_tried_before_rejected_tokens_are_an_error():
+    windows = []
 
     def fetch(window, token):
         if token is not None:
             raise RejectedRequestError("The token is not valid.", code="ValidationException")
-        begun.append(window)
-        return Page([], next_token=f"token {len(begun)}")
+        windows.append(window)
+        return Page([], next_token=f"token {len(windows)}")
 
     with pytest.raises(ServiceError) as caught:
         list(read(Segment(MINUTE, "createdAt"), fetch))
-    assert len(begun) == 1 + 10
+    assert len(windows) == 1 + 10
     assert caught.value.code == "ValidationException"
 
 
-def test_what_an_error_says_of_a_token_that_comes_back_is_the_whole_of_it():
+def test_the_error_about_a_repeated_token_says_what_happened_and_what_to_do():
     with pytest.raises(HealthImagingError) as caught:
         list(read(Segment(MINUTE, "createdAt"), lambda *_: Page([], next_token="t")))
     assert str(caught.value) == (
@@ -466,6 +483,6 @@ def test_what_an_error_says_of_a_token_that_comes_back_is_the_whole_of_it():
     )
 
 
-def test_a_row_at_the_very_second_is_not_given_again_by_a_new_search_from_it():
-    rows = [row("a", 5), row("b", 5.3), row("c", 6), row("d", 7)]
-    assert found(Service(rows, size=1, rejects={2})) == list("abcd")
+def test_a_restart_does_not_repeat_a_hit_at_a_whole_second():
+    hits = [make_hit("a", 5), make_hit("b", 5.3), make_hit("c", 6), make_hit("d", 7)]
+    assert search_ids(Service(hits, size=1, rejects={2})) == list("abcd")
