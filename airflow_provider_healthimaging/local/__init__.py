@@ -1,13 +1,13 @@
-"""A HealthImaging to develop and test against: no AWS account, no network, no patient data.
+"""A local HealthImaging for development and tests, without an AWS account or a network.
 
-Three ways in, over one and the same moto backend:
+There are three ways to use it. All of them share one moto backend:
 
-* ``mock_aws``: moto's own, with HealthImaging in it, for tests of code that makes boto3 clients;
-* ``LocalServer``: HealthImaging and S3 over HTTP, for everything that takes an ``endpoint_url``;
-* ``python -m airflow_provider_healthimaging.local serve``: the same from the command line.
+* ``mock_aws``: moto's own ``mock_aws`` with HealthImaging, for tests of code that creates boto3 clients.
+* ``LocalServer``: HealthImaging and S3 over HTTP, for all code that accepts an ``endpoint_url``.
+* ``python -m airflow_provider_healthimaging.local serve``: the same server from the command line.
 
-``backend()`` is where a test fills it. Importing this package registers the backend with moto. Nothing here
-knows Airflow or the rest of the provider, and nothing outside this folder imports it.
+A test creates image sets with ``backend()``. The import of this package registers the backend with moto. This
+package imports neither Airflow nor the rest of the provider, and nothing outside this folder imports it.
 """
 
 from importlib import import_module
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 register()
 
-from moto import mock_aws  # noqa: E402 - after register(), so that a mock knows of HealthImaging
+from moto import mock_aws  # noqa: E402 - after register(), so that mock_aws contains HealthImaging
 
 from .call_log import Call, CallLog  # noqa: E402
 from .connection import airflow_connection  # noqa: E402
@@ -35,17 +35,18 @@ from .server import LocalServer  # noqa: E402
 
 __all__ = ["Call", "CallLog", "LocalServer", "airflow_connection", "backend", "load_dicom", "mock_aws", "register"]
 
-# What moto answers for credentials that it has not been told of.
+# moto's account for unknown credentials.
 DEFAULT_ACCOUNT_ID = "123456789012"
 
 
 def backend(account_id: str = DEFAULT_ACCOUNT_ID, region: str = "us-east-1") -> "MedicalImagingBackend":
-    """Return the state that ``mock_aws`` and ``LocalServer`` in this process answer from.
+    """Return the backend of ``mock_aws`` and ``LocalServer`` in this process.
 
-    Ask again after a moto reset, which ``mock_aws`` does when it starts and ends: a reset drops the object.
+    A moto reset creates a new backend, so call this function again after it. ``mock_aws`` resets moto when it
+    starts and when it ends.
 
-    :param account_id: of AWS, 12 digits; credentials are those of the default one unless moto is told otherwise.
-    :param region: the region that the data stores are in.
+    :param account_id: AWS account, 12 digits. Unless you configure moto, all credentials belong to the default.
+    :param region: region of the data stores.
     :raises KeyError: for a region without HealthImaging.
     """
     models: Any = import_module("moto.medicalimaging.models")

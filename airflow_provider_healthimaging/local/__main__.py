@@ -1,6 +1,6 @@
-"""The command line, ``python -m airflow_provider_healthimaging.local serve``: for pointing DAGs at.
+"""The command line, ``python -m airflow_provider_healthimaging.local serve``: a HealthImaging for your DAGs.
 
-It knows what a person may ask for and what to tell them; serving and loading are other modules' business.
+It parses the options and prints the results. Other modules serve and load.
 """
 
 import argparse
@@ -29,10 +29,10 @@ from .untrusted_files import exists
 if TYPE_CHECKING:
     from .moto_backend.medicalimaging.models import MedicalImagingBackend
 
-# The same on every start, so that what is written down about one run fits the next.
+# The same on each start, so that commands and connections from one run work in the next.
 DATASTORE_ID = "local".ljust(32, "0")
 
-# Whatever the time is, the last full hour lies within: an hourly DAG that is tried at once finds something.
+# This always contains the last full hour, so that an hourly DAG finds image sets at once.
 SAMPLE_DATA_ARRIVED_OVER = timedelta(hours=2)
 
 _READY = """\
@@ -42,7 +42,7 @@ Data store {datastore_id}: {image_sets} image sets
 Airflow connection:
   {export}
 
-AWS CLI, which would put "runtime-" before the host:
+AWS CLI (the last variable keeps it from adding "runtime-" to the host):
   export AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={key} AWS_DEFAULT_REGION={region}
   export AWS_ENDPOINT_URL={url} AWS_DISABLE_HOST_PREFIX_INJECTION=true
   aws medical-imaging search-image-sets --datastore-id {datastore_id}
@@ -50,9 +50,9 @@ AWS CLI, which would put "runtime-" before the host:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return 0 when interrupted, 2 for arguments or an address that cannot be used."""
+    """Run a command. Return 0 after an interrupt, and 2 for invalid arguments or an address that is not available."""
     options = _parser().parse_args(argv)
-    # Also where the shell that started this in the background has SIGINT ignored.
+    # A shell that starts a command in the background may ignore SIGINT for it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    # The same ids of image sets on every start, and so the same pages.
+    # The same ids of image sets on each start, and so the same pages.
     mock_random.seed(options.seed)
     try:
         state = _datastore(options)
@@ -90,7 +90,7 @@ def _serve(options: argparse.Namespace) -> int:
         return _give_up(error)
     finally:
         server.stop()
-    return 0  # pragma: no cover - the wait ends by an interrupt only
+    return 0  # pragma: no cover - only an interrupt ends the wait
 
 
 def _give_up(reason: object) -> int:
@@ -133,7 +133,7 @@ def _load(state: "MedicalImagingBackend", options: argparse.Namespace) -> None:
         name = str(path)
         print(f"skipped {name if name.isprintable() else ascii(name)}: {reason}", file=sys.stderr)
     if options.sample_data:
-        # Some of pydicom's files are meant to be unreadable: not worth a word.
+        # Some of pydicom's files are unreadable on purpose, so skipped files are not reported.
         files, now = pydicom_sample_files(), datetime.now(UTC)
         for number, file in enumerate(files, start=1):
             arrival = now - SAMPLE_DATA_ARRIVED_OVER * (1 - number / len(files))
@@ -149,9 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     option = serve.add_argument
     option("--host", default="127.0.0.1", help="address to listen on")
-    option("--port", type=int, default=5000, help="port to listen on, 0 for a free one")
-    option("--region", default="us-east-1", help="region that data store and buckets are in")
-    option("--datastore-id", default=DATASTORE_ID, help="32 of 0-9a-z")
+    option("--port", type=int, default=5000, help="port to listen on; 0 for a free port")
+    option("--region", default="us-east-1", help="region of the data store and the buckets")
+    option("--datastore-id", default=DATASTORE_ID, help="id of the data store: 32 characters of 0-9a-z")
     option("--datastore-name", default="local", help="name of the data store")
     option(
         "--dicom",
@@ -160,15 +160,17 @@ def _parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="PATH",
-        help="load DICOM files and folders",
+        help="load these DICOM files and folders",
     )
     option(
         "--sample-data",
         action="store_true",
-        help="load the DICOM files that pydicom brings along, as if they had come over the last two hours",
+        help="load the DICOM files that come with pydicom, with creation times in the last two hours",
     )
     option("--bucket", nargs="+", action="extend", default=[], metavar="NAME", help="create S3 buckets")
-    _add_settings(serve.add_argument_group("behaviour and faults", f"and at {PATH} while it runs").add_argument)
+    _add_settings(
+        serve.add_argument_group("behaviour and faults", f"change them at {PATH} while the server runs").add_argument
+    )
     return parser
 
 

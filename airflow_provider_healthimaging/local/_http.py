@@ -1,7 +1,7 @@
-"""Werkzeug's server with connections that stay open, and that close when the server does.
+"""A werkzeug server that keeps connections open (HTTP keep-alive), and closes them when it stops.
 
-Werkzeug ends every connection after one response. Clients of AWS reuse theirs, and timings and faults depend
-on it. This module knows HTTP and WSGI only.
+Werkzeug closes each connection after one response. AWS clients reuse connections, and timings and faults depend
+on this. This module knows HTTP and WSGI only.
 """
 
 import io
@@ -22,21 +22,21 @@ from .call_log import CUT_HEADER
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# Since 5.2.5 moto has its own, for S3 metadata with underscores in its names.
+# moto has its own handler since version 5.2.5, for S3 metadata with underscores in the names.
 _MotoRequestHandler: Any = getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)
 
 
 class KeepAliveHandler(_MotoRequestHandler):  # type: ignore[misc]
-    """Answers one request after another on a connection, and says nothing on stderr but tracebacks."""
+    """Answers several requests on one connection. Writes only tracebacks to stderr."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # Buffered: head and body leave together.
+    wbufsize = -1  # Buffered, so that head and body are sent together.
 
     def run_wsgi(self) -> None:
-        """Answer one request; a body shorter than its ``Content-Length`` ends the connection."""
+        """Answer one request. After a body shorter than its ``Content-Length``, close the connection."""
         environ = self.make_environ()
-        # Read whole, so that the next request begins where this one ends, whatever the application reads.
+        # Read completely, so that the next request begins at the right place, even if the application reads less.
         chunked = environ.get("wsgi.input_terminated", False)
         stream = environ["wsgi.input"]
         body = stream.read() if chunked else stream.read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -46,7 +46,7 @@ class KeepAliveHandler(_MotoRequestHandler):  # type: ignore[misc]
         except ConnectionError:
             self.close_connection = True
             return
-        except Exception:  # noqa: BLE001 - a server outlives whatever its application raises
+        except Exception:  # noqa: BLE001 - the server must survive all errors of its application
             self.server.log("error", format_exc())
             chunks, status, headers = run_wsgi_app(Response("Internal Server Error", 500), environ, buffered=True)
         cut = headers.pop(CUT_HEADER, None)
@@ -68,20 +68,20 @@ class KeepAliveHandler(_MotoRequestHandler):  # type: ignore[misc]
             self.close_connection |= cut is not None or len(content) != int(headers["Content-Length"])
 
     def handle_expect_100(self) -> bool:
-        """Ask for the body at once, past the buffer."""
+        """Ask for the body at once, without waiting for the buffer to fill."""
         proceed: bool = super().handle_expect_100()
         self.wfile.flush()
         return proceed
 
     def log_request(self, *_: object) -> None:
-        """No line a request."""
+        """Log nothing."""
 
     def log_error(self, *_: object) -> None:
-        """No line for a client that sends no HTTP."""
+        """Log nothing if a client does not send HTTP."""
 
 
 class KeepAliveServer(ThreadedWSGIServer):
-    """A thread a connection; serves on a socket that is bound and listening already."""
+    """Serves each connection in its own thread, on a socket that is listening already."""
 
     def __init__(self, listener: socket.socket, app: "WSGIApplication") -> None:
         self._open: set[Any] = set()
@@ -90,7 +90,7 @@ class KeepAliveServer(ThreadedWSGIServer):
         super().__init__(host, port, app, KeepAliveHandler, fd=listener.fileno())
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Note a connection as open and handle it."""
+        """Handle a connection, and remember that it is open."""
         with self._open_lock:
             self._open.add(request)
         super().process_request(request, client_address)
@@ -102,12 +102,12 @@ class KeepAliveServer(ThreadedWSGIServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that is gone before its answer; it knows best why."""
+        """Log errors, but not if the client closed the connection before the response."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
     def server_close(self) -> None:
-        """Stop listening and end the connections, whose threads would go on answering."""
+        """Stop listening, and close the connections, because their threads would continue to answer."""
         super().server_close()
         with self._open_lock:
             for connection in self._open:
@@ -116,19 +116,19 @@ class KeepAliveServer(ThreadedWSGIServer):
 
 
 class _Dispatcher(werkzeug_app.DomainDispatcherApplication):
-    """Moto's, which lists its own folder at every request to find the service: a third of a search's time."""
+    """Moto's dispatcher with a cache. Without it, moto lists its own folder in each request: a third of the time."""
 
     def __init__(self) -> None:
         super().__init__(werkzeug_app.create_backend_app)
         self._known: dict[str | None, Any] = {}
 
     def get_backend_for_host(self, host: str | None) -> Any:
-        """Return the service at ``host``."""
+        """Return the application for ``host``."""
         if host not in self._known:
             self._known[host] = super().get_backend_for_host(host)
         return self._known[host]
 
 
 def moto_application() -> "WSGIApplication":
-    """Return every moto service as one application, each request sent to the one that it is signed for."""
+    """Return all moto services as one WSGI application. The signature of a request says which service answers."""
     return _Dispatcher()

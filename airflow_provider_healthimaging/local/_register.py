@@ -1,4 +1,4 @@
-"""Makes moto know HealthImaging; it may know moto's import path and URL index, and nothing of the backend."""
+"""Registers HealthImaging with moto. It knows moto's import path and URL index, and not the backend."""
 
 import re
 import sys
@@ -6,17 +6,17 @@ from pathlib import Path
 
 _SERVICE = "medicalimaging"
 _FOLDER = str(Path(__file__).with_name("moto_backend"))
-# The region is spelt out: "medical-imaging.s3.amazonaws.com" is somebody's bucket.
+# The pattern requires a region, because "medical-imaging.s3.amazonaws.com" is an S3 bucket.
 _URL = re.compile(r"https?://(runtime-)?medical-imaging\.[a-z]{2}(-[a-z]+)+-[0-9]+\.amazonaws\.com")
 
 
 def register() -> None:
-    """Make ``moto.medicalimaging`` importable and route HealthImaging's hosts to it; again changes nothing.
+    """Make ``moto.medicalimaging`` importable, and route HealthImaging's hosts to it.
 
-    Also works while ``mock_aws`` is imported or active. A HealthImaging backend of moto's own is put in the
-    shade, as what fills and steers this one is not in it.
+    A second call changes nothing. It also works if ``mock_aws`` is imported or active already. If moto has a
+    HealthImaging backend of its own, this one replaces it, because the rest of this package needs it.
 
-    :raises RuntimeError: when moto's own has been imported before, so that there would be two states.
+    :raises RuntimeError: if moto's own backend is imported already, because then there would be two states.
     """
     import moto
     from moto import backend_index
@@ -29,6 +29,6 @@ def register() -> None:
         )
     if _FOLDER not in moto.__path__:
         moto.__path__.insert(0, _FOLDER)
-    # In place: moto's server holds on to this very list.
+    # Changed in place, because moto's server keeps a reference to this list.
     index = backend_index.backend_url_patterns
     index[:] = [(_SERVICE, _URL), *(entry for entry in index if entry[0] != _SERVICE)]

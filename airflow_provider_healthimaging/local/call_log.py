@@ -1,6 +1,6 @@
-"""A log of the HealthImaging operations that a server answered, as tests count what a feature costs.
+"""A log of the HealthImaging calls that a server answered, so that tests can count the calls of a feature.
 
-It knows HTTP and botocore's model of the service, from which it has the operations' names; nothing of moto.
+It knows HTTP and botocore's model of the service, which contains the names of the operations. It does not know moto.
 """
 
 import re
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 
 CUT_HEADER = "X-Cut-Connection"
-"""A header of answers whose connection is to be cut: before, during or after the body. It is not sent."""
+"""A response header: cut the connection before, during or after the body. The header itself is not sent."""
 
 
 class Call(NamedTuple):
-    """One request answered; ``status`` is ``None`` where the connection was closed without an answer."""
+    """One call. ``status`` is the HTTP status, or ``None`` if the connection was closed without a response."""
 
     operation: str
     status: int | None
 
 
 class CallLog:
-    """The HealthImaging requests that were answered, in order. Thread-safe."""
+    """The HealthImaging calls that were answered, in order. Thread-safe."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Create an empty log."""
         self._calls: list[Call] = []
         self._lock = Lock()
 
     def count(self, operation: str | None = None, *, status: int | None = None) -> int:
-        """Return how many calls there were: of one operation (``"SearchImageSets"``), with one status."""
+        """Return the number of calls: all, or those of one operation (``"SearchImageSets"``) or with one status."""
         return sum(operation in {None, call.operation} and status in {None, call.status} for call in self)
 
     def reset(self) -> None:
-        """Forget them all."""
+        """Remove all calls."""
         with self._lock:
             self._calls.clear()
 
@@ -51,7 +51,7 @@ class CallLog:
         return self.count()
 
     def wrap(self, app: "WSGIApplication") -> "WSGIApplication":
-        """Return ``app`` with its calls logged, each before any of its answer is sent."""
+        """Return ``app`` with a log. Each call is logged before its response is sent."""
 
         def logged(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
             operation = _operation(environ)
@@ -76,7 +76,7 @@ class CallLog:
 
 
 def _operation(environ: "WSGIEnvironment") -> str | None:
-    # The signature's scope tells it from S3, where a bucket may be called "datastore".
+    # The signature names the service. The path is not enough: an S3 bucket may be named "datastore".
     if "/medical-imaging/aws4_request" not in environ.get("HTTP_AUTHORIZATION", ""):
         return None
     request = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"

@@ -1,4 +1,4 @@
-"""``LocalServer``: HealthImaging and S3 on one port, answering from the moto state of this process."""
+"""``LocalServer``: HealthImaging and S3 on one port. It serves the moto backends of this process."""
 
 import socket
 from threading import Thread
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LocalServer:
-    """HealthImaging and S3 at ``url``, from entering the context to leaving it.
+    """Serves HealthImaging and S3 at ``url``, until the context ends.
 
     ::
 
@@ -23,8 +23,8 @@ class LocalServer:
             client = boto3.client("medical-imaging", endpoint_url=server.url,
                                   config=Config(inject_host_prefix=False))
 
-    botocore puts ``runtime-`` before the host of a custom endpoint too, unless told not to as above.
-    ``calls`` logs what was asked of HealthImaging.
+    Without ``inject_host_prefix=False``, botocore adds ``runtime-`` to the host of a custom endpoint too.
+    ``calls`` is a log of the calls of HealthImaging.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class LocalServer:
         *,
         middleware: "Callable[[WSGIApplication], WSGIApplication] | None" = None,
     ) -> None:
-        """Take note of where to listen; ``start`` does.
+        """Create a server that does not listen yet; ``start`` begins to listen.
 
         :param host: address to listen on, IPv4 or IPv6.
-        :param port: 0 for a free one.
-        :param middleware: wrapped around the services, for faults. A body shorter than its
-            ``Content-Length`` ends the connection after it; raising ``ConnectionError`` ends it without an
-            answer.
+        :param port: port to listen on; 0 for a free port.
+        :param middleware: a function that wraps the WSGI application, to inject faults. After a body that is
+            shorter than its ``Content-Length``, the server closes the connection. If the middleware raises
+            ``ConnectionError``, the server closes it without a response.
         """
         self.calls = CallLog()
         self._host, self._wanted_port = host, port
@@ -48,9 +48,10 @@ class LocalServer:
         self._running: tuple[KeepAliveServer, Thread] | None = None
 
     def start(self) -> Self:
-        """Bind, and serve from a thread of its own; once it returns no connection is refused.
+        """Listen, and serve in a new thread. When it returns, clients can connect.
 
-        :raises OSError: where the address cannot be had.
+        :raises OSError: if the address is in use or not available.
+        :raises RuntimeError: if the server is running already.
         """
         from . import backend
         from ._http import KeepAliveServer, moto_application
@@ -61,7 +62,7 @@ class LocalServer:
         app = moto_application()
         if self._middleware:
             app = self._middleware(app)
-        # Bound here, as werkzeug ends the process when it cannot bind.
+        # Bound here, because werkzeug exits the process if it cannot bind.
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         with socket.create_server((self._host, self._wanted_port), family=family, backlog=128) as listener:
             server = KeepAliveServer(listener, with_settings_endpoint(self.calls.wrap(app), backend))
@@ -71,7 +72,7 @@ class LocalServer:
         return self
 
     def stop(self) -> None:
-        """Stop listening and end every connection; nothing happens when not running."""
+        """Stop listening, and close all connections. Does nothing if the server is not running."""
         if self._running:
             server, thread = self._running
             server.shutdown()
@@ -88,13 +89,13 @@ class LocalServer:
 
     @property
     def port(self) -> int:
-        """The port bound; ``RuntimeError`` when not running."""
+        """The port that the server listens on. Raises ``RuntimeError`` if it is not running."""
         if not self._running:
             raise RuntimeError("LocalServer is not running")
         return self._running[0].port
 
     @property
     def url(self) -> str:
-        """``http://host:port``, for ``endpoint_url``; ``RuntimeError`` when not running."""
+        """``http://host:port``, for ``endpoint_url``. Raises ``RuntimeError`` if it is not running."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self.port}"

@@ -1,7 +1,7 @@
-"""The settings of the local service over HTTP, beside moto's own ``/moto-api``; knows JSON and the backend.
+"""The settings of the local service over HTTP, like moto's own ``/moto-api``. It knows JSON and the backend.
 
-``GET /healthimaging-api/settings`` answers them all, ``POST`` with some of them as JSON changes those and answers
-them all. ``?region=`` names the backend, us-east-1 unless given.
+``GET /healthimaging-api/settings`` returns all settings. ``POST`` with some settings as JSON changes these, and returns
+all. ``?region=`` selects the backend (default: us-east-1).
 """
 
 import json

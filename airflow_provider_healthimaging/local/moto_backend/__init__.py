@@ -1,1 +1,1 @@
-"""A folder of moto services, put on ``moto.__path__`` by ``register()``; nothing imports it by this name."""
+"""A folder of moto services. ``register()`` adds it to ``moto.__path__``; nothing imports it by this name."""

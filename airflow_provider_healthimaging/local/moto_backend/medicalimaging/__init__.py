@@ -1,8 +1,8 @@
-"""AWS HealthImaging for moto, in moto's own shape, so that it can move there unchanged.
+"""AWS HealthImaging as a backend for moto. It has the form of moto's own backends, so that it can become one.
 
-It is only ever imported as ``moto.medicalimaging`` (see ``register()`` two folders up): imported under
-its file path as well, there would be two copies of its state. It knows moto and botocore's model of the
-service; it knows nothing of Airflow, of DICOM files or of how it is served.
+Always import it as ``moto.medicalimaging`` (see ``register()`` two folders up). If it were also imported under its
+file path, there would be two copies of its state. It knows moto and botocore's model of the service. It does not
+know Airflow, DICOM files or the server.
 """
 
 from .models import medicalimaging_backends

@@ -1,4 +1,4 @@
-"""A data store, and what the API Reference asks of the names and ids that requests carry."""
+"""A data store, and the patterns of the API Reference for names and ids."""
 
 import re
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ STATUSES = ("CREATING", "CREATE_FAILED", "ACTIVE", "DELETING", "DELETED")
 
 
 def new_id() -> str:
-    """Return an id of 32 hexadecimal digits, the same ones for the same seed of moto's."""
+    """Return an id of 32 hexadecimal digits. The same seed of moto gives the same ids."""
     return f"{mock_random.getrandbits(128):032x}"
 
 
 def check(pattern: re.Pattern[str], value: object, where: str) -> str:
-    """Return ``value``; ``ValidationError`` unless it is text in the ``pattern``."""
+    """Return ``value``. Raise ``ValidationError`` if it does not match the ``pattern``."""
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise ValidationError(f"Value {value!r} at '{where}' must match {pattern.pattern}")
     return value
@@ -42,5 +42,5 @@ class Datastore:
 
     @property
     def position(self) -> tuple[str, str]:
-        """Where it stands in a listing: by time of creation, then id."""
+        """The sort key in a list: the time of creation, then the id."""
         return self.created_at.isoformat(timespec="microseconds"), self.datastore_id

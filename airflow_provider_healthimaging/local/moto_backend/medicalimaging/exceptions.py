@@ -1,57 +1,57 @@
-"""The errors that HealthImaging answers with.
+"""The errors of HealthImaging.
 
-Names and statuses: "Common errors" and the per-action error lists of the AWS HealthImaging API Reference. The
-name travels in the header ``x-amzn-ErrorType``, where SDKs look for it.
+Source of names and statuses: "Common errors" and the error lists of the actions in the AWS HealthImaging API
+Reference. The response contains the name in the header ``x-amzn-ErrorType``, where SDKs read it.
 """
 
 from moto.core.exceptions import JsonRESTError
 
 
 class MedicalImagingError(JsonRESTError):
-    """Base of every error of this service; the class name's end is not part of the error's."""
+    """Base class of the errors. The name of the error is the class name with ``Exception`` instead of ``Error``."""
 
     def __init__(self, message: str) -> None:
-        """Carry ``message`` to the client."""
+        """Create the error with a message for the client."""
         super().__init__(type(self).__name__.removesuffix("Error") + "Exception", message)
 
 
 class ValidationError(MedicalImagingError):
-    """The input breaks a constraint of the API."""
+    """The request is invalid."""
 
     code = 400
 
 
 class ServiceQuotaExceededError(MedicalImagingError):
-    """More resources than the account may have."""
+    """The account has too many resources."""
 
     code = 402
 
 
 class AccessDeniedError(MedicalImagingError):
-    """Not allowed; also what a data store that does not exist may look like."""
+    """No permission. The service may also raise it if the data store does not exist."""
 
     code = 403
 
 
 class ResourceNotFoundError(MedicalImagingError):
-    """No such data store, image set or version."""
+    """The data store, the image set or the version does not exist."""
 
     code = 404
 
 
 class ConflictError(MedicalImagingError):
-    """The request does not fit the state that the resource is in."""
+    """The state of the resource does not allow the request."""
 
     code = 409
 
 
 class ThrottlingError(MedicalImagingError):
-    """More calls a second than the account may make."""
+    """The call is throttled: the account made too many calls per second."""
 
     code = 429
 
 
 class InternalServerError(MedicalImagingError):
-    """The service's own failure."""
+    """An error inside the service."""
 
     code = 500

@@ -1,4 +1,4 @@
-"""What goes wrong, decided by a seed, so that what failed once can be made to fail again; knows no requests."""
+"""Decides the faults of each call from a seed, so that they can be repeated. It does not know requests."""
 
 from random import Random
 from threading import Lock
@@ -9,18 +9,18 @@ from .settings import Settings
 T = TypeVar("T")
 
 CUT_HEADER = "X-Cut-Connection"
-"""A header of answers that whoever serves them is to cut: before, during or after the body."""
+"""A response header that tells the server to cut the connection: before, during or after the body."""
 
 _STATUSES = (500, 502, 503, 504)
 _PLACES = ("before", "during", "after")
 
 
 class FaultPlan(NamedTuple):
-    """What will happen to one call.
+    """The faults of one call.
 
-    :param error: the status to fail with.
-    :param cut: where the connection is cut.
-    :param one_of: a number from 0 to 1, by which one of several image sets is chosen.
+    :param error: HTTP status of an error, or ``None``.
+    :param cut: where the connection is cut: "before", "during" or "after" the body, or ``None``.
+    :param one_of: a number from 0 to 1 that chooses one of several image sets.
     """
 
     error: int | None
@@ -33,7 +33,7 @@ class FaultPlan(NamedTuple):
     one_of: float
 
     def choose(self, these: list[T]) -> T:
-        """Return one of ``these``, of which there is one at least."""
+        """Return one of ``these``, which must not be empty."""
         return these[int(self.one_of * len(these))]
 
 
@@ -43,24 +43,24 @@ NO_FAULT = FaultPlan(
 
 
 class FaultInjector:
-    """Rolls the plan of one call after another: the same for the same seed, share and number. Thread-safe."""
+    """Plans the faults of each call. The same seed, rates and number of the call give the same plan. Thread-safe."""
 
     def __init__(self) -> None:
-        """Begin before the first call."""
+        """Start before the first call."""
         self._series: object = None
         self._calls = 0
         self._lock = Lock()
 
     def next_plan(self, settings: Settings) -> FaultPlan:
-        """Decide for the next call; where the seed was set, it counts from the first call again."""
+        """Return the plan of the next call. If the seed was set, the count of calls starts again."""
         with self._lock:
             if settings.series is not self._series:
                 self._series, self._calls = settings.series, 0
             self._calls += 1
-            chance = Random(f"{settings.seed}/{self._calls}")  # noqa: S311 - no secret
+            chance = Random(f"{settings.seed}/{self._calls}")  # noqa: S311 - not for cryptography
 
         def one_of(these: tuple[T, ...], rate: float) -> T | None:
-            # Drawn in any case, so that one fault more or less changes nothing about the others.
+            # Always drawn, so that one fault does not change the random numbers of the others.
             happens, picked = chance.random() < rate, chance.choice(these)
             return picked if happens else None
 

@@ -1,7 +1,7 @@
-"""Image sets, and a data store's worth of them kept in the orders that a search can ask for.
+"""Image sets, and the image sets of a data store in the sort orders of a search.
 
-Nothing here knows of requests or criteria. An ``ImageSet`` never changes: a new version is a new object, so
-that a page already cut stays as it was.
+This module does not know requests or search criteria. An ``ImageSet`` never changes. A new version is a new object,
+so that pages that were read before do not change.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -39,15 +39,15 @@ TAG_TYPES: Mapping[str, type] = MappingProxyType(
     }
 )
 
-# Where an image set without a readable study date stands in that order; AWS does not say.
+# The sort key of an image set without a valid study date. AWS does not document its position.
 NO_STUDY_DATE = datetime.min.replace(tzinfo=UTC)
 
 
 def parse_study_moment(date: str, time: str | None = None) -> datetime:
-    """Return a study's date and time, for comparing only: DICOM gives no zone, UTC is put in its place.
+    """Return a study's date and time in UTC, only to compare them: DICOM gives no time zone.
 
     :param date: ``YYYYMMDD``, or ``yyMMdd`` as the API Reference has it (69 and later are 19xx).
-    :param time: ``HH``, ``HHMM``, ``HHMMSS`` or ``HHMMSS.ffffff``; nothing is midnight.
+    :param time: ``HH``, ``HHMM``, ``HHMMSS`` or ``HHMMSS.ffffff``; if it is missing, midnight.
     :raises ValueError: for anything else.
     """
     clock, _, fraction = (time or "00").partition(".")
@@ -63,10 +63,10 @@ def parse_study_moment(date: str, time: str | None = None) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """One version of one image set. Times are given aware and kept in UTC, to the microsecond.
+    """One version of one image set. Times are timezone-aware, and stored in UTC with microseconds.
 
-    :param dicom_tags: members of ``DICOMTags``; one that is missing is ``null`` in a response.
-    :param sop_instance_uids: the instances in it, where whoever filled the store knows them.
+    :param dicom_tags: members of ``DICOMTags``; a missing member is ``null`` in a response.
+    :param sop_instance_uids: the UIDs of its instances, if they are known.
     """
 
     image_set_id: str
@@ -78,7 +78,7 @@ class ImageSet:
     sop_instance_uids: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        """Refuse what the service could not hold: naive times and unknown or mistyped tags."""
+        """Raise for naive times, unknown tags, and tags of the wrong type."""
         for name in ("created_at", "updated_at"):
             moment = getattr(self, name)
             if moment.tzinfo is None:
@@ -92,7 +92,7 @@ class ImageSet:
 
     @property
     def study_moment(self) -> datetime | None:
-        """Study date and time, or nothing where there is no readable date."""
+        """Study date and time, or ``None`` without a valid date."""
         date, time = self.dicom_tags.get("DICOMStudyDate"), self.dicom_tags.get("DICOMStudyTime")
         try:
             return parse_study_moment(str(date or ""), str(time or ""))
@@ -112,30 +112,30 @@ _position = itemgetter(0, 1)
 
 
 class SortedIndex:
-    """Image sets ordered by one key, ties by id; single changes are cheap and so is filling it at once."""
+    """Image sets sorted by one key, and by id for equal keys. Single changes and adding many at once are fast."""
 
-    # Below this many new rows, inserting each one beats sorting everything again.
+    # For fewer new rows than this, inserting each is faster than sorting again.
     _FEW = 100
 
     def __init__(self, key: Callable[[ImageSet], datetime]) -> None:
-        """Order by ``key``, which must not change for a row."""
+        """Sort by ``key``. The key of a row must not change."""
         self._key = key
         self._entries: list[tuple[datetime, str, ImageSet]] = []
         self._new: list[tuple[datetime, str, ImageSet]] = []
 
     def add(self, row: ImageSet) -> None:
-        """Put ``row`` in; its place is found when the order is next needed."""
+        """Add ``row``. It is sorted in when the order is needed."""
         self._new.append((self._key(row), row.image_set_id, row))
 
     def remove(self, row: ImageSet) -> None:
-        """Take ``row`` out, which must be there."""
+        """Remove ``row``, which must be present."""
         entries = self._settled()
         del entries[bisect_left(entries, (self._key(row), row.image_set_id), key=_position)]
 
     def walk(
         self, lower: datetime, upper: datetime, *, after: tuple[datetime, str] | None, descending: bool
     ) -> Iterator[ImageSet]:
-        """Yield rows with ``lower <= key <= upper`` in order, from the one after position ``after``."""
+        """Yield the rows with ``lower <= key <= upper`` in order, after the position ``after``."""
         entries = self._settled()
         low = bisect_left(entries, lower, key=itemgetter(0))
         high = bisect_right(entries, upper, key=itemgetter(0))
@@ -158,13 +158,13 @@ class SortedIndex:
 
 
 class ImageSetStore:
-    """The image sets of one data store with every version known of each; not safe without a lock.
+    """The image sets of one data store, with all versions. Not thread-safe: the caller must hold a lock.
 
-    What searches see may lag behind: ``_lagging`` has what they still see of image sets that have a newer version.
+    A search may see older versions: ``_lagging`` has the version that searches see of image sets with a newer one.
     """
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Create an empty store."""
         self._versions: dict[str, list[ImageSet]] = {}
         self._indexes: dict[str, SortedIndex] = {}
         self._lagging: dict[str, ImageSet | None] = {}
@@ -178,16 +178,16 @@ class ImageSetStore:
         return (versions[-1] for versions in self._versions.values())
 
     def versions(self, image_set_id: str) -> list[ImageSet]:
-        """Return every known version, oldest first."""
+        """Return all versions, oldest first."""
         try:
             return self._versions[image_set_id]
         except KeyError:
             raise ResourceNotFoundError(f"Image set {image_set_id} was not found") from None
 
     def put(self, row: ImageSet, due: float | None = None) -> None:
-        """Make ``row`` the current version; versions from its number on make way for it.
+        """Make ``row`` the current version. Versions with the same or a higher number are removed.
 
-        :param due: searches see it once ``publish_due`` is told of this moment, on any clock; ``None`` for at once.
+        :param due: when searches see it, on the clock of ``publish_due``; ``None`` for at once.
         """
         seen = self._visible_version(row.image_set_id)
         versions = self._versions.get(row.image_set_id, [])
@@ -200,7 +200,7 @@ class ImageSetStore:
             heappush(self._visible_at, (due, next(self._numbers), row))
 
     def publish_due(self, now: float) -> None:
-        """Let searches see what was due until ``now``."""
+        """Make the versions visible to searches that are due at ``now``."""
         while self._visible_at and self._visible_at[0][0] <= now:
             row = heappop(self._visible_at)[2]
             if row.image_set_id not in self._lagging or row not in self._versions[row.image_set_id]:
@@ -214,14 +214,14 @@ class ImageSetStore:
                 del self._lagging[row.image_set_id]
 
     def remove(self, image_set_id: str) -> None:
-        """Forget an image set and its versions."""
+        """Remove an image set and its versions."""
         self.versions(image_set_id)
         self._reindex(None, self._visible_version(image_set_id))
         del self._versions[image_set_id]
         self._lagging.pop(image_set_id, None)
 
     def ordered_by(self, sort_field: str) -> SortedIndex:
-        """Return the index for a ``SortField``, built when first asked for."""
+        """Return the index for a ``SortField``. It is built at first use."""
         if sort_field not in self._indexes:
             index = self._indexes[sort_field] = SortedIndex(SORT_KEYS[sort_field])
             for row in filter(None, map(self._visible_version, self._versions)):

@@ -1,7 +1,7 @@
-"""What GetImageSetMetadata answers: an image set's DICOM attributes as nested JSON, compressed.
+"""The response of GetImageSetMetadata: the DICOM attributes of an image set as gzipped, nested JSON.
 
-The structure is that of "Getting image set metadata" in the AWS HealthImaging Developer Guide: patient, study and
-series, each with its attributes under ``DICOM`` and by their DICOM keywords. Image frames are not made up.
+The structure is documented in "Getting image set metadata" of the AWS HealthImaging Developer Guide: patient, study
+and series, each with its attributes under ``DICOM``, by their DICOM keywords. It contains no image frames.
 """
 
 import gzip
@@ -39,7 +39,7 @@ HEADERS: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json
 
 
 def metadata_blob(datastore_id: str, row: ImageSet) -> bytes:
-    """Return the metadata of ``row`` as gzipped JSON; attributes that it lacks are left out."""
+    """Return the metadata of ``row`` as gzipped JSON; attributes without a value are left out."""
     series = {
         "DICOM": _attributes(row, _SERIES),
         "Instances": {uid: {"DICOM": {"SOPInstanceUID": uid}} for uid in sorted(row.sop_instance_uids)},

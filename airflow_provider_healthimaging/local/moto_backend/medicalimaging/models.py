@@ -1,8 +1,8 @@
-"""Data stores and the operations on them, for requests and for code that fills a store in a test.
+"""The backend: data stores and their operations, for requests and for tests that create image sets.
 
-Methods named like an operation take and return Python values; shapes on the wire are the business of
-``responses``. Errors are the service's own (see ``exceptions``), except that arguments which no request could
-carry, such as a naive datetime, raise ``ValueError`` or ``TypeError``.
+The methods accept and return Python values. ``responses`` converts them from requests and to JSON. Errors are those of
+the service (see ``exceptions``). Arguments that no request can contain, such as a naive datetime, raise ``ValueError``
+or ``TypeError``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,10 +26,10 @@ REGIONS = ("us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2")
 
 
 class MedicalImagingBackend(BaseBackend):
-    """HealthImaging in one account and region. Safe to use from several threads."""
+    """HealthImaging in one account and region. Thread-safe."""
 
     def __init__(self, region_name: str, account_id: str) -> None:
-        """Begin empty; moto calls this again to reset."""
+        """Create an empty backend. moto calls this again for a reset."""
         super().__init__(region_name, account_id)
         self.settings = Settings()
         self.datastores: dict[str, Datastore] = {}
@@ -41,10 +41,10 @@ class MedicalImagingBackend(BaseBackend):
     def create_datastore(
         self, name: str | None = None, *, datastore_id: str | None = None, client_token: str | None = None
     ) -> Datastore:
-        """Create a data store, ``ACTIVE`` at once; the same client token again gives the same one.
+        """Create a data store. It is ``ACTIVE`` at once. A second call with the same client token returns the same one.
 
-        :param name: 1 to 256 of ``A-Za-z0-9._/#-``; the id when not given.
-        :param datastore_id: 32 of ``0-9a-z``; random when not given, as it always is over HTTP.
+        :param name: 1 to 256 characters of ``A-Za-z0-9._/#-``; default: the id.
+        :param datastore_id: 32 characters of ``0-9a-z``; default: random, as it always is over HTTP.
         """
         datastore_id = check(ID, new_id() if datastore_id is None else datastore_id, "datastoreId")
         if client_token is not None:
@@ -55,10 +55,10 @@ class MedicalImagingBackend(BaseBackend):
             for known in self.datastores.values():
                 if client_token is not None and known.client_token == client_token:
                     if name not in {None, known.name}:
-                        raise ConflictError("clientToken was used with other parameters")
+                        raise ConflictError("clientToken was used with different parameters")
                     return known
             if datastore_id in self.datastores:
-                raise ConflictError(f"Data store {datastore_id} exists")
+                raise ConflictError(f"Data store {datastore_id} already exists")
             now = datetime.now(UTC)
             datastore = self.datastores[datastore_id] = Datastore(
                 datastore_id,
@@ -71,7 +71,7 @@ class MedicalImagingBackend(BaseBackend):
             return datastore
 
     def get_datastore(self, datastore_id: str) -> Datastore:
-        """Return a data store, a deleted one too."""
+        """Return a data store. It may be a deleted one."""
         check(ID, datastore_id, "datastoreId")
         try:
             return self.datastores[datastore_id]
@@ -83,7 +83,7 @@ class MedicalImagingBackend(BaseBackend):
     def list_datastores(
         self, status: str | None, *, limit: int, next_token: str | None
     ) -> tuple[list[Datastore], str | None]:
-        """Return one page, oldest first, and the token for the next."""
+        """Return one page, oldest first, and the token for the next page."""
         if status is not None and status not in STATUSES:
             raise ValidationError(f"Value {status!r} at 'datastoreStatus' must be one of {STATUSES}")
         scope = ("ListDatastores", status or "")
@@ -95,7 +95,7 @@ class MedicalImagingBackend(BaseBackend):
         return page, self._tokens.issue(page[-1].position, *scope) if more else None
 
     def delete_datastore(self, datastore_id: str) -> Datastore:
-        """Mark an empty data store ``DELETED``; ``ConflictError`` where it holds image sets."""
+        """Mark a data store as ``DELETED``. Raise ``ConflictError`` if it contains image sets."""
         with self._lock:
             datastore = self._active(datastore_id)
             if len(datastore.image_sets):
@@ -104,14 +104,14 @@ class MedicalImagingBackend(BaseBackend):
             return datastore
 
     def admit_search(self) -> None:
-        """Take a call of SearchImageSets out of the quota; ``ThrottlingError`` where none is left."""
+        """Count a call of SearchImageSets. Raise ``ThrottlingError`` if it exceeds the quota."""
         if not self._quota.take(self.settings.calls_per_second, self.settings.burst):
             raise ThrottlingError("Rate exceeded")
 
     def search_image_sets(
         self, datastore_id: str, query: Query, *, limit: int, next_token: str | None, plan: FaultPlan = NO_FAULT
     ) -> tuple[list[ImageSet], str | None]:
-        """Return one page of matches and the token for the next, where another match exists now."""
+        """Return one page of matches, and the token for the next page if there are more matches."""
         scope = ("SearchImageSets", datastore_id, repr(query))
         with self._lock:
             image_sets = self._active(datastore_id).image_sets
@@ -127,7 +127,7 @@ class MedicalImagingBackend(BaseBackend):
         return page, self._tokens.issue(query.position(page[-1]), *scope) if more else None
 
     def apply_mutations(self, datastore_id: str, plan: FaultPlan) -> None:
-        """Change or delete some image set, if that is what ``plan`` has in store after a search."""
+        """Change or delete an image set after a search, if ``plan`` says so."""
         with self._lock:
             if plan.change and (known := self.image_sets(datastore_id)):
                 self.update_image_set(datastore_id, plan.choose(known).image_set_id)
@@ -135,7 +135,7 @@ class MedicalImagingBackend(BaseBackend):
                 self.delete_image_set(datastore_id, plan.choose(known).image_set_id)
 
     def get_image_set(self, datastore_id: str, image_set_id: str, version: str | None = None) -> ImageSet:
-        """Return an image set's current version, or the one asked for."""
+        """Return the current version of an image set, or the given version."""
         versions = self._versions(datastore_id, image_set_id)
         if version is None:
             return versions[-1]
@@ -147,7 +147,7 @@ class MedicalImagingBackend(BaseBackend):
     def list_image_set_versions(
         self, datastore_id: str, image_set_id: str, *, limit: int, next_token: str | None
     ) -> tuple[list[ImageSet], str | None]:
-        """Return one page of versions, newest first, and the token for the next."""
+        """Return one page of versions, newest first, and the token for the next page."""
         scope = ("ListImageSetVersions", datastore_id, image_set_id)
         rows = self._versions(datastore_id, image_set_id)[::-1]
         last = self._tokens.read(next_token, *scope)[0] if next_token is not None else None
@@ -171,11 +171,11 @@ class MedicalImagingBackend(BaseBackend):
         dicom_tags: Mapping[str, TagValue] | None = None,
         sop_instance_uids: Iterable[str] = (),
     ) -> ImageSet:
-        """Put an image set in exactly as given, in place of a current version with the same id.
+        """Add an image set with exactly these values. It replaces an image set with the same id.
 
-        :param created_at: aware; now when not given. Kept to the microsecond, in UTC.
-        :param updated_at: aware; ``created_at`` when not given.
-        :param dicom_tags: members of ``DICOMTags``; those not given are ``null`` in responses.
+        :param created_at: aware datetime; default: now. Stored in UTC, with microseconds.
+        :param updated_at: aware datetime; default: ``created_at``.
+        :param dicom_tags: members of ``DICOMTags``; missing members are ``null`` in responses.
         """
         created_at = created_at or datetime.now(UTC)
         row = ImageSet(
@@ -201,9 +201,9 @@ class MedicalImagingBackend(BaseBackend):
         dicom_tags: Mapping[str, TagValue] | None = None,
         sop_instance_uids: Iterable[str] = (),
     ) -> ImageSet:
-        """Add a version, as an import into the series does: ``createdAt`` stays, ``updatedAt`` moves to now.
+        """Add a version, as an import into the series does. ``updatedAt`` is now, and ``createdAt`` does not change.
 
-        ``dicom_tags`` and ``sop_instance_uids`` are added to what is there.
+        ``dicom_tags`` and ``sop_instance_uids`` are added to those of the last version.
         """
         with self._lock:
             old = self._versions(datastore_id, image_set_id)[-1]
@@ -219,7 +219,7 @@ class MedicalImagingBackend(BaseBackend):
         return row
 
     def delete_image_set(self, datastore_id: str, image_set_id: str) -> None:
-        """Remove an image set and its versions."""
+        """Delete an image set and its versions."""
         with self._lock:
             self._active(datastore_id).image_sets.remove(image_set_id)
 
@@ -241,6 +241,6 @@ class MedicalImagingBackend(BaseBackend):
 medicalimaging_backends = BackendDict(
     MedicalImagingBackend,
     "medical-imaging",
-    # botocore lists no region for the service.
+    # botocore has no list of regions for the service.
     additional_regions=list(REGIONS),
 )

@@ -1,9 +1,8 @@
-"""Page tokens: where a listing stopped, readable by nobody else and good for no other listing.
+"""Page tokens. A token contains the position of the last row of a page, and is valid only for the same request.
 
-The API Reference says only that ``nextToken`` is ASCII of at most 8192 characters. A token here holds the
-position of the last row given, not a count, so that rows which arrive before it shift nothing. The position
-may be a study date, which is patient data: it is masked. No two tokens are the same, as a page without rows
-leaves the position where it was.
+The API Reference says only that ``nextToken`` is ASCII of at most 8192 characters. The position is not a count, so
+that new rows before it change nothing. It may contain a study date, which is patient data, so the token is
+encrypted. All tokens are different, also after a page without rows, where the position stays the same.
 """
 
 import hashlib
@@ -29,15 +28,15 @@ _SEAL_BYTES = 16
 
 
 class PageTokens:
-    """Issues and reads tokens; those of another instance, or for another scope, are invalid."""
+    """Creates and reads tokens. Tokens of another instance, or for another request, are invalid."""
 
     def __init__(self) -> None:
-        """Draw the secret that tells this instance's tokens from all others."""
+        """Create the secret of this instance."""
         self._secret = secrets.token_bytes(32)
         self._numbers = count()
 
     def issue(self, position: tuple[str, str], *scope: str) -> str:
-        """Return the token that goes on after ``position`` in the listing named by ``scope``."""
+        """Return a token that continues after ``position`` in the request that ``scope`` identifies."""
         key = self._key(scope)
         payload = json.dumps([*position, monotonic(), next(self._numbers)]).encode()
         return urlsafe_b64encode(self._seal(key, payload) + self._mask(key, payload)).decode()
@@ -45,8 +44,8 @@ class PageTokens:
     def read(self, token: str, *scope: str, lifetime: float | None = None) -> tuple[str, str]:
         """Return the position in ``token``.
 
-        :param lifetime: seconds for which a token is good.
-        :raises ValidationError: unless it was issued for ``scope``, and not too long ago.
+        :param lifetime: seconds until a token expires.
+        :raises ValidationError: if it is expired, or was not created for ``scope``.
         """
         key = self._key(scope)
         try:
@@ -54,7 +53,7 @@ class PageTokens:
         except ValueError:
             raw = b""
         payload = self._mask(key, raw[_SEAL_BYTES:])
-        # Decoding passes over what does not belong there.
+        # The decoder ignores invalid characters.
         whole = urlsafe_b64encode(raw).decode() == token
         if not whole or not hmac.compare_digest(self._seal(key, payload), raw[:_SEAL_BYTES]):
             raise ValidationError(INVALID)
@@ -77,7 +76,7 @@ class PageTokens:
 
 
 def parse_limit(text: str | None) -> int:
-    """Return the page size asked for, 1 to 50 (the default, as nothing documents another one)."""
+    """Return the requested page size, 1 to 50. The default is 50, because AWS documents none."""
     if text is None:
         return MAX_PAGE
     if not (len(text) <= len(str(MAX_PAGE)) and text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PAGE):
@@ -86,6 +85,6 @@ def parse_limit(text: str | None) -> int:
 
 
 def take_page(rows: Iterable[T], limit: int) -> tuple[list[T], bool]:
-    """Return the first ``limit`` rows and whether there is one more."""
+    """Return the first ``limit`` rows, and whether there are more."""
     page = list(islice(rows, limit + 1))
     return page[:limit], len(page) > limit

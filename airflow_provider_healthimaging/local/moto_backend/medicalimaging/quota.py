@@ -1,6 +1,6 @@
-"""A token bucket, which is how AWS documents that calls are throttled; it knows numbers and a clock.
+"""A token bucket, as AWS documents its throttling. It knows numbers and a clock.
 
-"AWS HealthImaging endpoints and quotas", throttling limits: so many calls a second sustained, and a burst above it.
+Source: "AWS HealthImaging endpoints and quotas", throttling limits: a rate in calls per second, and a burst.
 """
 
 import math
@@ -10,12 +10,12 @@ from time import monotonic
 
 
 class TokenBucket:
-    """Holds the calls that may be made now: full at first, refilled all the time. Thread-safe."""
+    """Contains one token for each call that is allowed now. Full at first, refilled continuously. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        """Begin full, whatever size it will be given.
+        """Create a full bucket.
 
-        :param clock: seconds since any moment; never goes back.
+        :param clock: returns seconds that never decrease.
         """
         self._clock = clock
         self._tokens = math.inf
@@ -23,12 +23,12 @@ class TokenBucket:
         self._lock = Lock()
 
     def take(self, per_second: float | None, size: int) -> bool:
-        """Take a token for one call; ``False``, and nothing is taken, where there is no whole one.
+        """Take a token for one call. Return ``False`` if there is none.
 
-        Rate and size are given each time, so that they can change in between.
+        Rate and size are arguments of each call, because settings can change.
 
-        :param per_second: tokens that come in a second; ``None`` for as many as are asked for, which fills it.
-        :param size: how many tokens it holds at most.
+        :param per_second: new tokens per second; ``None`` for no limit, which also fills the bucket.
+        :param size: maximum number of tokens.
         """
         with self._lock:
             now = self._clock()

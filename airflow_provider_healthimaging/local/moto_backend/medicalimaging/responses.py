@@ -1,7 +1,7 @@
-"""Requests in, JSON out: one method an operation, named as moto derives it from botocore's model.
+"""Parses requests and writes JSON responses: one method for each operation, with the name that moto expects.
 
-The JSON is written here and not by moto's serializer, which drops members that are null (the service sends
-tags as ``null``) and cuts times to milliseconds.
+moto's serializer is not used. It drops members that are null, but the service sends tags as ``null``. It also
+truncates times to milliseconds.
 """
 
 import json
@@ -22,7 +22,7 @@ from .models import MedicalImagingBackend, medicalimaging_backends
 from .paging import parse_limit
 from .search import parse_criteria
 
-# Under the tags of every row; to look each of them up would cost a search an eighth of its time.
+# The default for all tags. Looking up each tag would take an eighth of the time of a search.
 _NO_TAGS = dict.fromkeys(TAG_TYPES)
 
 
@@ -30,7 +30,7 @@ class MedicalImagingResponse(BaseResponse):
     """Handler for HealthImaging requests."""
 
     def __init__(self) -> None:
-        """Tell moto which of botocore's models it is."""
+        """Set the name of botocore's model."""
         super().__init__(service_name="medical-imaging")
 
     @property
@@ -39,7 +39,7 @@ class MedicalImagingResponse(BaseResponse):
         return medicalimaging_backends[self.current_account][self.region]
 
     def call_action(self) -> TYPE_RESPONSE:
-        """Answer, after as long as the backend is set to take; one that is throttled is told so at once."""
+        """Answer after the latency of the settings. A throttled call is answered at once."""
         started = time.monotonic()
         settings = self.backend.settings
         self.fault_plan = self.backend.fault_injector.next_plan(settings)
@@ -98,7 +98,7 @@ class MedicalImagingResponse(BaseResponse):
         return _json({"datastoreId": datastore_id, **_properties(row), **state})
 
     def get_image_set_metadata(self) -> TYPE_RESPONSE:
-        """POST /datastore/{datastoreId}/imageSet/{imageSetId}/getImageSetMetadata; answers a gzipped document."""
+        """POST /datastore/{datastoreId}/imageSet/{imageSetId}/getImageSetMetadata; the response is gzipped."""
         datastore_id, image_set_id = self._part(1), self._part(3)
         row = self.backend.get_image_set(datastore_id, image_set_id, self._query("version"))
         return 200, dict(HEADERS), metadata_blob(datastore_id, row)
@@ -106,7 +106,7 @@ class MedicalImagingResponse(BaseResponse):
     def list_image_set_versions(self) -> TYPE_RESPONSE:
         """POST /datastore/{datastoreId}/imageSet/{imageSetId}/listImageSetVersions."""
         page, token = self.backend.list_image_set_versions(self._part(1), self._part(3), **self._paging())
-        # The model spells the status with a capital here, and only here.
+        # Only here, the model begins the name of the status with a capital letter.
         rows = [{**_properties(row), "ImageSetWorkflowStatus": _workflow_status(row)} for row in page]
         return _json({"imageSetPropertiesList": rows, "nextToken": token})
 
@@ -114,7 +114,7 @@ class MedicalImagingResponse(BaseResponse):
         return unquote(self.parsed_url.path.strip("/").split("/")[place])
 
     def _query(self, name: str) -> str | None:
-        # Not moto's querystring: without one in the URL, that is made from the body or the headers.
+        # moto's querystring cannot be used: if the URL has none, moto makes it from the body or the headers.
         return parse_qs(self.parsed_url.query, keep_blank_values=True).get(name, [None])[0]
 
     def _paging(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class MedicalImagingResponse(BaseResponse):
 
 
 def _failure(status: int) -> TYPE_RESPONSE:
-    """Return the service's own failure, or what a load balancer before it says."""
+    """Return an error of the service (500), or of a load balancer in front of it."""
     if status == InternalServerError.code:
         error = InternalServerError("Internal server error")
         return status, dict(error.get_headers()), error.get_body()
@@ -139,7 +139,7 @@ def _failure(status: int) -> TYPE_RESPONSE:
 
 
 def _json(result: dict[str, Any]) -> TYPE_RESPONSE:
-    # Bytes, as moto searches text for a request id to replace.
+    # Bytes, because moto searches and replaces a request id in text.
     return 200, {"Content-Type": "application/json"}, json.dumps(result).encode()
 
 

@@ -1,8 +1,8 @@
-"""SearchImageSets: what ``searchCriteria`` may say, and which image sets answer it.
+"""SearchImageSets: validates ``searchCriteria``, and finds the image sets that match.
 
-Everything that the API Reference bounds (SearchCriteria, SearchFilter, SearchByAttributeValue, Sort) is
-checked here, as botocore checks only part of it before sending. The messages quote the offending value, as
-AWS's do: a client that passes them on passes on patient data, and its tests should notice.
+This module checks all limits of the API Reference (SearchCriteria, SearchFilter, SearchByAttributeValue, Sort),
+because botocore checks only some of them. The messages quote the invalid value, as AWS does. So if a client shows
+these messages, it shows patient data, and its tests can detect it.
 """
 
 import json
@@ -41,7 +41,7 @@ def _flag(value: Any) -> bool:
 
 
 def _moment(value: Any) -> datetime:
-    """Read a timestamp: epoch seconds, as SDKs send it, or ISO 8601; without a zone it is UTC."""
+    """Parse a timestamp: epoch seconds, as SDKs send it, or ISO 8601 (UTC if it has no time zone)."""
     if isinstance(value, str):
         moment = datetime.fromisoformat(value)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -85,7 +85,7 @@ _ATTRIBUTES: Mapping[str, _Attribute] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Filter:
-    """One ``SearchFilter``: ``EQUAL`` is a closed range of one value."""
+    """One ``SearchFilter``. ``EQUAL`` is a closed interval of one value."""
 
     attribute: str
     lower: Any
@@ -104,15 +104,15 @@ class Filter:
 
 @dataclass(frozen=True)
 class Query:
-    """Checked criteria; ``sort_field`` and ``sort_order`` are those in effect, given or not."""
+    """Valid search criteria. ``sort_field`` and ``sort_order`` contain the defaults if they were not given."""
 
     filters: tuple[Filter, ...] = ()
     sort_field: str = "updatedAt"
     sort_order: str = "DESC"
 
     def run(self, store: ImageSetStore, after: tuple[str, str] | None) -> Iterator[ImageSet]:
-        """Yield the matches in order, from the one after ``after`` (see ``position``)."""
-        # The index narrows to at least what matches; the filters then decide, edges included.
+        """Yield the matches in order, after the position ``after`` (see ``position``)."""
+        # The index only limits the search. The filters decide, also at the edges.
         narrowing = [f for f in self.filters if f.attribute == self.sort_field]
         rows = store.ordered_by(self.sort_field).walk(
             max((f.lower for f in narrowing), default=_EARLIEST),
@@ -123,12 +123,12 @@ class Query:
         return (row for row in rows if all(f.accepts(row) for f in self.filters))
 
     def position(self, row: ImageSet) -> tuple[str, str]:
-        """Return where ``row`` stands in this order, for a page token."""
+        """Return the position of ``row`` in this order, for a page token."""
         return SORT_KEYS[self.sort_field](row).isoformat(), row.image_set_id
 
 
 def parse_criteria(body: str, settings: Settings) -> Query:
-    """Read a request body, which is the ``SearchCriteria`` itself; empty means everything."""
+    """Parse a request body, which is the ``SearchCriteria``. An empty body matches all image sets."""
     try:
         criteria = json.loads(body or "{}")
     except (ValueError, RecursionError):

@@ -1,9 +1,9 @@
-"""The ways in which the real service may differ from what its documentation settles, and what may go wrong with it.
+"""The settings of the local service: undocumented behaviour of the real service, and faults.
 
-AWS does not say how the first three turn out. Code that talks to HealthImaging has to hold either way, so that each
-one is a switch: ``backend().settings.between_includes_edges = False``. Everything that slows or breaks is off, as
-most tests want answers at once; an account of AWS begins with 25 calls a second and a burst of 50. What is set takes
-effect with the next request, and a reset of the backend resets it.
+AWS does not document the behaviour of the first three settings. Code for HealthImaging must work with both values:
+``backend().settings.between_includes_edges = False``. By default there is no latency, no quota and no fault. An AWS
+account has 25 calls per second and a burst of 50 by default. A setting takes effect with the next request, and a reset
+of the backend resets all settings.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ def _number(default: float | None, what: str, *, least: float = 0, most: float =
 
 
 def _share(of: str) -> Any:
-    return _number(0.0, f"share of the {of}, 0 to 1", most=1)
+    return _number(0.0, f"rate of {of}, 0 to 1", most=1)
 
 
 def _choice(what: str, *, default: Any) -> Any:
@@ -25,50 +25,52 @@ def _choice(what: str, *, default: Any) -> Any:
 
 @dataclass
 class Settings:
-    """How one backend (one account in one region) behaves; each field says what it is for in its metadata.
+    """The behaviour of one backend (one account in one region). The metadata of each field describes it.
 
-    Shares are decided by ``seed`` and the number of the call since the seed was set, be it to the same number, so that
-    the same calls meet the same faults again. Seconds are of this machine's clock.
+    ``seed`` and the number of the call decide which calls have a fault. If you set the seed again, also to the same
+    value, the count of calls starts again, so that the same calls have the same faults.
     """
 
     series: ClassVar[object] = None
-    """Another object whenever the seed was set."""
+    """A new object each time the seed is set."""
 
-    between_includes_edges: bool = _choice("whether a row exactly on a bound of BETWEEN matches", default=True)
-    bounds_cut_to_seconds: bool = _choice("whether times in a filter lose their fraction of a second", default=False)
+    between_includes_edges: bool = _choice("whether BETWEEN includes image sets exactly at its edges", default=True)
+    bounds_cut_to_seconds: bool = _choice(
+        "whether fractions of a second are dropped from the times in a filter", default=False
+    )
     unknown_datastore: Literal["not-found", "access-denied"] = _choice(
-        "the answer for a data store that does not exist: 404 or 403", default="not-found"
+        "the error for a data store that does not exist: 404 or 403", default="not-found"
     )
     calls_per_second: float | None = _number(
-        None, "calls of SearchImageSets answered in a second, the others get 429; an account of AWS begins with 25"
+        None, "quota of SearchImageSets calls per second, the others get 429; the default of AWS is 25"
     )
-    burst: int = _number(50, "calls answered at once before that, after a pause", least=1)
-    latency: float = _number(0.0, "seconds that an answer takes, at least")
-    seed: int = _number(0, "decides which calls meet the faults below", most=2**63)
-    error_rate: float = _share("calls answered with 500, 502, 503 or 504")
+    burst: int = _number(50, "calls that can exceed the quota after a pause", least=1)
+    latency: float = _number(0.0, "minimum seconds until the response")
+    seed: int = _number(0, "decides which calls have the faults below", most=2**63)
+    error_rate: float = _share("calls that fail with 500, 502, 503 or 504")
     cut_rate: float = _share("calls whose connection is cut (over HTTP only)")
     cut_where: Literal["any", "before", "during", "after"] = _choice(
         "where a connection is cut: before, during or after the body", default="any"
     )
-    slow_rate: float = _share("calls whose answer takes slow-seconds")
-    slow_seconds: float = _number(30.0, "seconds that a slow answer takes")
-    empty_page_rate: float = _share("pages that come without image sets, but with a token")
-    expired_token_rate: float = _share("calls with a page token that are told it is not valid any more")
-    token_lifetime: float | None = _number(None, "seconds after which a page token is not valid any more")
-    index_lag: float = _number(0.0, "seconds until a new image set or version can be found by a search")
-    change_rate: float = _share("searches after which some image set gets a new version")
-    vanish_rate: float = _share("searches after which some image set is deleted")
+    slow_rate: float = _share("calls that take slow-seconds")
+    slow_seconds: float = _number(30.0, "seconds of a slow call")
+    empty_page_rate: float = _share("pages without image sets, but with a token")
+    expired_token_rate: float = _share("calls with a page token that fail because the token is expired")
+    token_lifetime: float | None = _number(None, "seconds until a page token expires")
+    index_lag: float = _number(0.0, "seconds until a search can find a new image set or version")
+    change_rate: float = _share("searches after which an image set gets a new version")
+    vanish_rate: float = _share("searches after which an image set is deleted")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a setting; a seed begins a new series of calls."""
+        """Set a setting. Setting the seed starts a new series of calls."""
         if name == "seed":
             object.__setattr__(self, "series", object())
         object.__setattr__(self, name, value)
 
     def update(self, given: Mapping[str, Any]) -> None:
-        """Change settings by name, all or none.
+        """Change several settings, or none if one is invalid.
 
-        :raises ValueError: naming the setting that does not exist or cannot have that value.
+        :raises ValueError: for an unknown setting or an invalid value. The message names the setting.
         """
         checked = {name: _checked(name, value) for name, value in given.items()}
         for name, value in checked.items():

@@ -1,8 +1,8 @@
-"""Where HealthImaging listens: data-plane actions put ``runtime-`` before the host."""
+"""The URLs of HealthImaging. For data-plane actions, the host begins with ``runtime-``."""
 
 from .responses import MedicalImagingResponse
 
-# A region is spelt out: "medical-imaging.s3.amazonaws.com" is somebody's bucket.
+# The pattern requires a region, because "medical-imaging.s3.amazonaws.com" is an S3 bucket.
 url_bases = [r"https?://(?:runtime-)?medical-imaging\.[a-z]{2}(?:-[a-z]+)+-[0-9]+\.amazonaws\.com"]
 
 _DATASTORE = "{0}/datastore/(?P<datastoreId>[^/]+)"
