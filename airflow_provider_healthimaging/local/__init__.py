@@ -7,7 +7,7 @@ There are three ways to use it. All of them share one moto backend:
 * ``python -m airflow_provider_healthimaging.local serve``: the same server from the command line.
 
 A test creates image sets with ``backend()``. The import of this package registers the backend with moto. This
-package imports neither Airflow nor the rest of the provider, and nothing outside this folder imports it.
+package imports neither Airflow nor the rest of the provider, and the rest of the provider does not import it.
 """
 
 from importlib import import_module
@@ -47,8 +47,10 @@ def backend(account_id: str = DEFAULT_ACCOUNT_ID, region: str = "us-east-1") -> 
 
     :param account_id: AWS account, 12 digits. Unless you configure moto, all credentials belong to the default.
     :param region: region of the data stores.
-    :raises KeyError: for a region without HealthImaging.
+    :raises KeyError: for a region without HealthImaging. The message lists the regions.
     """
     models: Any = import_module("moto.medicalimaging.models")
+    if region not in models.REGIONS:
+        raise KeyError(f"there is no HealthImaging in region {region}. The regions are {', '.join(models.REGIONS)}")
     found: MedicalImagingBackend = models.medicalimaging_backends[account_id][region]
     return found

@@ -18,12 +18,12 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.core.exceptions import JsonRESTError
 from moto.medicalimaging import settings
-from moto.moto_api._internal import mock_random
+from moto.medicalimaging.datastore import seed_ids
 
 from . import LocalServer, backend
-from .connection import KEY, export_line
+from .connection import ACCESS_KEY, export_line
 from .dicom import load_dicom, pydicom_sample_files
-from .settings_endpoint import PATH
+from .settings_endpoint import SETTINGS_PATH
 from .untrusted_files import exists
 
 if TYPE_CHECKING:
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 DATASTORE_ID = "local".ljust(32, "0")
 
 # This always contains the last full hour, so that an hourly DAG finds image sets at once.
-SAMPLE_DATA_ARRIVED_OVER = timedelta(hours=2)
+SAMPLE_DATA_PERIOD = timedelta(hours=2)
 
-_READY = """\
-HealthImaging and S3 at {url}, region {region}; Ctrl-C ends it.
+_READY_MESSAGE = """\
+HealthImaging and S3 are ready at {url}, region {region}. Press Ctrl-C to stop.
 Data store {datastore_id}: {image_sets} image sets
 
 Airflow connection:
   {export}
 
-AWS CLI (the last variable keeps it from adding "runtime-" to the host):
+AWS CLI (without the last variable, it adds "runtime-" to the host):
   export AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={key} AWS_DEFAULT_REGION={region}
   export AWS_ENDPOINT_URL={url} AWS_DISABLE_HOST_PREFIX_INJECTION=true
   aws medical-imaging search-image-sets --datastore-id {datastore_id}
@@ -63,50 +63,51 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     # The same ids of image sets on each start, and so the same pages.
-    mock_random.seed(options.seed)
+    seed_ids(options.seed)
     try:
-        state = _datastore(options)
+        state = _create_datastore(options)
     except (BotoCoreError, FileNotFoundError, ValueError) as error:
-        return _give_up(error)
+        return _report_error(error)
     try:
         server = LocalServer(options.host, options.port).start()
     except (OSError, OverflowError) as error:
-        return _give_up(f"cannot listen on {options.host}:{options.port}: {error}")
+        return _report_error(f"cannot listen on {options.host}:{options.port}: {error}")
     try:
         _create_buckets(server.url, options)
         state.settings.update({name: getattr(options, name) for name in settings.FIELDS})
-        _load(state, options)
-        ready = _READY.format(
+        _load_files(state, options)
+        ready = _READY_MESSAGE.format(
             url=server.url,
             region=options.region,
             datastore_id=options.datastore_id,
             image_sets=len(state.image_sets(options.datastore_id)),
             export=export_line(server.url, options.region),
-            key=KEY,
+            key=ACCESS_KEY,
         )
         print(ready, flush=True)
         Event().wait()
     except (BotoCoreError, ClientError, ValueError) as error:
-        return _give_up(error)
+        return _report_error(error)
     finally:
         server.stop()
     return 0  # pragma: no cover - only an interrupt ends the wait
 
 
-def _give_up(reason: object) -> int:
+def _report_error(reason: object) -> int:
+    """Print the reason, and return the exit code."""
     print(f"error: {reason}", file=sys.stderr)
     return 2
 
 
-def _datastore(options: argparse.Namespace) -> "MedicalImagingBackend":
+def _create_datastore(options: argparse.Namespace) -> "MedicalImagingBackend":
     for path in options.dicom:
         if not exists(path):
             raise FileNotFoundError(f"--dicom {path} does not exist")
     try:
         state = backend(region=options.region)
         state.create_datastore(options.datastore_name, datastore_id=options.datastore_id)
-    except KeyError:
-        raise ValueError(f"there is no HealthImaging in region {options.region}") from None
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
     except JsonRESTError as error:
         raise ValueError(error.message) from None
     return state
@@ -117,31 +118,35 @@ def _create_buckets(url: str, options: argparse.Namespace) -> None:
         "s3",
         endpoint_url=url,
         region_name=options.region,
-        aws_access_key_id=KEY,
-        aws_secret_access_key=KEY,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=ACCESS_KEY,
         config=Config(proxies={}),
     )
-    elsewhere = options.region != "us-east-1"
-    place: Any = {"CreateBucketConfiguration": {"LocationConstraint": options.region}} if elsewhere else {}
+    # S3 accepts every region as a location, except us-east-1.
+    needs_location = options.region != "us-east-1"
+    location: Any = {"CreateBucketConfiguration": {"LocationConstraint": options.region}} if needs_location else {}
     for name in options.bucket:
-        s3.create_bucket(Bucket=name, **place)
+        s3.create_bucket(Bucket=name, **location)
 
 
-def _load(state: "MedicalImagingBackend", options: argparse.Namespace) -> None:
+def _load_files(state: "MedicalImagingBackend", options: argparse.Namespace) -> None:
     report = load_dicom(options.dicom, options.datastore_id, backend=state)
     for path, reason in report.skipped:
         name = str(path)
         print(f"skipped {name if name.isprintable() else ascii(name)}: {reason}", file=sys.stderr)
     if options.sample_data:
-        # Some of pydicom's files are unreadable on purpose, so skipped files are not reported.
+        # Some of pydicom's files are broken on purpose, so skipped files are not reported.
         files, now = pydicom_sample_files(), datetime.now(UTC)
         for number, file in enumerate(files, start=1):
-            arrival = now - SAMPLE_DATA_ARRIVED_OVER * (1 - number / len(files))
+            arrival = now - SAMPLE_DATA_PERIOD * (1 - number / len(files))
             load_dicom([file], options.datastore_id, backend=state, created_at=arrival)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m airflow_provider_healthimaging.local", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_healthimaging.local",
+        description="A local HealthImaging and S3, for development and tests.",
+    )
     serve = parser.add_subparsers(required=True, metavar="command").add_parser(
         "serve",
         help="serve HealthImaging and S3 until interrupted",
@@ -169,27 +174,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     option("--bucket", nargs="+", action="extend", default=[], metavar="NAME", help="create S3 buckets")
     _add_settings(
-        serve.add_argument_group("behaviour and faults", f"change them at {PATH} while the server runs").add_argument
+        serve.add_argument_group(
+            "behaviour and faults", f"You can change these settings at {SETTINGS_PATH} while the server runs."
+        ).add_argument
     )
     return parser
 
 
 def _add_settings(option: Callable[..., Any]) -> None:
     for name, setting in settings.FIELDS.items():
-        kind: dict[str, Any] = {"type": _number_of(name)}
+        kind: dict[str, Any] = {"type": _number_parser(name)}
         if settings.TYPES[name] is bool:
             kind = {"action": argparse.BooleanOptionalAction}
         elif choices := get_args(settings.TYPES[name]) if isinstance(setting.default, str) else ():
             kind = {"choices": choices}
-        option("--" + name.replace("_", "-"), default=setting.default, help=setting.metadata["what"], **kind)
+        option("--" + name.replace("_", "-"), default=setting.default, help=setting.metadata["description"], **kind)
 
 
-def _number_of(name: str) -> Callable[[str], float]:
+def _number_parser(name: str) -> Callable[[str], float]:
     def number(text: str) -> float:
         try:
             value: float = json.loads(text)
         except (ValueError, RecursionError):
-            raise argparse.ArgumentTypeError("not a number") from None
+            raise argparse.ArgumentTypeError("must be a number") from None
         try:
             settings.Settings().update({name: value})
         except ValueError as error:

@@ -36,7 +36,7 @@ class KeepAliveHandler(_MotoRequestHandler):  # type: ignore[misc]
     def run_wsgi(self) -> None:
         """Answer one request. After a body shorter than its ``Content-Length``, close the connection."""
         environ = self.make_environ()
-        # Read completely, so that the next request begins at the right place, even if the application reads less.
+        # Read completely, because the next request begins after the body, even if the application reads less.
         chunked = environ.get("wsgi.input_terminated", False)
         stream = environ["wsgi.input"]
         body = stream.read() if chunked else stream.read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -49,8 +49,8 @@ class KeepAliveHandler(_MotoRequestHandler):  # type: ignore[misc]
         except Exception:  # noqa: BLE001 - the server must survive all errors of its application
             self.server.log("error", format_exc())
             chunks, status, headers = run_wsgi_app(Response("Internal Server Error", 500), environ, buffered=True)
-        cut = headers.pop(CUT_HEADER, None)
-        if cut == "before":
+        cut_at = headers.pop(CUT_HEADER, None)
+        if cut_at == "before":
             self.close_connection = True
             return
         content = b"".join(chunks)
@@ -64,8 +64,8 @@ class KeepAliveHandler(_MotoRequestHandler):  # type: ignore[misc]
             self.send_header(name, value)
         self.end_headers()
         if not bodiless:
-            self.wfile.write(content[: len(content) // 2] if cut == "during" else content)
-            self.close_connection |= cut is not None or len(content) != int(headers["Content-Length"])
+            self.wfile.write(content[: len(content) // 2] if cut_at == "during" else content)
+            self.close_connection |= cut_at is not None or len(content) != int(headers["Content-Length"])
 
     def handle_expect_100(self) -> bool:
         """Ask for the body at once, without waiting for the buffer to fill."""
@@ -84,21 +84,21 @@ class KeepAliveServer(ThreadedWSGIServer):
     """Serves each connection in its own thread, on a socket that is listening already."""
 
     def __init__(self, listener: socket.socket, app: "WSGIApplication") -> None:
-        self._open: set[Any] = set()
-        self._open_lock = Lock()
+        self._connections: set[Any] = set()
+        self._connections_lock = Lock()
         host, port = listener.getsockname()[:2]
         super().__init__(host, port, app, KeepAliveHandler, fd=listener.fileno())
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Handle a connection, and remember that it is open."""
-        with self._open_lock:
-            self._open.add(request)
+        with self._connections_lock:
+            self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""
-        with self._open_lock:
-            self._open.discard(request)
+        with self._connections_lock:
+            self._connections.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -109,26 +109,26 @@ class KeepAliveServer(ThreadedWSGIServer):
     def server_close(self) -> None:
         """Stop listening, and close the connections, because their threads would continue to answer."""
         super().server_close()
-        with self._open_lock:
-            for connection in self._open:
+        with self._connections_lock:
+            for connection in self._connections:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Dispatcher(werkzeug_app.DomainDispatcherApplication):
+class _CachingDispatcher(werkzeug_app.DomainDispatcherApplication):
     """Moto's dispatcher with a cache. Without it, moto lists its own folder in each request: a third of the time."""
 
     def __init__(self) -> None:
         super().__init__(werkzeug_app.create_backend_app)
-        self._known: dict[str | None, Any] = {}
+        self._applications: dict[str | None, Any] = {}
 
     def get_backend_for_host(self, host: str | None) -> Any:
         """Return the application for ``host``."""
-        if host not in self._known:
-            self._known[host] = super().get_backend_for_host(host)
-        return self._known[host]
+        if host not in self._applications:
+            self._applications[host] = super().get_backend_for_host(host)
+        return self._applications[host]
 
 
 def moto_application() -> "WSGIApplication":
     """Return all moto services as one WSGI application. The signature of a request says which service answers."""
-    return _Dispatcher()
+    return _CachingDispatcher()

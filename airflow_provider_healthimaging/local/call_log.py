@@ -1,6 +1,7 @@
 """A log of the HealthImaging calls that a server answered, so that tests can count the calls of a feature.
 
-It knows HTTP and botocore's model of the service, which contains the names of the operations. It does not know moto.
+This module knows HTTP and botocore's model of the service, which contains the names of the operations. It does not
+know moto.
 """
 
 import re

@@ -1,10 +1,10 @@
-"""The Airflow connection for a local server. It knows a URL, and not the server."""
+"""The Airflow connection for a local server. This module knows a URL, but not the server."""
 
 import json
 import shlex
 
 # The server accepts any key. moto's documentation uses this one.
-KEY = "testing"
+ACCESS_KEY = "testing"
 
 
 def airflow_connection(url: str, region: str = "us-east-1") -> str:
@@ -16,7 +16,9 @@ def airflow_connection(url: str, region: str = "us-east-1") -> str:
     :param region: region of the data stores and buckets.
     """
     extra = {"region_name": region, "endpoint_url": url}
-    return json.dumps({"conn_type": "aws", "login": KEY, "password": KEY, "extra": extra}, separators=(",", ":"))
+    return json.dumps(
+        {"conn_type": "aws", "login": ACCESS_KEY, "password": ACCESS_KEY, "extra": extra}, separators=(",", ":")
+    )
 
 
 def export_line(url: str, region: str = "us-east-1", conn_id: str = "aws_default") -> str:

@@ -1,7 +1,7 @@
 """Loads DICOM files into a data store, as an import job does: one image set for each series.
 
-The files may hold patient data, so nothing of their content goes into a log, an error or the report. They may also be
-made to do harm: ``untrusted_files`` decides which are opened, and how much of each is read.
+The files may contain patient data, so no log line, error or report contains anything from inside a file. The files
+may also be harmful: ``untrusted_files`` decides which files are opened, and how much of each file is read.
 """
 
 import logging
@@ -28,7 +28,7 @@ class LoadReport:
 
     :param created: ids of new image sets.
     :param updated: ids of image sets that got a new version.
-    :param files_read: how many files held an instance, new or known.
+    :param files_read: number of files that contain an instance, new or known.
     :param skipped: the other files, each with the reason.
     """
 
@@ -51,74 +51,76 @@ def load_dicom(
     backend: "MedicalImagingBackend",
     created_at: datetime | None = None,
 ) -> LoadReport:
-    """Import files, and folders with all that is in them, into a data store.
+    """Load files into a data store. Folders are loaded with all files and folders in them.
 
-    A new series becomes an image set. New instances of a known series raise its version and ``updatedAt`` once for each
-    call. Instances that are there already change nothing. A tag is the first value that a file of the series has for
-    it. The two counts of a study are updated on all its image sets, without a new version.
+    A new series becomes an image set. If a series is known, new instances raise its version and ``updatedAt``, once for
+    each call. Known instances change nothing. The value of a tag comes from the first file of the series that has the
+    tag. The two counts of a study are updated on all image sets of the study, without a new version.
 
-    :param created_at: the time of the import: ``createdAt`` of new image sets, and ``updatedAt`` of changed ones; an
-        aware datetime, default now.
-    :raises FileNotFoundError: for a path that does not exist, before anything is loaded.
+    :param created_at: time of the import: ``createdAt`` of new image sets, and ``updatedAt`` of changed ones. An
+        aware datetime; default: now.
+    :raises FileNotFoundError: if a path does not exist. In this case, nothing is loaded.
     """
     files = list(iter_files(paths))
     now = created_at or datetime.now(UTC)
     series, skipped = _read(files)
-    known = {_series_key(row.dicom_tags): row for row in backend.image_sets(datastore_id)}
+    known = {_series_key(image_set.dicom_tags): image_set for image_set in backend.image_sets(datastore_id)}
     created: list[str] = []
     updated: list[str] = []
-    for key, found in series.items():
-        row = known.get(key)
-        if row is None:
-            row = backend.put_image_set(
-                datastore_id, created_at=now, dicom_tags=found.tags, sop_instance_uids=found.instances
+    for key, loaded in series.items():
+        image_set = known.get(key)
+        if image_set is None:
+            image_set = backend.put_image_set(
+                datastore_id, created_at=now, dicom_tags=loaded.tags, sop_instance_uids=loaded.instances
             )
-            created.append(row.image_set_id)
-        elif not found.instances <= row.sop_instance_uids:
-            row = backend.update_image_set(
+            created.append(image_set.image_set_id)
+        elif not loaded.instances <= image_set.sop_instance_uids:
+            old_tags = image_set.dicom_tags
+            image_set = backend.update_image_set(
                 datastore_id,
-                row.image_set_id,
+                image_set.image_set_id,
                 updated_at=now,
-                dicom_tags={name: value for name, value in found.tags.items() if row.dicom_tags.get(name) is None},
-                sop_instance_uids=found.instances,
+                dicom_tags={name: value for name, value in loaded.tags.items() if old_tags.get(name) is None},
+                sop_instance_uids=loaded.instances,
             )
-            updated.append(row.image_set_id)
-        known[key] = row
-    _count_studies(datastore_id, known.values(), {study for study, _ in series}, backend)
+            updated.append(image_set.image_set_id)
+        known[key] = image_set
+    _update_study_counts(datastore_id, known.values(), {study for study, _ in series}, backend)
     return LoadReport(tuple(created), tuple(updated), len(files) - len(skipped), tuple(skipped))
 
 
 def pydicom_sample_files() -> list[Path]:
-    """Return the DICOM files in the installed pydicom: 36 series in 29 studies, unusual ones among them.
+    """Return the DICOM files of the installed pydicom: 36 series in 29 studies, some of them unusual.
 
-    pydicom's own functions download files that the package does not contain; this function only lists a folder.
+    pydicom's own functions download files that are not in its package. This function only lists a folder.
     """
     import pydicom.data
     from pydicom.misc import is_dicom
 
     (package,) = pydicom.data.__path__
-    # Some installers make links instead of files.
+    # Some installers create links instead of files.
     return [path for path, _ in iter_files([Path(package, "test_files")]) if path.is_file() and is_dicom(path)]
 
 
 def _read(files: Iterable[tuple[Path, str | None]]) -> tuple[dict[tuple[str, str], _Series], list[tuple[Path, str]]]:
+    """Return the series by key, and the skipped files with the reasons."""
     series: dict[tuple[str, str], _Series] = defaultdict(_Series)
     skipped = []
-    with _quiet_pydicom():
-        for path, refusal in files:
-            if refusal is not None:
-                skipped.append((path, refusal))
+    with _silenced_pydicom():
+        for path, reason in files:
+            if reason is not None:
+                skipped.append((path, reason))
                 continue
             try:
                 tags, instance = read_file(path)
             except UnusableFileError as error:
                 skipped.append((path, str(error)))
                 continue
-            found = series[_series_key(tags)]
-            found.instances.add(instance)
+            loaded = series[_series_key(tags)]
+            loaded.instances.add(instance)
             for name, value in tags.items():
-                if found.tags.get(name) is None:
-                    found.tags[name] = value
+                if loaded.tags.get(name) is None:
+                    loaded.tags[name] = value
     return series, skipped
 
 
@@ -126,35 +128,35 @@ def _series_key(tags: Any) -> tuple[str, str]:
     return str(tags.get("DICOMStudyInstanceUID")), str(tags.get("DICOMSeriesInstanceUID"))
 
 
-def _count_studies(
-    datastore_id: str, rows: Iterable["ImageSet"], studies: set[str], backend: "MedicalImagingBackend"
+def _update_study_counts(
+    datastore_id: str, image_sets: Iterable["ImageSet"], studies: set[str], backend: "MedicalImagingBackend"
 ) -> None:
-    members: dict[str, list[ImageSet]] = defaultdict(list)
-    for row in rows:
-        study, _ = _series_key(row.dicom_tags)
+    by_study: dict[str, list[ImageSet]] = defaultdict(list)
+    for image_set in image_sets:
+        study, _ = _series_key(image_set.dicom_tags)
         if study in studies:
-            members[study].append(row)
-    for image_sets in members.values():
+            by_study[study].append(image_set)
+    for of_study in by_study.values():
         counts = {
-            "DICOMNumberOfStudyRelatedSeries": len(image_sets),
-            "DICOMNumberOfStudyRelatedInstances": sum(len(row.sop_instance_uids) for row in image_sets),
+            "DICOMNumberOfStudyRelatedSeries": len(of_study),
+            "DICOMNumberOfStudyRelatedInstances": sum(len(image_set.sop_instance_uids) for image_set in of_study),
         }
-        for row in image_sets:
+        for image_set in of_study:
             backend.put_image_set(
                 datastore_id,
-                image_set_id=row.image_set_id,
-                created_at=row.created_at,
-                updated_at=row.updated_at,
-                version=row.version,
-                is_primary=row.is_primary,
-                dicom_tags={**row.dicom_tags, **counts},
-                sop_instance_uids=row.sop_instance_uids,
+                image_set_id=image_set.image_set_id,
+                created_at=image_set.created_at,
+                updated_at=image_set.updated_at,
+                version=image_set.version,
+                is_primary=image_set.is_primary,
+                dicom_tags={**image_set.dicom_tags, **counts},
+                sop_instance_uids=image_set.sop_instance_uids,
             )
 
 
 @contextmanager
-def _quiet_pydicom() -> Iterator[None]:
-    # pydicom's warnings quote the values that they are about.
+def _silenced_pydicom() -> Iterator[None]:
+    # pydicom's warnings contain values from the file.
     logger = logging.getLogger("pydicom")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

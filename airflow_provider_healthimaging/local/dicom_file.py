@@ -1,6 +1,6 @@
-"""Reads from one DICOM file the tags that a search shows, and the UID of its instance.
+"""Reads from one DICOM file the tags that a search returns, and the UID of its instance.
 
-The file may be made to do harm. So values that take long to decode are not decoded, and a truncated file is skipped.
+The file may be harmful. So values that take long to decode are not decoded, and a truncated file is skipped.
 ``untrusted_files`` limits how much of a file is read.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .moto_backend.medicalimaging.image_sets import TagValue
 
-# DICOMTags of the API Reference, by the keyword of the attribute that each is taken from.
+# DICOMTags of the API Reference, by the keyword of the DICOM attribute that contains the value.
 _KEYWORDS = {
     "PatientID": "DICOMPatientId",
     "PatientName": "DICOMPatientName",
@@ -36,21 +36,23 @@ _KEYWORDS = {
     "StudyTime": "DICOMStudyTime",
 }
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-_UID = re.compile(r"[0-9.]{1,512}")
+_UID_PATTERN = re.compile(r"[0-9.]{1,512}")
 _CHARACTER_SET = 0x00080005
 
-_LONGEST = 4096
-"""Bytes that an attribute may have: DICOM allows a tenth of that, and to decode them can take time by the square."""
+_MAX_ATTRIBUTE_BYTES = 4096
+"""Maximum size of an attribute. DICOM allows a tenth of it. Decoding can take time that grows with the square of it."""
 
-_CHARACTERS = {"PatientBirthDate": 36, "PatientSex": 16, "Modality": 32, "BodyPartExamined": 128}
-_CHARACTERS |= {"StudyDate": 36, "StudyTime": 56}
-"""The longest that ``DICOMTags`` of the API Reference may have, where that is not 512; a series number has 32 bits."""
+_DEFAULT_MAX_CHARACTERS = 512
+_MAX_CHARACTERS = {"PatientBirthDate": 36, "PatientSex": 16, "Modality": 32, "BodyPartExamined": 128}
+_MAX_CHARACTERS |= {"StudyDate": 36, "StudyTime": 56}
+"""Maximum lengths of ``DICOMTags`` in the API Reference that are not the default."""
 
 
 def read_file(path: Path) -> tuple[dict[str, "TagValue"], str]:
-    """Return ``DICOMTags``, as far as the file has them, and the instance's UID.
+    """Return the ``DICOMTags`` of the file, with ``None`` for missing ones, and the UID of the instance.
 
-    :raises UnusableFileError: where it is none that an image set could hold, with the reason and nothing of the file.
+    :raises UnusableFileError: if the file has no instance for an image set. The message is the reason, and contains
+        nothing from inside the file.
     """
     from pydicom.dataelem import RawDataElement
     from pydicom.errors import InvalidDicomError
@@ -60,9 +62,9 @@ def read_file(path: Path) -> tuple[dict[str, "TagValue"], str]:
     tags = {Tag(keyword) for keyword in (*_KEYWORDS, "SOPInstanceUID")}
     last = max(tags)
 
-    def is_behind(tag: "BaseTag", _: Any, length: int) -> bool:
-        if length > _LONGEST and tag in {*tags, _CHARACTER_SET}:
-            raise UnusableFileError(f"an attribute, {tag}, of more than {_LONGEST:,} bytes")
+    def stop_reading(tag: "BaseTag", _: Any, length: int) -> bool:
+        if length > _MAX_ATTRIBUTE_BYTES and tag in {*tags, _CHARACTER_SET}:
+            raise UnusableFileError(f"attribute {tag} has more than {_MAX_ATTRIBUTE_BYTES:,} bytes")
         return bool(tag > last)
 
     problem = None
@@ -70,34 +72,33 @@ def read_file(path: Path) -> tuple[dict[str, "TagValue"], str]:
         with path.open("rb") as file:
             reader = BoundedReader(file)
             try:
-                # Attributes come in the order of their tags: the pixels are behind the last of ours, and not read.
-                dataset = read_partial(reader, is_behind, specific_tags=[*tags])  # type: ignore[arg-type]
+                # Attributes are sorted by tag. The pixels come after the last wanted tag, so they are not read.
+                dataset = read_partial(reader, stop_reading, specific_tags=[*tags])  # type: ignore[arg-type]
             finally:
                 problem = reader.problem
-        found: Iterable[Any] = map(dataset.get_item, tags)
-        if any(len(each.value or b"") != each.length for each in found if isinstance(each, RawDataElement)):
+        elements: Iterable[Any] = map(dataset.get_item, tags)
+        if any(len(each.value or b"") != each.length for each in elements if isinstance(each, RawDataElement)):
             problem = TRUNCATED_FILE
         uids = {keyword: str(dataset.get(keyword) or "") for keyword in _UIDS}
     except InvalidDicomError:
         problem = "not a DICOM file"
     except UnusableFileError as error:
         problem = problem or str(error)
-    except Exception as error:  # noqa: BLE001 - broken files break pydicom in any number of ways
+    except Exception as error:  # noqa: BLE001 - for a broken file, pydicom may raise any exception
         problem = problem or unreadable_reason(error)
     if problem:
         raise UnusableFileError(problem)
-    for what, wrong in (
+    for reason, keywords in (
         ("no", [keyword for keyword, uid in uids.items() if not uid]),
-        ("no valid", [keyword for keyword, uid in uids.items() if not _UID.fullmatch(uid)]),
+        ("no valid", [keyword for keyword, uid in uids.items() if not _UID_PATTERN.fullmatch(uid)]),
     ):
-        if wrong:
-            raise UnusableFileError(f"{what} {', '.join(wrong)}")
+        if keywords:
+            raise UnusableFileError(f"{reason} {', '.join(keywords)}")
     return {tag: _value(dataset, keyword) for keyword, tag in _KEYWORDS.items()}, uids["SOPInstanceUID"]
 
 
 def _value(dataset: "Dataset", keyword: str) -> "TagValue":
-    # pydicom decodes a value when it is asked for: one that cannot be, or that the service could not hold, is as good
-    # as missing.
+    # pydicom decodes a value when it is read. If it cannot be decoded, or is too long for the service, the tag is None.
     from pydicom.sequence import Sequence
 
     with suppress(Exception):
@@ -105,7 +106,8 @@ def _value(dataset: "Dataset", keyword: str) -> "TagValue":
         if value is None or value == "" or isinstance(value, bytes | Sequence):
             return None
         if keyword == "SeriesNumber":
+            # An integer of 32 bits in the API Reference.
             return int(value) if abs(int(value)) < 2**31 else None
         text = "\\".join(map(str, value)) if isinstance(value, MutableSequence) else str(value)
-        return text if len(text) <= _CHARACTERS.get(keyword, 512) else None
+        return text if len(text) <= _MAX_CHARACTERS.get(keyword, _DEFAULT_MAX_CHARACTERS) else None
     return None

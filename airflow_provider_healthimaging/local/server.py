@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LocalServer:
-    """Serves HealthImaging and S3 at ``url``, until the context ends.
+    """Serves HealthImaging and S3 at ``url``, until the ``with`` block ends.
 
     ::
 
@@ -43,7 +43,7 @@ class LocalServer:
             ``ConnectionError``, the server closes it without a response.
         """
         self.calls = CallLog()
-        self._host, self._wanted_port = host, port
+        self._host, self._requested_port = host, port
         self._middleware = middleware
         self._running: tuple[KeepAliveServer, Thread] | None = None
 
@@ -58,13 +58,13 @@ class LocalServer:
         from .settings_endpoint import with_settings_endpoint
 
         if self._running:
-            raise RuntimeError("LocalServer is running")
+            raise RuntimeError("LocalServer is already running. Call stop() first.")
         app = moto_application()
         if self._middleware:
             app = self._middleware(app)
         # Bound here, because werkzeug exits the process if it cannot bind.
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        with socket.create_server((self._host, self._wanted_port), family=family, backlog=128) as listener:
+        with socket.create_server((self._host, self._requested_port), family=family, backlog=128) as listener:
             server = KeepAliveServer(listener, with_settings_endpoint(self.calls.wrap(app), backend))
         thread = Thread(target=server.serve_forever, args=(0.02,), name="LocalServer", daemon=True)
         thread.start()
@@ -80,18 +80,18 @@ class LocalServer:
             self._running = None
 
     def __enter__(self) -> Self:
-        """Start."""
+        """Start the server."""
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        """Stop."""
+        """Stop the server."""
         self.stop()
 
     @property
     def port(self) -> int:
         """The port that the server listens on. Raises ``RuntimeError`` if it is not running."""
         if not self._running:
-            raise RuntimeError("LocalServer is not running")
+            raise RuntimeError("LocalServer is not running. Call start() first, or use a with block.")
         return self._running[0].port
 
     @property

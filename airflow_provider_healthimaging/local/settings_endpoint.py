@@ -1,7 +1,7 @@
-"""The settings of the local service over HTTP, like moto's own ``/moto-api``. It knows JSON and the backend.
+"""The settings of the local service over HTTP, like moto's own ``/moto-api``.
 
 ``GET /healthimaging-api/settings`` returns all settings. ``POST`` with some settings as JSON changes these, and returns
-all. ``?region=`` selects the backend (default: us-east-1).
+all settings. ``?region=`` selects the backend (default: us-east-1). This module knows JSON and the backend.
 """
 
 import json
@@ -17,37 +17,38 @@ if TYPE_CHECKING:
 
     from .moto_backend.medicalimaging.models import MedicalImagingBackend
 
-PATH = "/healthimaging-api/settings"
+SETTINGS_PATH = "/healthimaging-api/settings"
 
 
 def with_settings_endpoint(
     app: "WSGIApplication", backend: "Callable[..., MedicalImagingBackend]"
 ) -> "WSGIApplication":
-    """Return ``app`` with the settings of ``backend(region=...)`` at ``PATH``."""
+    """Return ``app`` with the settings of ``backend(region=...)`` at ``SETTINGS_PATH``."""
 
     @Request.application
-    def settings(request: Request) -> Response | HTTPException:
+    def answer(request: Request) -> Response | HTTPException:
         if request.method not in {"GET", "POST"}:
             return MethodNotAllowed(["GET", "POST"])
         try:
-            known = backend(region=request.args.get("region", "us-east-1")).settings
+            settings = backend(region=request.args.get("region", "us-east-1")).settings
             if request.method == "POST":
-                known.update(_structure(request.get_data()))
-        except KeyError as error:
-            return _json({"message": f"there is no HealthImaging in region {error}"}, 400)
-        except (ValueError, RecursionError) as error:
-            return _json({"message": str(error)}, 400)
-        return _json(asdict(known))
+                settings.update(_parse_changes(request.get_data()))
+        except (KeyError, ValueError) as error:
+            return _json_response({"message": error.args[0]}, 400)
+        return _json_response(asdict(settings))
 
-    return lambda environ, start: (settings if environ["PATH_INFO"] == PATH else app)(environ, start)
+    return lambda environ, start: (answer if environ["PATH_INFO"] == SETTINGS_PATH else app)(environ, start)
 
 
-def _structure(body: bytes) -> dict[str, object]:
-    document = json.loads(body)
-    if not isinstance(document, dict):
-        raise ValueError("the body must be a JSON structure of settings")  # noqa: TRY004 - a request's, not a caller's
-    return document
+def _parse_changes(body: bytes) -> dict[str, object]:
+    try:
+        changes = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the body is not JSON: {error}") from None
+    if not isinstance(changes, dict):
+        raise ValueError("the body must be a JSON object with settings")  # noqa: TRY004 - the client's error
+    return changes
 
 
-def _json(document: object, status: int = 200) -> Response:
+def _json_response(document: object, status: int = 200) -> Response:
     return Response(json.dumps(document), status, mimetype="application/json")

@@ -1,4 +1,4 @@
-"""A server for all these tests, an empty backend for each, and short ways to ask it something."""
+"""A server for all these tests, an empty backend for each test, and fixtures for short requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def server():
 
 @pytest.fixture
 def local(server):
-    """The backend, with one empty data store of id ``datastore_id``."""
+    """The backend, with one empty data store. Its id is ``datastore_id``."""
     BackendDict.reset()
     state = backend()
     state.create_datastore("tests", datastore_id=DATASTORE_ID)
@@ -47,13 +47,13 @@ def datastore_id():
 
 @pytest.fixture
 def put(local):
-    """Puts an image set in and returns its id."""
+    """Puts an image set into the data store, and returns its id."""
     return lambda **fields: local.put_image_set(DATASTORE_ID, **fields).image_set_id
 
 
 @pytest.fixture
 def connect(server):
-    """Makes boto3 clients, on the server unless told otherwise, that try once."""
+    """Creates boto3 clients without retries, by default for the server."""
 
     def make(service="medical-imaging", url=None, **config):
         settings = {"inject_host_prefix": False, "retries": {"total_max_attempts": 1}, **config}
@@ -69,40 +69,40 @@ def client(connect, local):
 
 @pytest.fixture
 def criteria():
-    """Writes criteria: ``createdAt=(a, b)`` is BETWEEN, any other value is EQUAL, ``sort="createdAt ASC"``."""
+    """Creates criteria: ``createdAt=(a, b)`` is BETWEEN, other values are EQUAL, and ``sort="createdAt ASC"``."""
 
-    def write(*, sort=None, **filters):
-        written = {}
+    def create(*, sort=None, **filters):
+        created = {}
         if filters:
-            written["filters"] = [
+            created["filters"] = [
                 {"operator": "BETWEEN", "values": [{name: bound} for bound in value]}
                 if isinstance(value, tuple)
                 else {"operator": "EQUAL", "values": [{name: value}]}
                 for name, value in filters.items()
             ]
         if sort:
-            written["sort"] = dict(zip(("sortField", "sortOrder"), sort.split(), strict=True))
-        return written
+            created["sort"] = dict(zip(("sortField", "sortOrder"), sort.split(), strict=True))
+        return created
 
-    return write
+    return create
 
 
 @pytest.fixture
 def search(client, criteria):
-    """Searches the data store with boto3's paginator for the ids of everything that is found."""
+    """Searches the data store with boto3's paginator, and returns the ids of the search hits."""
 
     def run(*, page_size=None, **query):
         pages = client.get_paginator("search_image_sets").paginate(
             datastoreId=DATASTORE_ID, searchCriteria=criteria(**query), PaginationConfig={"PageSize": page_size}
         )
-        return [row["imageSetId"] for page in pages for row in page["imageSetsMetadataSummaries"]]
+        return [hit["imageSetId"] for page in pages for hit in page["imageSetsMetadataSummaries"]]
 
     return run
 
 
 @pytest.fixture
 def post(server, local):
-    """Sends a search, or what is for another ``path``, as it stands, without any of botocore's checks."""
+    """Sends a search, or a request to another ``path``, without the checks of botocore."""
     pool = urllib3.PoolManager()
     scope = "Credential=testing/20260301/us-east-1/medical-imaging/aws4_request"
     headers = {"Authorization": f"AWS4-HMAC-SHA256 {scope}", "Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_healthimaging.local serve`` in a process of its own, and the AWS CLI against it."""
+"""``python -m airflow_provider_healthimaging.local serve`` in its own process, and the AWS CLI with this server."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 
 
 @contextmanager
-def serving(*options, ends_by=signal.SIGTERM, complaints=""):
-    """Yield all that is printed once it serves; end it afterwards, which must be clean."""
+def serving(*options, ends_by=signal.SIGTERM, expected_stderr=""):
+    """Start the server, and yield what it prints. Then end it: its exit code must be 0, and stderr as expected."""
     command = [*COMMAND, "--port", "0", *map(str, options)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -42,7 +42,7 @@ def serving(*options, ends_by=signal.SIGTERM, complaints=""):
         process.send_signal(ends_by)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert re.fullmatch(complaints, errors), errors
+    assert re.fullmatch(expected_stderr, errors), errors
 
 
 def client_of(printed, region="us-east-1", **config):
@@ -63,7 +63,7 @@ def printed():
 
 @pytest.fixture(scope="module")
 def connection(printed):
-    """The Airflow connection in the line to paste."""
+    """The Airflow connection in the printed ``export`` line."""
     line = next(line for line in printed.splitlines() if "AIRFLOW_CONN" in line)
     export, assignment = shlex.split(line)
     name, value = assignment.split("=", 1)
@@ -71,7 +71,7 @@ def connection(printed):
     return json.loads(value)
 
 
-def test_it_prints_a_connection_with_which_the_data_are_found(printed, connection):
+def test_the_printed_connection_finds_the_image_sets(printed, connection):
     assert connection["conn_type"] == "aws"
     client = boto3.client(
         "medical-imaging",
@@ -92,7 +92,7 @@ def test_it_creates_buckets(connection):
 
 @pytest.fixture(scope="module")
 def aws(printed, tmp_path_factory):
-    """The AWS CLI, in the environment that was printed to be pasted."""
+    """The AWS CLI, with the environment variables that the server printed."""
     if not AWS.exists():
         pytest.skip(f"the AWS CLI is not installed beside {Path(sys.executable).name}")
     exports = [line.split()[1:] for line in printed.splitlines() if line.startswith("  export AWS_")]
@@ -120,7 +120,7 @@ def aws(printed, tmp_path_factory):
 def test_the_aws_cli_lists_everything(aws):
     found = aws("medical-imaging", "search-image-sets", "--datastore-id", LOCAL_ID)
     assert len(found["imageSetsMetadataSummaries"]) == 36
-    assert [row["datastoreName"] for row in aws("medical-imaging", "list-datastores")["datastoreSummaries"]] == [
+    assert [store["datastoreName"] for store in aws("medical-imaging", "list-datastores")["datastoreSummaries"]] == [
         "local"
     ]
 
@@ -146,12 +146,12 @@ def test_the_aws_cli_filters_and_sorts(aws, tmp_path):
     command = ("medical-imaging", "search-image-sets", "--datastore-id", LOCAL_ID)
     found = aws(*command, "--search-criteria", f"file://{criteria}")
     assert found["sort"] == {"sortField": "DICOMStudyDateAndTime", "sortOrder": "ASC"}
-    assert {row["imageSetId"] for row in found["imageSetsMetadataSummaries"]} == {
-        row["imageSetId"] for row in everything if row["DICOMTags"]["DICOMStudyInstanceUID"] == study
+    assert {hit["imageSetId"] for hit in found["imageSetsMetadataSummaries"]} == {
+        hit["imageSetId"] for hit in everything if hit["DICOMTags"]["DICOMStudyInstanceUID"] == study
     }
 
 
-def test_the_aws_cli_pages_and_goes_on_where_it_stopped(aws):
+def test_the_aws_cli_reads_pages_and_continues_from_a_token(aws):
     command = ("medical-imaging", "search-image-sets", "--datastore-id", LOCAL_ID, "--page-size", "5")
     everything = aws(*command)["imageSetsMetadataSummaries"]
     assert len(everything) == 36
@@ -162,13 +162,13 @@ def test_the_aws_cli_pages_and_goes_on_where_it_stopped(aws):
     assert "NextToken" not in rest
 
 
-def test_dicom_folders_are_loaded_and_what_cannot_be_is_named(tmp_path):
+def test_dicom_folders_are_loaded_and_skipped_files_are_reported(tmp_path):
     (scan,) = [path for path in pydicom_sample_files() if path.name == "CT_small.dcm"]
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "a.dcm").write_bytes(scan.read_bytes())
     (tmp_path / "letter.txt").write_text("CANARY")
     options = ("--dicom", tmp_path, "--datastore-id", "a" * 32, "--region", "eu-west-1", "--bucket", "there")
-    with serving(*options, complaints=r"skipped \S*letter\.txt: not a DICOM file\n") as text:
+    with serving(*options, expected_stderr=r"skipped \S*letter\.txt: not a DICOM file\n") as text:
         assert f"{'a' * 32}: 1 image sets" in text
         assert '"region_name":"eu-west-1"' in text
         client = client_of(text, "eu-west-1")
@@ -176,7 +176,7 @@ def test_dicom_folders_are_loaded_and_what_cannot_be_is_named(tmp_path):
         assert len(client.search_image_sets(datastoreId="a" * 32)["imageSetsMetadataSummaries"]) == 1
 
 
-def test_an_unknown_data_store_can_be_made_to_look_denied_and_ctrl_c_ends_it_cleanly():
+def test_an_unknown_data_store_can_raise_access_denied_and_ctrl_c_ends_the_server_cleanly():
     with serving("--unknown-datastore", "access-denied", ends_by=signal.SIGINT) as text:
         assert f"{LOCAL_ID}: 0 image sets" in text
         client = client_of(text)
@@ -198,7 +198,7 @@ def test_quota_and_latency_are_set():
     "option",
     ["--calls-per-second=-1", "--burst=0", "--burst=1.5", "--latency=nan", "--latency=x", "--latency=" + "[" * 5000],
 )
-def test_a_quota_or_latency_that_cannot_be_is_told_with_exit_code_2(capsys, option):
+def test_an_invalid_quota_or_latency_is_an_error_with_exit_code_2(capsys, option):
     with pytest.raises(SystemExit) as caught:
         main(["serve", "--port", "0", option])
     assert caught.value.code == 2
@@ -206,8 +206,8 @@ def test_a_quota_or_latency_that_cannot_be_is_told_with_exit_code_2(capsys, opti
 
 
 @pytest.fixture
-def refused(local, capsys):
-    """Runs the command in this process, which must give up; returns what it complains of."""
+def error_of(local, capsys):
+    """Runs the command in this process. It must fail with exit code 2. Returns its error line."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*options):
@@ -222,12 +222,12 @@ def refused(local, capsys):
         signal.signal(number, handler)
 
 
-def test_a_port_in_use_is_one_line_and_exit_code_2(refused, server):
-    assert f"cannot listen on 127.0.0.1:{server.port}: " in refused("--port", server.port)
+def test_a_port_in_use_is_an_error_of_one_line_with_exit_code_2(error_of, server):
+    assert f"cannot listen on 127.0.0.1:{server.port}: " in error_of("--port", server.port)
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         (["--dicom", "/no/such/folder"], "--dicom /no/such/folder does not exist"),
         (["--datastore-id", "LOCAL"], "datastoreId"),
@@ -239,27 +239,27 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(refused, server):
         (["--port", "99999"], "cannot listen on 127.0.0.1:99999"),
     ],
 )
-def test_what_cannot_be_is_one_line_and_exit_code_2(refused, options, says):
-    assert says in refused(*options)
+def test_invalid_options_are_an_error_of_one_line_with_exit_code_2(error_of, options, message):
+    assert message in error_of(*options)
 
 
 def test_the_same_command_gives_the_same_image_sets(tmp_path, monkeypatch):
-    # A proxy is for other hosts than this one.
+    # The command must not use the proxy for its own server.
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     (tmp_path / "forged\nline.txt").write_text("This is no image.")
     options = ("--dicom", *pydicom_sample_files()[:4], tmp_path, "--bucket", "first", "--seed", 4)
 
     def ids():
-        with serving(*options, complaints=r"skipped '\S*forged\\nline\.txt': not a DICOM file\n") as text:
-            rows = client_of(text, proxies={}).search_image_sets(datastoreId=LOCAL_ID)["imageSetsMetadataSummaries"]
-            return [row["imageSetId"] for row in rows]
+        with serving(*options, expected_stderr=r"skipped '\S*forged\\nline\.txt': not a DICOM file\n") as text:
+            hits = client_of(text, proxies={}).search_image_sets(datastoreId=LOCAL_ID)["imageSetsMetadataSummaries"]
+            return [hit["imageSetId"] for hit in hits]
 
     first = ids()
     assert len(first) > 1
     assert ids() == first
 
 
-def test_the_index_lags_behind_what_is_loaded_too():
+def test_the_index_lag_also_applies_to_loaded_files():
     with serving("--dicom", pydicom_sample_files()[0], "--index-lag", 3600) as text:
         assert "1 image sets" in text
         assert client_of(text).search_image_sets(datastoreId=LOCAL_ID)["imageSetsMetadataSummaries"] == []

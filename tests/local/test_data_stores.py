@@ -1,4 +1,4 @@
-"""Data stores and single image sets: the operations that stand around a search."""
+"""The operations on data stores and on single image sets."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def code(call, **arguments):
     return caught.value.response["Error"]["Code"]
 
 
-def test_a_created_data_store_can_be_got_listed_and_searched(client):
+def test_a_created_data_store_can_be_read_listed_and_searched(client):
     created = client.create_datastore(datastoreName="a/b#1")
     assert created["datastoreStatus"] == "ACTIVE"
     datastore_id = created["datastoreId"]
     got = client.get_datastore(datastoreId=datastore_id)["datastoreProperties"]
     assert got["datastoreName"] == "a/b#1"
     assert got["datastoreArn"] == f"arn:aws:medical-imaging:us-east-1:123456789012:datastore/{datastore_id}"
-    listed = {row["datastoreId"]: row for row in client.list_datastores()["datastoreSummaries"]}
+    listed = {store["datastoreId"]: store for store in client.list_datastores()["datastoreSummaries"]}
     assert listed[datastore_id] == got
     assert client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"] == []
 
@@ -49,7 +49,7 @@ def test_data_stores_are_listed_oldest_first_in_pages_and_by_status(local, clien
 
     def listed(**filters):
         pages = client.get_paginator("list_datastores").paginate(**filters, PaginationConfig={"PageSize": 2})
-        return [row["datastoreId"] for page in pages for row in page["datastoreSummaries"]]
+        return [store["datastoreId"] for page in pages for store in page["datastoreSummaries"]]
 
     assert listed() == ids
     assert listed(datastoreStatus="ACTIVE") == ids[:2] + ids[3:]
@@ -69,18 +69,18 @@ def test_only_an_empty_data_store_can_be_deleted_and_then_it_is_not_found(local,
         assert code(call, datastoreId=datastore_id) == "ResourceNotFoundException"
 
 
-def test_an_update_raises_version_and_updated_at_and_leaves_created_at(local, put, client, datastore_id):
+def test_an_update_raises_version_and_updated_at_and_keeps_created_at(local, put, client, datastore_id):
     image_set_id = put(created_at=NOON, dicom_tags={"DICOMPatientId": "p"})
     local.update_image_set(
         datastore_id, image_set_id, updated_at=NOON + SECOND, dicom_tags={"DICOMStudyId": "s"}, is_primary=False
     )
-    (row,) = client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]
-    assert (row["version"], row["createdAt"], row["updatedAt"]) == (2, NOON, NOON + SECOND)
-    assert row["DICOMTags"] == {"DICOMPatientId": "p", "DICOMStudyId": "s"}
-    assert row["isPrimary"] is False
+    (hit,) = client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]
+    assert (hit["version"], hit["createdAt"], hit["updatedAt"]) == (2, NOON, NOON + SECOND)
+    assert hit["DICOMTags"] == {"DICOMPatientId": "p", "DICOMStudyId": "s"}
+    assert hit["isPrimary"] is False
 
 
-def test_an_image_set_can_be_got_in_any_of_its_versions(local, put, client, datastore_id):
+def test_every_version_of_an_image_set_can_be_read(local, put, client, datastore_id):
     image_set_id = put(created_at=NOON)
     local.update_image_set(datastore_id, image_set_id, updated_at=NOON + SECOND)
     where = {"datastoreId": datastore_id, "imageSetId": image_set_id}
@@ -104,13 +104,13 @@ def test_versions_are_listed_newest_first_in_pages(local, put, client, datastore
     pages = client.get_paginator("list_image_set_versions").paginate(
         datastoreId=datastore_id, imageSetId=image_set_id, PaginationConfig={"PageSize": 2}
     )
-    rows = [row for page in pages for row in page["imageSetPropertiesList"]]
-    assert [row["versionId"] for row in rows] == ["5", "4", "3", "2", "1"]
-    assert {row["ImageSetWorkflowStatus"] for row in rows[:4]} == {"UPDATED"}
-    assert rows[4]["ImageSetWorkflowStatus"] == "CREATED"
+    versions = [version for page in pages for version in page["imageSetPropertiesList"]]
+    assert [version["versionId"] for version in versions] == ["5", "4", "3", "2", "1"]
+    assert {version["ImageSetWorkflowStatus"] for version in versions[:4]} == {"UPDATED"}
+    assert versions[4]["ImageSetWorkflowStatus"] == "CREATED"
 
 
-def test_what_is_put_again_takes_the_place_of_what_was_there(put, search, client, datastore_id):
+def test_an_image_set_that_is_put_again_replaces_the_old_one(put, search, client, datastore_id):
     image_set_id = put(created_at=NOON, dicom_tags={"DICOMPatientId": "old"})
     assert search(sort="createdAt ASC") == [image_set_id]
     put(image_set_id=image_set_id, created_at=NOON + SECOND, dicom_tags={"DICOMPatientId": "new"})
@@ -121,7 +121,7 @@ def test_what_is_put_again_takes_the_place_of_what_was_there(put, search, client
     assert len(versions["imageSetPropertiesList"]) == 1
 
 
-def test_a_deleted_image_set_is_found_no_more(local, put, search, datastore_id):
+def test_a_deleted_image_set_is_not_found(local, put, search, datastore_id):
     gone, stays = put(), put()
     for sort in ("createdAt ASC", "updatedAt DESC", "DICOMStudyDateAndTime ASC"):
         assert len(search(sort=sort)) == 2
@@ -140,13 +140,13 @@ def test_a_deleted_image_set_is_found_no_more(local, put, search, datastore_id):
         ({"dicom_tags": {"DICOMSeriesNumber": "1"}}, TypeError),
     ],
 )
-def test_what_the_service_could_not_hold_cannot_be_put(put, search, fields, error):
+def test_an_image_set_with_invalid_values_cannot_be_put(put, search, fields, error):
     with pytest.raises(error):
         put(**fields)
     assert search() == []
 
 
-def test_many_changes_at_once_leave_every_order_right(local, put, search, datastore_id):
+def test_all_sort_orders_are_right_after_many_changes(local, put, search, datastore_id):
     ids = [put(created_at=NOON + n * SECOND) for n in range(300)]
     assert search(sort="createdAt ASC") == ids
     for n in range(0, 300, 3):
@@ -159,18 +159,18 @@ def test_many_changes_at_once_leave_every_order_right(local, put, search, datast
     assert search(sort="updatedAt DESC")[:100] == ids[:300:3][::-1]
 
 
-def test_a_data_store_s_id_is_taken_once(local, datastore_id):
+def test_two_data_stores_cannot_have_the_same_id(local, datastore_id):
     with pytest.raises(JsonRESTError, match=datastore_id):
         local.create_datastore("again", datastore_id=datastore_id)
 
 
-def test_an_image_set_s_times_have_a_zone(put):
+def test_a_time_without_a_time_zone_is_an_error(put):
     with pytest.raises(ValueError, match="aware"):
         put(created_at=NOON.replace(tzinfo=None))
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"{}"])
-def test_what_botocore_would_not_send_creates_no_data_store(post, local, body):
+def test_an_invalid_request_creates_no_data_store(post, local, body):
     reply = post(body, path="/datastore")
     assert (reply.status, reply.error) == (400, "ValidationException")
     assert len(local.datastores) == 1

@@ -1,4 +1,4 @@
-"""The DICOM loader, on the files that pydicom brings along and on files that are broken in known ways."""
+"""The DICOM loader, with the sample files of pydicom, and with broken files."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def load(local, datastore_id):
 
 
 @pytest.fixture
-def rows(client, datastore_id):
-    """Everything in the data store, over HTTP, by series."""
+def hits(client, datastore_id):
+    """Searches the data store over HTTP, and returns all search hits by series."""
 
     def read():
         pages = client.get_paginator("search_image_sets").paginate(datastoreId=datastore_id)
         return {
-            row["DICOMTags"]["DICOMSeriesInstanceUID"]: row
+            hit["DICOMTags"]["DICOMSeriesInstanceUID"]: hit
             for page in pages
-            for row in page["imageSetsMetadataSummaries"]
+            for hit in page["imageSetsMetadataSummaries"]
         }
 
     return read
@@ -44,7 +44,7 @@ def rows(client, datastore_id):
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a DICOM file with attributes by keyword; one that is None is left out."""
+    """Writes a DICOM file with attributes by keyword. Attributes with the value ``None`` are left out."""
 
     def make(name, **attributes):
         dataset = Dataset()
@@ -64,18 +64,18 @@ def write(tmp_path):
     return make
 
 
-def test_pydicom_s_own_files_are_36_series_in_29_studies(load, rows):
+def test_the_sample_files_of_pydicom_are_36_series_in_29_studies(load, hits):
     files = pydicom_sample_files()
     report = load(*files)
     assert report.files_read == 145
     assert len(report.created) == 36
     assert report.updated == ()
     assert report.files_read + len(report.skipped) == len(files)
-    found = rows()
+    found = hits()
     assert len(found) == 36
-    assert len({row["DICOMTags"]["DICOMStudyInstanceUID"] for row in found.values()}) == 29
-    assert {row["createdAt"] for row in found.values()} == {NOON}
-    assert {row["version"] for row in found.values()} == {1}
+    assert len({hit["DICOMTags"]["DICOMStudyInstanceUID"] for hit in found.values()}) == 29
+    assert {hit["createdAt"] for hit in found.values()} == {NOON}
+    assert {hit["version"] for hit in found.values()} == {1}
 
 
 def test_the_sample_files_are_all_inside_the_installed_package():
@@ -85,15 +85,15 @@ def test_the_sample_files_are_all_inside_the_installed_package():
     assert all(path.is_relative_to(package) for path in files)
 
 
-def test_loading_the_same_files_again_changes_nothing(load, rows):
+def test_loading_the_same_files_again_changes_nothing(load, hits):
     load(*pydicom_sample_files())
-    before = rows()
+    before = hits()
     report = load(*pydicom_sample_files(), at=NOON + HOUR)
     assert (report.created, report.updated, report.files_read) == ((), (), 145)
-    assert rows() == before
+    assert hits() == before
 
 
-def test_every_tag_is_taken_from_its_attribute(load, rows, write):
+def test_every_tag_is_taken_from_its_attribute(load, hits, write):
     load(
         write(
             "a.dcm",
@@ -111,7 +111,7 @@ def test_every_tag_is_taken_from_its_attribute(load, rows, write):
             StudyTime="101530.5",
         )
     )
-    assert rows()["1.1.1"]["DICOMTags"] == {
+    assert hits()["1.1.1"]["DICOMTags"] == {
         "DICOMPatientId": "P-1",
         "DICOMPatientName": "Doe^Jane",
         "DICOMPatientBirthDate": "19700101",
@@ -131,10 +131,10 @@ def test_every_tag_is_taken_from_its_attribute(load, rows, write):
     }
 
 
-def test_what_a_file_lacks_or_leaves_empty_is_null(load, write, post):
+def test_a_missing_or_empty_attribute_is_null(load, write, post):
     load(write("a.dcm", PatientID="", StudyDate=None))
-    (row,) = post().body["imageSetsMetadataSummaries"]
-    known = {name for name, value in row["DICOMTags"].items() if value is not None}
+    (hit,) = post().body["imageSetsMetadataSummaries"]
+    known = {name for name, value in hit["DICOMTags"].items() if value is not None}
     assert known == {
         "DICOMStudyInstanceUID",
         "DICOMSeriesInstanceUID",
@@ -143,36 +143,36 @@ def test_what_a_file_lacks_or_leaves_empty_is_null(load, write, post):
     }
 
 
-def test_a_tag_that_only_some_files_of_a_series_have_is_taken_from_those(load, rows, write):
+def test_a_tag_is_taken_from_the_first_file_that_has_it(load, hits, write):
     load(write("a", Modality="MR"), write("bb", Modality="CT", StudyID="S"))
     load(write("ccc", Modality="PT", StudyID="T", SeriesNumber=7))
-    tags = rows()["1.1.1"]["DICOMTags"]
+    tags = hits()["1.1.1"]["DICOMTags"]
     assert (tags["DICOMSeriesModality"], tags["DICOMStudyId"], tags["DICOMSeriesNumber"]) == ("MR", "S", 7)
 
 
-def test_files_of_one_load_make_one_version_and_later_ones_another(load, rows, write):
+def test_each_load_with_new_files_makes_one_version(load, hits, write):
     load(write("a"), write("bb"))
     report = load(write("ccc"), write("dddd"), at=NOON + HOUR)
     assert (report.created, len(report.updated)) == ((), 1)
-    (row,) = rows().values()
-    assert (row["version"], row["createdAt"], row["updatedAt"]) == (2, NOON, NOON + HOUR)
-    assert row["imageSetId"] == report.updated[0]
-    assert row["DICOMTags"]["DICOMNumberOfStudyRelatedInstances"] == 4
+    (hit,) = hits().values()
+    assert (hit["version"], hit["createdAt"], hit["updatedAt"]) == (2, NOON, NOON + HOUR)
+    assert hit["imageSetId"] == report.updated[0]
+    assert hit["DICOMTags"]["DICOMNumberOfStudyRelatedInstances"] == 4
 
 
-def test_an_instance_that_is_there_already_changes_nothing(load, rows, write):
+def test_a_known_instance_changes_nothing(load, hits, write):
     load(write("a"))
     shutil.copy(write("a"), write("a").with_name("copy"))
     report = load(write("a").with_name("copy"), at=NOON + HOUR)
     assert (report.created, report.updated, report.files_read) == ((), (), 1)
-    (row,) = rows().values()
-    assert (row["version"], row["updatedAt"]) == (1, NOON)
+    (hit,) = hits().values()
+    assert (hit["version"], hit["updatedAt"]) == (1, NOON)
 
 
-def test_the_counts_of_a_study_are_right_on_all_its_image_sets_without_a_version(load, rows, write):
+def test_the_counts_of_a_study_are_right_on_all_its_image_sets_without_a_version(load, hits, write):
     load(write("a"), write("other", StudyInstanceUID="2", SeriesInstanceUID="2.1"))
     load(write("bb", SeriesInstanceUID="1.1.2"), write("ccc", SeriesInstanceUID="1.1.2"), at=NOON + HOUR)
-    found = rows()
+    found = hits()
     for series in ("1.1.1", "1.1.2"):
         tags = found[series]["DICOMTags"]
         assert tags["DICOMNumberOfStudyRelatedSeries"] == 2
@@ -186,7 +186,7 @@ def test_one_series_uid_in_two_studies_is_two_image_sets(load, local, datastore_
     assert len(local.image_sets(datastore_id)) == 2
 
 
-def test_what_is_no_use_is_reported_with_its_reason_and_the_rest_is_loaded(load, rows, write, tmp_path):
+def test_unusable_files_are_reported_with_a_reason_and_the_others_are_loaded(load, hits, write, tmp_path):
     good = write("good.dcm")
     whole = good.read_bytes()
     broken = {
@@ -201,7 +201,7 @@ def test_what_is_no_use_is_reported_with_its_reason_and_the_rest_is_loaded(load,
     write("seriesless.dcm", SeriesInstanceUID=None)
     write("instanceless.dcm", SOPInstanceUID=None)
     report = load(tmp_path)
-    assert (report.files_read, len(report.created), list(rows())) == (1, 1, ["1.1.1"])
+    assert (report.files_read, len(report.created), list(hits())) == (1, 1, ["1.1.1"])
     reasons = {path.name: reason for path, reason in report.skipped}
     assert reasons.keys() == {*broken, "seriesless.dcm", "instanceless.dcm"}
     for name, (_, reason) in broken.items():
@@ -220,41 +220,41 @@ def test_a_reason_never_quotes_the_file(load, write, monkeypatch):
     assert reason == "unreadable (ValueError)"
 
 
-def test_a_file_cut_inside_its_pixels_is_as_good_as_whole(load, rows, tmp_path):
+def test_a_file_that_is_truncated_inside_its_pixels_is_loaded(load, hits, tmp_path):
     whole = next(path for path in pydicom_sample_files() if path.name == "CT_small.dcm").read_bytes()
     (tmp_path / "cut.dcm").write_bytes(whole[: len(whole) // 2])
     report = load(tmp_path)
     assert (report.files_read, report.skipped) == (1, ())
 
 
-def test_a_tag_that_cannot_be_read_is_null_and_its_file_is_loaded(load, rows, write):
+def test_a_tag_that_cannot_be_read_is_null_and_its_file_is_loaded(load, hits, write):
     path = write("a.dcm", SeriesNumber="12345", PatientID="P")
     path.write_bytes(path.read_bytes().replace(b"12345", b"x2345"))
     assert load(path).files_read == 1
-    tags = rows()["1.1.1"]["DICOMTags"]
+    tags = hits()["1.1.1"]["DICOMTags"]
     assert tags["DICOMPatientId"] == "P"
     assert "DICOMSeriesNumber" not in tags
 
 
-def test_several_values_are_written_as_dicom_writes_them(load, rows, write):
+def test_several_values_are_joined_with_a_backslash_as_in_dicom(load, hits, write):
     load(write("a.dcm", PatientID="P", StudyDescription="x", Modality=["CT", "MR"]))
-    assert rows()["1.1.1"]["DICOMTags"]["DICOMSeriesModality"] == "CT\\MR"
+    assert hits()["1.1.1"]["DICOMTags"]["DICOMSeriesModality"] == "CT\\MR"
 
 
-def test_names_in_odd_charsets_are_text(load, rows):
+def test_names_in_other_character_sets_are_decoded(load, hits):
     load(Path(pydicom.__file__).with_name("data") / "charset_files")
-    names = {row["DICOMTags"]["DICOMPatientName"] for row in rows().values()}
+    names = {hit["DICOMTags"]["DICOMPatientName"] for hit in hits().values()}
     assert any("Yamada^Tarou=山田^太郎=やまだ^たろう" in name for name in names)
     assert any("Buc^Jérôme" in name for name in names)
 
 
-def test_a_path_that_does_not_exist_is_an_error_before_anything_is_loaded(load, rows, write, tmp_path):
+def test_a_path_that_does_not_exist_is_an_error_before_anything_is_loaded(load, hits, write, tmp_path):
     with pytest.raises(FileNotFoundError, match="gone"):
         load(write("a"), tmp_path / "gone")
-    assert rows() == {}
+    assert hits() == {}
 
 
-def test_odd_files_cause_neither_warnings_nor_log_lines(load, caplog, capfd):
+def test_unusual_files_cause_no_warnings_and_no_log_lines(load, caplog, capfd):
     level = logging.getLogger("pydicom").level
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -265,8 +265,8 @@ def test_odd_files_cause_neither_warnings_nor_log_lines(load, caplog, capfd):
     assert logging.getLogger("pydicom").level == level
 
 
-def test_loading_needs_no_time_to_be_given(local, datastore_id, write):
+def test_the_default_time_of_a_load_is_now(local, datastore_id, write):
     before = datetime.now(UTC)
     load_dicom([write("a")], datastore_id, backend=local)
-    (row,) = local.image_sets(datastore_id)
-    assert before <= row.created_at == row.updated_at <= datetime.now(UTC)
+    (image_set,) = local.image_sets(datastore_id)
+    assert before <= image_set.created_at == image_set.updated_at <= datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Faults of the local service: switched on by its settings and over HTTP, and the same again for the same seed."""
+"""Faults of the local service. Settings switch them on, also over HTTP. The same seed gives the same faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moto.medicalimaging.faults import FaultInjector
 from moto.medicalimaging.settings import FIELDS, Settings
 
 from airflow_provider_healthimaging.local import backend
-from airflow_provider_healthimaging.local.settings_endpoint import PATH
+from airflow_provider_healthimaging.local.settings_endpoint import SETTINGS_PATH
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -24,10 +24,10 @@ RATES = [name for name in FIELDS if name.endswith("_rate")]
 
 @pytest.fixture
 def raw(server, local):
-    """Sends a search as a client that never retries, and returns status and body, or the error."""
+    """Sends a search without retries, and returns the status and the body, or the name of the error."""
 
     def send():
-        # On a connection of its own, as one that was cut may or may not be noticed before it is used again.
+        # A new connection each time, because urllib3 may not notice that the server cut an old one.
         with urllib3.PoolManager(retries=False, timeout=30) as pool:
             try:
                 reply = pool.request(
@@ -44,17 +44,17 @@ def statuses(raw, calls):
     return [answer if isinstance(answer, str) else answer[0] for answer in (raw() for _ in range(calls))]
 
 
-def test_nothing_goes_wrong_unless_asked_for(raw):
+def test_by_default_there_are_no_faults(raw):
     assert set(statuses(raw, 50)) == {200}
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_a_fault_happens_as_often_as_it_is_set_to(rate):
+def test_a_fault_happens_at_the_rate_of_its_setting(rate):
     def times(share):
         settings = Settings(**{rate: share})
-        dice = FaultInjector()
-        fates = [dice.next_plan(settings) for _ in range(1000)]
-        return max(sum(bool(plan[place]) for plan in fates) for place in range(len(fates[0]) - 1))
+        injector = FaultInjector()
+        plans = [injector.next_plan(settings) for _ in range(1000)]
+        return max(sum(bool(plan[index]) for plan in plans) for index in range(len(plans[0]) - 1))
 
     assert times(0) == 0
     assert times(1) == 1000
@@ -70,15 +70,15 @@ def test_the_same_seed_gives_the_same_faults_and_another_gives_others(local, raw
     assert first == again == once_more != other
 
 
-def test_one_fault_more_changes_nothing_about_the_others():
+def test_one_more_fault_does_not_change_the_others():
     def errors(**more):
-        settings, dice = Settings(seed=7, error_rate=0.5, **more), FaultInjector()
-        return [dice.next_plan(settings).error for _ in range(40)]
+        settings, injector = Settings(seed=7, error_rate=0.5, **more), FaultInjector()
+        return [injector.next_plan(settings).error for _ in range(40)]
 
     assert errors() == errors(empty_page_rate=0.5, cut_rate=0.9)
 
 
-def test_errors_are_of_the_service_and_of_what_stands_before_it(local, raw):
+def test_errors_come_from_the_service_or_from_a_load_balancer(local, raw):
     local.settings.error_rate = 1.0
     answers = [raw() for _ in range(60)]
     assert {status for status, _ in answers} == {500, 502, 503, 504}
@@ -101,7 +101,7 @@ def test_a_connection_is_cut_before_during_or_after_the_body(server, local, raw,
     assert raw() == (200, whole)
 
 
-def test_a_connection_cut_after_the_body_was_never_said_to_end(server, local, put):
+def test_a_connection_cut_after_the_body_has_no_connection_close_header(server, local, put):
     local.settings.update({"cut_rate": 1, "cut_where": "after"})
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     connection.request("POST", f"/datastore/{'d' * 32}/searchImageSets", headers=SIGNED, body=b"{}")
@@ -112,13 +112,13 @@ def test_a_connection_cut_after_the_body_was_never_said_to_end(server, local, pu
     connection.close()
 
 
-def test_a_slow_answer_is_longer_than_a_client_waits(local, connect, datastore_id):
+def test_a_slow_response_takes_longer_than_the_timeout_of_the_client(local, connect, datastore_id):
     local.settings.update({"slow_rate": 1, "slow_seconds": 1})
     with pytest.raises(ReadTimeoutError):
         connect(read_timeout=0.1).search_image_sets(datastoreId=datastore_id)
 
 
-def test_empty_pages_have_a_token_that_goes_on_and_lose_nothing(local, put, search, server):
+def test_empty_pages_have_a_token_and_no_image_set_is_lost(local, put, search, server):
     ids = [put(created_at=NOON + n * SECOND) for n in range(9)]
     local.settings.empty_page_rate = 0.5
     server.calls.reset()
@@ -126,29 +126,29 @@ def test_empty_pages_have_a_token_that_goes_on_and_lose_nothing(local, put, sear
     assert server.calls.count() > 5
 
 
-def test_a_token_can_be_told_that_it_is_not_valid_any_more(local, put, client, datastore_id):
+def test_a_token_can_expire(local, put, client, datastore_id):
     for _ in range(3):
         put()
     token = client.search_image_sets(datastoreId=datastore_id, maxResults=2)["nextToken"]
 
-    def go_on():
+    def next_page():
         return client.search_image_sets(datastoreId=datastore_id, nextToken=token)["imageSetsMetadataSummaries"]
 
-    assert len(go_on()) == 1
+    assert len(next_page()) == 1
     local.settings.expired_token_rate = 1.0
     with pytest.raises(ClientError, match="nextToken provided is invalid"):
-        go_on()
+        next_page()
     assert len(client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]) == 3
     local.settings.update({"expired_token_rate": 0, "token_lifetime": 3600})
-    assert len(go_on()) == 1
+    assert len(next_page()) == 1
     local.settings.token_lifetime = 0
     with pytest.raises(ClientError, match="nextToken provided is invalid"):
-        go_on()
+        next_page()
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Stands still unless moved; the service's index and tokens go by it."""
+    """A clock that a test moves. The index of the service uses it."""
 
     class Clock:
         now = 1000.0
@@ -157,7 +157,7 @@ def clock(monkeypatch):
     return Clock
 
 
-def test_a_search_finds_what_is_new_only_after_the_lag(local, put, search, client, clock, datastore_id):
+def test_a_search_finds_new_image_sets_only_after_the_index_lag(local, put, search, client, clock, datastore_id):
     old = put(created_at=NOON)
     local.settings.index_lag = 30.0
     new = put(created_at=NOON + SECOND)
@@ -169,10 +169,10 @@ def test_a_search_finds_what_is_new_only_after_the_lag(local, put, search, clien
     assert search(sort="createdAt ASC") == [old, new]
 
 
-def test_a_search_shows_the_old_version_until_the_lag_is_over(local, put, client, clock, datastore_id):
+def test_a_search_returns_the_old_version_until_the_index_lag_is_over(local, put, client, clock, datastore_id):
     def versions():
-        rows = client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]
-        return [row["version"] for row in rows]
+        hits = client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]
+        return [hit["version"] for hit in hits]
 
     image_set_id = put()
     local.settings.index_lag = 30.0
@@ -192,18 +192,18 @@ def test_a_search_shows_the_old_version_until_the_lag_is_over(local, put, client
     assert versions() == [5]
 
 
-def test_a_search_never_goes_back_to_an_older_version(local, put, client, clock, datastore_id):
+def test_a_search_never_returns_an_older_version_than_before(local, put, client, clock, datastore_id):
     image_set_id = put()
     for lag in (30.0, 10.0):
         local.settings.index_lag = lag
         local.update_image_set(datastore_id, image_set_id)
     for _ in range(2):
         clock.now += 20
-        (row,) = client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]
-        assert row["version"] == 3
+        (hit,) = client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]
+        assert hit["version"] == 3
 
 
-def test_what_is_deleted_before_it_was_found_is_never_found(local, put, search, clock, datastore_id):
+def test_an_image_set_that_is_deleted_during_the_index_lag_is_never_found(local, put, search, clock, datastore_id):
     local.settings.index_lag = 30.0
     gone, stays = put(), put()
     local.delete_image_set(datastore_id, gone)
@@ -211,19 +211,19 @@ def test_what_is_deleted_before_it_was_found_is_never_found(local, put, search, 
     assert search() == [stays]
 
 
-def test_image_sets_change_while_they_are_read(local, put, search, datastore_id):
+def test_image_sets_can_change_during_a_search(local, put, search, datastore_id):
     ids = [put(created_at=NOON + n * SECOND) for n in range(9)]
     local.settings.change_rate = 1.0
     assert search(sort="createdAt ASC", page_size=3) == ids
-    versions = Counter(row.version for row in local.image_sets(datastore_id))
+    versions = Counter(image_set.version for image_set in local.image_sets(datastore_id))
     assert sum((version - 1) * count for version, count in versions.items()) == 3
 
 
-def test_image_sets_vanish_while_they_are_read(local, put, search, datastore_id):
+def test_image_sets_can_be_deleted_during_a_search(local, put, search, datastore_id):
     ids = [put(created_at=NOON + n * SECOND) for n in range(9)]
     local.settings.vanish_rate = 1.0
     found = search(sort="createdAt ASC", page_size=3)
-    left = {row.image_set_id for row in local.image_sets(datastore_id)}
+    left = {image_set.image_set_id for image_set in local.image_sets(datastore_id)}
     assert len(left) == 9 - 3
     assert left <= set(found) <= set(ids)
     local.settings.change_rate = 1.0
@@ -234,11 +234,11 @@ def test_image_sets_vanish_while_they_are_read(local, put, search, datastore_id)
 
 @pytest.fixture
 def settings(server, local):
-    """Asks for the settings over HTTP."""
+    """Reads or changes the settings over HTTP, and returns the status and the JSON."""
     with urllib3.PoolManager() as pool:
 
         def ask(method="GET", query="", **body):
-            reply = pool.request(method, f"{server.url}{PATH}{query}", **body)
+            reply = pool.request(method, f"{server.url}{SETTINGS_PATH}{query}", **body)
             return reply.status, reply.json() if "json" in reply.headers["Content-Type"] else None
 
         yield ask
@@ -259,9 +259,9 @@ def test_each_region_has_settings_of_its_own_over_http(local, settings):
 
 
 @pytest.mark.parametrize(
-    ("body", "complaint"),
+    ("body", "message"),
     [
-        ({"json": {"eror_rate": 1}}, "there is no setting 'eror_rate'; there are between_includes_edges"),
+        ({"json": {"eror_rate": 1}}, "there is no setting 'eror_rate'. The settings are between_includes_edges"),
         ({"json": {"error_rate": 2}}, "error_rate=2 must be a number from 0 to 1"),
         ({"json": {"error_rate": "1"}}, "error_rate='1' must be a number from 0 to 1"),
         ({"json": {"burst": 0.5}}, "burst=0.5 must be a whole number from 1"),
@@ -271,21 +271,23 @@ def test_each_region_has_settings_of_its_own_over_http(local, settings):
         ({"json": {"between_includes_edges": 1}}, "between_includes_edges=1 must be one of"),
         ({"json": {"latency": 1e300}}, "latency=1e+300 must be a number from 0 to 1,000,000,000"),
         ({"json": {"burst": 10**400}}, "burst=1"),
-        ({"json": ["seed"]}, "must be a JSON structure"),
-        ({"body": b"[" * 100_000}, "recursion"),
-        ({"body": b"{"}, "Expecting"),
+        ({"json": ["seed"]}, "the body must be a JSON object with settings"),
+        ({"body": b"[" * 100_000}, "the body is not JSON: maximum recursion"),
+        ({"body": b"{"}, "the body is not JSON: Expecting"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_and_nothing_changes(local, settings, body, complaint):
+def test_invalid_settings_are_rejected_and_nothing_changes(local, settings, body, message):
     before = asdict(local.settings)
     if "json" in body and isinstance(body["json"], dict):
         body = {"json": {"seed": 9, **body["json"]}}
     status, answer = settings("POST", **body)
     assert status == 400
-    assert complaint in answer["message"]
+    assert message in answer["message"]
     assert asdict(local.settings) == before
 
 
-def test_a_region_or_method_that_cannot_be_is_told(settings):
-    assert settings(query="?region=mars-1") == (400, {"message": "there is no HealthImaging in region 'mars-1'"})
+def test_an_invalid_region_or_method_is_an_error(settings):
+    message = "there is no HealthImaging in region mars-1. The regions are us-east-1, us-west-2, "
+    message += "ap-southeast-2, eu-west-1, eu-west-2"
+    assert settings(query="?region=mars-1") == (400, {"message": message})
     assert settings("DELETE")[0] == 405

@@ -1,4 +1,4 @@
-"""GetImageSetMetadata: what AWS's own clients read of an image set, over HTTP and in moto's mock."""
+"""GetImageSetMetadata, over HTTP and in ``mock_aws``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TAGS = {"DICOMPatientId": "P1", "DICOMStudyInstanceUID": "1.2", "DICOMSeriesInst
 
 
 def read(client, datastore_id, image_set_id, **version):
-    answer = client.get_image_set_metadata(datastoreId=datastore_id, imageSetId=image_set_id, **version)
-    assert (answer["contentType"], answer["contentEncoding"]) == ("application/json", "gzip")
-    return json.loads(gzip.decompress(answer["imageSetMetadataBlob"].read()))
+    response = client.get_image_set_metadata(datastoreId=datastore_id, imageSetId=image_set_id, **version)
+    assert (response["contentType"], response["contentEncoding"]) == ("application/json", "gzip")
+    return json.loads(gzip.decompress(response["imageSetMetadataBlob"].read()))
 
 
 def test_the_metadata_is_compressed_and_ordered_by_patient_study_and_series(client, put, datastore_id):
@@ -34,19 +34,19 @@ def test_the_metadata_is_compressed_and_ordered_by_patient_study_and_series(clie
     }
 
 
-def test_an_earlier_version_can_be_asked_for(client, local, put, datastore_id):
+def test_the_metadata_of_an_earlier_version_can_be_read(client, local, put, datastore_id):
     image_set_id = put(dicom_tags=TAGS)
     local.update_image_set(datastore_id, image_set_id, dicom_tags={"DICOMPatientId": "P2"})
     assert read(client, datastore_id, image_set_id)["Patient"]["DICOM"] == {"PatientID": "P2"}
     assert read(client, datastore_id, image_set_id, versionId="1")["Patient"]["DICOM"] == {"PatientID": "P1"}
 
 
-def test_an_image_set_that_is_not_there_is_an_error(client, local, datastore_id):
+def test_an_unknown_image_set_is_an_error(client, local, datastore_id):
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         client.get_image_set_metadata(datastoreId=datastore_id, imageSetId="0" * 32)
 
 
-def test_the_metadata_is_there_in_motos_mock_too():
+def test_the_metadata_can_also_be_read_in_mock_aws():
     with mock_aws():
         state = backend()
         datastore_id = state.create_datastore().datastore_id

@@ -1,4 +1,4 @@
-"""mock_aws with HealthImaging in it, whatever was imported or started before, and whatever else moto has."""
+"""``mock_aws`` with HealthImaging, for every order of imports, and beside the other services of moto."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REGIONS = ["us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2"]
 
 
 def python(code, *arguments):
-    """Run code in a process of its own, where nothing is imported yet."""
+    """Run code in a new process, where nothing is imported yet."""
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
         capture_output=True,
@@ -32,7 +32,7 @@ def test_a_plain_boto3_client_is_answered():
     datastore_id = client.create_datastore(datastoreName="a")["datastoreId"]
     image_set_id = backend().put_image_set(datastore_id).image_set_id
     found = client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]
-    assert [row["imageSetId"] for row in found] == [image_set_id]
+    assert [hit["imageSetId"] for hit in found] == [image_set_id]
     assert client.get_image_set(datastoreId=datastore_id, imageSetId=image_set_id)["versionId"] == "1"
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.search_image_sets(datastoreId="e" * 32)
@@ -40,7 +40,7 @@ def test_a_plain_boto3_client_is_answered():
         client.search_image_sets(datastoreId=datastore_id, maxResults=51)
 
 
-def test_each_mock_begins_empty():
+def test_each_mock_starts_empty():
     for _ in range(2):
         with mock_aws():
             client = boto3.client("medical-imaging", "us-east-1")
@@ -50,7 +50,7 @@ def test_each_mock_begins_empty():
 
 @pytest.mark.parametrize("region", REGIONS)
 @mock_aws
-def test_regions_are_kept_apart(region):
+def test_each_region_has_its_own_data_stores(region):
     boto3.client("medical-imaging", region).create_datastore(datastoreName="a")
     for each in REGIONS:
         summaries = boto3.client("medical-imaging", each).list_datastores()["datastoreSummaries"]
@@ -72,7 +72,7 @@ def test_a_bucket_named_like_the_service_is_still_a_bucket():
 
 
 @mock_aws
-def test_other_services_are_mocked_as_ever():
+def test_other_services_are_still_mocked():
     boto3.client("sqs", "us-east-1").create_queue(QueueName="q")
     with pytest.raises(ClientError):
         boto3.client("sqs", "us-east-1").get_queue_url(QueueName="other")
@@ -88,7 +88,7 @@ def test_registering_again_changes_nothing():
     assert [name for name, _ in backend_url_patterns].count("medicalimaging") == 1
 
 
-def test_a_mock_that_is_active_already_learns_of_the_service():
+def test_a_mock_that_is_already_active_gets_the_service():
     done = python(
         """
         import boto3
@@ -102,19 +102,19 @@ def test_a_mock_that_is_active_already_learns_of_the_service():
     assert done.stdout == "32\n", done.stderr
 
 
-FOREIGN = "medicalimaging_backends = 'moto has one of its own'\n"
+MOTO_BACKEND = "medicalimaging_backends = 'the backend of moto'\n"
 
 
 @pytest.fixture
-def foreign(tmp_path):
-    """A folder with a HealthImaging such as a future moto may bring along."""
+def moto_backend(tmp_path):
+    """A folder with a HealthImaging backend, as a future moto may contain."""
     package = tmp_path / "medicalimaging"
     package.mkdir()
-    (package / "__init__.py").write_text(FOREIGN)
+    (package / "__init__.py").write_text(MOTO_BACKEND)
     return tmp_path
 
 
-def test_this_backend_stands_before_one_of_moto_s_own(foreign):
+def test_this_backend_replaces_a_backend_of_moto(moto_backend):
     done = python(
         """
         import re, sys, moto
@@ -130,12 +130,12 @@ def test_this_backend_stands_before_one_of_moto_s_own(foreign):
             made = boto3.client("medical-imaging", "us-east-1").create_datastore(datastoreName="a")
             print(made["datastoreId"] in backend().datastores)
         """,
-        foreign,
+        moto_backend,
     )
     assert done.stdout == "True\n", done.stderr
 
 
-def test_moto_s_own_being_in_use_is_an_error_that_says_what_to_do(foreign):
+def test_an_imported_backend_of_moto_is_an_error_that_says_what_to_do(moto_backend):
     done = python(
         """
         import sys, moto
@@ -143,13 +143,13 @@ def test_moto_s_own_being_in_use_is_an_error_that_says_what_to_do(foreign):
         import moto.medicalimaging
         import airflow_provider_healthimaging.local
         """,
-        foreign,
+        moto_backend,
     )
     assert done.returncode == 1
     assert "import airflow_provider_healthimaging.local before" in done.stderr
 
 
-def test_importing_it_imports_neither_airflow_nor_pydicom_nor_a_web_framework():
+def test_the_import_does_not_import_airflow_pydicom_or_a_web_framework():
     done = python(
         """
         import sys

@@ -1,4 +1,4 @@
-"""The quota of calls and the time that an answer takes, over HTTP, in moto's mock, and set while running."""
+"""The quota of calls and the latency, over HTTP and in ``mock_aws``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from moto.medicalimaging.quota import TokenBucket
 from airflow_provider_healthimaging.local import backend, mock_aws
 
 NEVER = 1e-9
-"""Calls a second: none comes back while a test runs."""
+"""Calls per second. It is so low that no token is refilled during a test."""
 
 
 class Clock:
-    """Stands still unless moved."""
+    """A clock that a test moves."""
 
     now = 1000.0
 
@@ -37,7 +37,7 @@ def taken(bucket, per_second, size, tries):
     return sum(bucket.take(per_second, size) for _ in range(tries))
 
 
-def test_a_bucket_begins_full_and_refills_at_its_rate(clock):
+def test_a_bucket_starts_full_and_refills_at_its_rate(clock):
     bucket = TokenBucket(clock)
     assert taken(bucket, 25, 50, tries=80) == 50
     clock.now += 1
@@ -55,14 +55,14 @@ def test_a_bucket_never_holds_more_than_its_size(clock):
     assert taken(bucket, 25, 50, tries=80) == 50
 
 
-def test_a_refused_call_takes_no_token(clock):
+def test_a_throttled_call_takes_no_token(clock):
     bucket = TokenBucket(clock)
     assert taken(bucket, 1, 1, tries=1000) == 1
     clock.now += 1
     assert bucket.take(1, 1)
 
 
-def test_rate_and_size_may_change_in_between(clock):
+def test_rate_and_size_can_change_between_calls(clock):
     bucket = TokenBucket(clock)
     assert taken(bucket, 1, 10, tries=5) == 5
     assert taken(bucket, 1, 2, tries=10) == 2
@@ -72,7 +72,7 @@ def test_rate_and_size_may_change_in_between(clock):
     assert taken(bucket, 1, 10, tries=100) == 10
 
 
-def test_there_is_neither_quota_nor_latency_unless_asked_for(server, local, search):
+def test_by_default_there_is_no_quota_and_no_latency(server, local, search):
     settings = local.settings
     assert (settings.calls_per_second, settings.burst, settings.latency) == (None, 50, 0.0)
     for _ in range(60):
@@ -80,7 +80,7 @@ def test_there_is_neither_quota_nor_latency_unless_asked_for(server, local, sear
     assert server.calls.count(status=200) == 60
 
 
-def test_calls_beyond_the_burst_are_throttled_as_the_service_does(server, local, post):
+def test_calls_beyond_the_burst_get_the_throttling_error_of_the_service(server, local, post):
     local.settings.calls_per_second, local.settings.burst = NEVER, 3
     replies = [post() for _ in range(5)]
     assert [reply.status for reply in replies] == [200, 200, 200, 429, 429]
@@ -89,7 +89,7 @@ def test_calls_beyond_the_burst_are_throttled_as_the_service_does(server, local,
     assert server.calls.count("SearchImageSets", status=429) == 2
 
 
-def test_botocore_knows_the_error_and_retries_it(server, local, connect):
+def test_botocore_retries_the_throttling_error(server, local, connect):
     local.settings.calls_per_second, local.settings.burst = 5, 1
     client = connect(retries={"mode": "standard", "total_max_attempts": 10})
     for _ in range(2):
@@ -101,7 +101,7 @@ def test_botocore_knows_the_error_and_retries_it(server, local, connect):
     assert isinstance(caught.value, client.exceptions.ThrottlingException)
 
 
-def test_a_call_that_will_be_found_invalid_counts_too(local, post):
+def test_an_invalid_call_also_counts(local, post):
     local.settings.calls_per_second, local.settings.burst = NEVER, 1
     assert [post(b"[]").status, post().status] == [400, 429]
 
@@ -113,14 +113,14 @@ def test_only_searches_are_counted(local, client, datastore_id):
     client.search_image_sets(datastoreId=datastore_id)
 
 
-def test_switching_the_quota_off_while_running_takes_effect(local, post):
+def test_the_quota_can_be_switched_off_while_the_server_runs(local, post):
     local.settings.calls_per_second, local.settings.burst = NEVER, 1
     assert [post().status, post().status] == [200, 429]
     local.settings.calls_per_second = None
     assert [post().status, post().status] == [200, 200]
 
 
-def test_callers_at_the_same_time_share_one_burst(server, local, connect):
+def test_parallel_callers_share_one_burst(server, local, connect):
     local.settings.calls_per_second, local.settings.burst = NEVER, 20
     client = connect(max_pool_connections=8)
 
@@ -152,7 +152,7 @@ def elapsed(call):
     return time.monotonic() - started
 
 
-def test_an_answer_takes_at_least_the_latency_and_an_error_does_too(local, client, post, datastore_id):
+def test_a_response_takes_at_least_the_latency_also_an_error(local, client, post, datastore_id):
     local.settings.latency = 0.2
     assert elapsed(lambda: client.search_image_sets(datastoreId=datastore_id)) >= 0.2
     assert elapsed(lambda: client.get_datastore(datastoreId=datastore_id)) >= 0.2
@@ -160,8 +160,8 @@ def test_an_answer_takes_at_least_the_latency_and_an_error_does_too(local, clien
 
 
 @pytest.fixture
-def slept(monkeypatch):
-    """What the service does instead of sleeping."""
+def replace_sleep(monkeypatch):
+    """Replaces the sleep of the service with another function."""
 
     def replace(sleep):
         clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
@@ -170,11 +170,11 @@ def slept(monkeypatch):
     return replace
 
 
-def test_answers_are_awaited_side_by_side(local, connect, slept, datastore_id):
+def test_parallel_calls_wait_at_the_same_time(local, connect, replace_sleep, datastore_id):
     local.settings.latency = 1.0
-    # Passed only by all eight at once.
+    # Released only if eight calls wait at the same time.
     together = Barrier(8, timeout=30)
-    slept(lambda _: together.wait())
+    replace_sleep(lambda _: together.wait())
     client = connect(max_pool_connections=8)
     with ThreadPoolExecutor(8) as pool:
         replies = list(pool.map(lambda _: client.search_image_sets(datastoreId=datastore_id), range(8)))
@@ -182,23 +182,23 @@ def test_answers_are_awaited_side_by_side(local, connect, slept, datastore_id):
 
 
 @pytest.fixture
-def never_slept(slept):
-    """Whoever wants to sleep in the service fails."""
+def no_sleep(replace_sleep):
+    """Raises if the service sleeps."""
 
     def sleep(seconds):
         raise AssertionError(seconds)
 
-    slept(sleep)
+    replace_sleep(sleep)
 
 
-@pytest.mark.usefixtures("never_slept")
-def test_a_call_that_is_throttled_is_told_so_at_once(local, post):
+@pytest.mark.usefixtures("no_sleep")
+def test_a_throttled_call_is_answered_at_once(local, post):
     local.settings.calls_per_second, local.settings.burst, local.settings.latency = NEVER, 0, 3600
     assert post().status == 429
 
 
-@pytest.mark.usefixtures("never_slept")
-def test_s3_is_not_slowed(local, connect):
+@pytest.mark.usefixtures("no_sleep")
+def test_s3_has_no_latency(local, connect):
     local.settings.latency = 3600
     s3 = connect("s3")
     s3.create_bucket(Bucket="fast")
@@ -207,7 +207,7 @@ def test_s3_is_not_slowed(local, connect):
 
 
 @mock_aws
-def test_the_mock_has_them_too():
+def test_mock_aws_also_has_quota_and_latency():
     client = boto3.client("medical-imaging", "us-east-1", config=Config(retries={"total_max_attempts": 1}))
     datastore_id = client.create_datastore(datastoreName="a")["datastoreId"]
     settings = backend().settings

@@ -1,4 +1,4 @@
-"""What SearchImageSets finds, and in which order; asked by boto3 over HTTP."""
+"""What SearchImageSets finds, and in which order, with boto3 over HTTP."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
 
-def test_no_criteria_at_all_list_everything(put, post, client, datastore_id):
+def test_without_criteria_all_image_sets_are_found(put, post, client, datastore_id):
     ids = {put() for _ in range(3)}
     for body in (b"", b"{}", {"filters": None, "sort": None}):
         reply = post(body)
         assert reply.status == 200
-        assert {row["imageSetId"] for row in reply.body["imageSetsMetadataSummaries"]} == ids
+        assert {hit["imageSetId"] for hit in reply.body["imageSetsMetadataSummaries"]} == ids
     assert len(client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]) == 3
 
 
@@ -33,7 +33,7 @@ def test_no_criteria_at_all_list_everything(put, post, client, datastore_id):
         ("DICOMSeriesInstanceUID", "1.2.3.4"),
     ],
 )
-def test_equal_finds_exactly_the_rows_with_that_tag(put, search, attribute, value):
+def test_equal_finds_exactly_the_image_sets_with_that_tag(put, search, attribute, value):
     wanted = put(dicom_tags={attribute: value})
     put(dicom_tags={attribute: value + "0"})
     put(dicom_tags={attribute: None})
@@ -42,13 +42,13 @@ def test_equal_finds_exactly_the_rows_with_that_tag(put, search, attribute, valu
 
 
 @pytest.mark.parametrize("attribute", ["createdAt", "updatedAt"])
-def test_equal_on_a_time_means_that_very_second(put, search, attribute):
+def test_equal_on_a_time_finds_only_that_exact_time(put, search, attribute):
     wanted = put(created_at=NOON)
     put(created_at=NOON + timedelta(microseconds=1))
     assert search(**{attribute: NOON}) == [wanted]
 
 
-def test_equal_tells_primary_image_sets_from_others(put, search):
+def test_equal_finds_primary_image_sets_or_the_others(put, search):
     primary, other = put(), put(is_primary=False)
     assert search(isPrimary=True) == [primary]
     assert search(isPrimary=False) == [other]
@@ -72,7 +72,7 @@ def test_a_study_is_found_by_its_date_and_time(put, search, date, time, matches)
 
 
 @pytest.mark.parametrize(("time", "minutes"), [(None, 0), ("", 0), ("00", 0), ("07", 420), ("0730", 450)])
-def test_a_partial_study_time_means_its_beginning(put, search, time, minutes):
+def test_a_partial_study_time_means_the_start_of_that_time(put, search, time, minutes):
     study = put(dicom_tags={"DICOMStudyDate": "20240229", "DICOMStudyTime": time})
     hours, rest = divmod(minutes, 60)
     assert search(
@@ -80,14 +80,14 @@ def test_a_partial_study_time_means_its_beginning(put, search, time, minutes):
     ) == [study]
 
 
-def test_two_digit_years_are_of_either_century(put, search):
+def test_two_digit_years_are_from_1969_to_2068(put, search):
     old = put(dicom_tags={"DICOMStudyDate": "19690101"})
     new = put(dicom_tags={"DICOMStudyDate": "20680101"})
     assert search(DICOMStudyDateAndTime={"DICOMStudyDate": "690101"}) == [old]
     assert search(DICOMStudyDateAndTime={"DICOMStudyDate": "680101"}) == [new]
 
 
-def test_studies_without_a_readable_date_are_in_no_range_of_dates_but_in_that_order(put, search):
+def test_studies_without_a_valid_date_match_no_date_range_but_are_in_the_order_by_date(put, search):
     dated = put(dicom_tags={"DICOMStudyDate": "20240229"})
     odd = {put(dicom_tags={"DICOMStudyDate": date}) for date in (None, "", "yesterday", "20240230", "2024.02.29")}
     everything = ({"DICOMStudyDate": "00010101"}, {"DICOMStudyDate": "99991231"})
@@ -107,7 +107,9 @@ def test_two_filters_must_both_match(put, search):
 @pytest.mark.parametrize(("included", "expected"), [(True, [0, 1, 2]), (False, [1])])
 @pytest.mark.parametrize("attribute", ["createdAt", "updatedAt"])
 @pytest.mark.parametrize("sort", [None, "createdAt ASC", "updatedAt DESC"])
-def test_a_setting_says_whether_between_includes_its_edges(local, put, search, *, included, expected, attribute, sort):
+def test_a_setting_decides_whether_between_includes_its_edges(
+    local, put, search, *, included, expected, attribute, sort
+):
     local.settings.between_includes_edges = included
     ids = [put(created_at=NOON + n * SECOND) for n in range(3)]
     found = search(sort=sort, **{attribute: (NOON, NOON + 2 * SECOND)})
@@ -124,7 +126,7 @@ def test_the_edges_of_study_dates_follow_the_same_setting(local, put, search):
 
 
 @pytest.mark.parametrize(("cut", "expected"), [(False, 0), (True, 1)])
-def test_a_setting_says_whether_bounds_lose_their_fraction(local, put, post, criteria, *, cut, expected):
+def test_a_setting_decides_whether_bounds_lose_their_fraction(local, put, post, criteria, *, cut, expected):
     local.settings.bounds_cut_to_seconds = cut
     put(created_at=NOON + timedelta(milliseconds=100))
     bounds = (NOON.timestamp() + 0.5, NOON.timestamp() + 10.5)
@@ -132,7 +134,7 @@ def test_a_setting_says_whether_bounds_lose_their_fraction(local, put, post, cri
     assert len(reply.body["imageSetsMetadataSummaries"]) == expected
 
 
-def test_cutting_bounds_leaves_study_times_alone(local, put, search):
+def test_study_times_keep_their_fraction_with_that_setting(local, put, search):
     local.settings.bounds_cut_to_seconds = True
     moment = {"DICOMStudyDate": "20240229", "DICOMStudyTime": "101530.500000"}
     study = put(dicom_tags=moment)
@@ -155,7 +157,7 @@ def test_bounds_may_be_epoch_seconds_or_iso_8601(put, post, criteria, bound):
     assert len(reply.body["imageSetsMetadataSummaries"]) == 1
 
 
-def test_newest_change_first_unless_a_sort_is_given(put, client, search, datastore_id):
+def test_by_default_the_newest_change_comes_first(put, client, search, datastore_id):
     ids = [put(created_at=NOON + n * SECOND, updated_at=NOON + (9 - n) * SECOND) for n in range(3)]
     assert search() == ids
     reply = client.search_image_sets(datastoreId=datastore_id)
@@ -164,7 +166,7 @@ def test_newest_change_first_unless_a_sort_is_given(put, client, search, datasto
 
 @pytest.mark.parametrize("order", ["ASC", "DESC"])
 @pytest.mark.parametrize("field", ["createdAt", "updatedAt", "DICOMStudyDateAndTime"])
-def test_the_response_is_in_the_order_asked_for_and_says_so(put, client, criteria, datastore_id, *, field, order):
+def test_the_response_has_and_names_the_requested_order(put, client, criteria, datastore_id, *, field, order):
     ids = {
         "createdAt": ["a", "b", "c"],
         "updatedAt": ["c", "a", "b"],
@@ -178,19 +180,19 @@ def test_the_response_is_in_the_order_asked_for_and_says_so(put, client, criteri
             dicom_tags={"DICOMStudyDate": f"2026010{1 + ids['DICOMStudyDateAndTime'].index(name)}"},
         )
     reply = client.search_image_sets(datastoreId=datastore_id, searchCriteria=criteria(sort=f"{field} {order}"))
-    found = [row["imageSetId"][0] for row in reply["imageSetsMetadataSummaries"]]
+    found = [hit["imageSetId"][0] for hit in reply["imageSetsMetadataSummaries"]]
     assert found == (ids[field] if order == "ASC" else ids[field][::-1])
     assert reply["sort"] == {"sortField": field, "sortOrder": order}
 
 
-def test_rows_of_the_same_time_have_one_order_whatever_the_page_size(put, search):
+def test_image_sets_with_the_same_time_have_one_order_for_all_page_sizes(put, search):
     ids = sorted(put(created_at=NOON) for _ in range(20))
     for page_size in (1, 3, 50):
         assert search(sort="createdAt ASC", page_size=page_size) == ids
         assert search(sort="createdAt DESC", page_size=page_size) == ids[::-1]
 
 
-def test_a_summary_has_every_member_with_null_for_a_tag_that_is_missing(put, post):
+def test_a_search_hit_has_every_member_and_null_for_missing_tags(put, post):
     image_set_id = put(
         created_at=NOON + timedelta(microseconds=123456),
         updated_at=NOON + timedelta(microseconds=1123457),
@@ -198,9 +200,9 @@ def test_a_summary_has_every_member_with_null_for_a_tag_that_is_missing(put, pos
         is_primary=False,
         dicom_tags={"DICOMPatientName": "Ærø^Ångström", "DICOMSeriesNumber": -1},
     )
-    (row,) = post().body["imageSetsMetadataSummaries"]
-    tags = row.pop("DICOMTags")
-    assert row == {
+    (hit,) = post().body["imageSetsMetadataSummaries"]
+    tags = hit.pop("DICOMTags")
+    assert hit == {
         "imageSetId": image_set_id,
         "version": 3,
         "createdAt": NOON.timestamp() + 0.123456,
@@ -217,22 +219,22 @@ def test_a_summary_has_every_member_with_null_for_a_tag_that_is_missing(put, pos
 def test_times_keep_their_microseconds_through_json(moment):
     responses = import_module("moto.medicalimaging.responses")
     image_sets = import_module("moto.medicalimaging.image_sets")
-    summary = json.loads(json.dumps(responses._summary(image_sets.ImageSet("a" * 32, moment, moment))))
-    assert datetime.fromtimestamp(summary["createdAt"], UTC) == moment
-    criteria = {"filters": [{"operator": "EQUAL", "values": [{"createdAt": summary["createdAt"]}]}]}
+    hit = json.loads(json.dumps(responses._search_hit(image_sets.ImageSet("a" * 32, moment, moment))))
+    assert datetime.fromtimestamp(hit["createdAt"], UTC) == moment
+    criteria = {"filters": [{"operator": "EQUAL", "values": [{"createdAt": hit["createdAt"]}]}]}
     query = import_module("moto.medicalimaging.search").parse_criteria(
         json.dumps(criteria), import_module("moto.medicalimaging.settings").Settings()
     )
     assert query.filters[0].lower == moment
 
 
-# Few values, so that rows collide with bounds and with each other.
+# Few values, so that image sets often have the same time as a bound or as each other.
 MOMENTS = st.integers(0, 4).map(lambda n: NOON + n * SECOND)
-ROWS = st.lists(st.tuples(MOMENTS, MOMENTS, st.sampled_from(["p", "q", None])), max_size=25)
+IMAGE_SETS = st.lists(st.tuples(MOMENTS, MOMENTS, st.sampled_from(["p", "q", None])), max_size=25)
 
 
 @given(
-    rows=ROWS,
+    image_sets_to_put=IMAGE_SETS,
     filters=st.fixed_dictionaries(
         {},
         optional={
@@ -246,8 +248,8 @@ ROWS = st.lists(st.tuples(MOMENTS, MOMENTS, st.sampled_from(["p", "q", None])), 
     limit=st.integers(1, 7),
     edges=st.booleans(),
 )
-def test_paging_through_any_query_gives_what_a_plain_filter_and_sort_would(
-    *, rows, filters, field, order, limit, edges
+def test_the_pages_of_any_query_equal_a_plain_filter_and_sort(
+    *, image_sets_to_put, filters, field, order, limit, edges
 ):
     models, searching = (import_module(f"moto.medicalimaging.{name}") for name in ("models", "search"))
     state = models.MedicalImagingBackend("us-east-1", "123456789012")
@@ -255,23 +257,24 @@ def test_paging_through_any_query_gives_what_a_plain_filter_and_sort_would(
     store = state.create_datastore().datastore_id
     put = [
         state.put_image_set(store, created_at=created, updated_at=updated, dicom_tags={"DICOMPatientId": patient})
-        for created, updated, patient in rows
+        for created, updated, patient in image_sets_to_put
     ]
 
-    def accepted(row):
+    def accepted(image_set):
         for name, value in filters.items():
-            if name == "DICOMPatientId" and row.dicom_tags[name] != value:
+            if name == "DICOMPatientId" and image_set.dicom_tags[name] != value:
                 return False
-            if name == "updatedAt" and row.updated_at != value:
+            if name == "updatedAt" and image_set.updated_at != value:
                 return False
             if name == "createdAt":
                 lower, upper = value
-                if not (lower <= row.created_at <= upper if edges else lower < row.created_at < upper):
+                if not (lower <= image_set.created_at <= upper if edges else lower < image_set.created_at < upper):
                     return False
         return True
 
-    def key(row):
-        return (row.created_at if field == "createdAt" else row.updated_at), row.image_set_id
+    def key(image_set):
+        moment = image_set.created_at if field == "createdAt" else image_set.updated_at
+        return moment, image_set.image_set_id
 
     query = searching.Query(
         tuple(

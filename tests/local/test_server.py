@@ -1,4 +1,4 @@
-"""LocalServer: S3 beside HealthImaging, connections that stay open, faults, and a log of calls."""
+"""``LocalServer``: S3 and HealthImaging on one port, keep-alive, middleware, and the log of calls."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from airflow_provider_healthimaging.local import Call, LocalServer, airflow_conn
 def test_s3_is_served_on_the_same_port(connect, client, put, datastore_id):
     s3 = connect("s3")
     image_set_id = put()
-    s3.create_bucket(Bucket="datastore")  # a name that is a path of HealthImaging's, too
+    s3.create_bucket(Bucket="datastore")  # The name is also a path of HealthImaging.
     s3.put_object(Bucket="datastore", Key="a/b c.txt", Body=b"content", Metadata={"some-key": "x"})
     assert s3.get_object(Bucket="datastore", Key="a/b c.txt")["Body"].read() == b"content"
     assert s3.head_object(Bucket="datastore", Key="a/b c.txt")["ContentLength"] == 7
     assert [b["Name"] for b in s3.list_buckets()["Buckets"]] == ["datastore"]
     found = client.search_image_sets(datastoreId=datastore_id)
-    assert [row["imageSetId"] for row in found["imageSetsMetadataSummaries"]] == [image_set_id]
+    assert [hit["imageSetId"] for hit in found["imageSetsMetadataSummaries"]] == [image_set_id]
     s3.delete_object(Bucket="datastore", Key="a/b c.txt")
     with pytest.raises(ClientError, match="404"):
         s3.head_object(Bucket="datastore", Key="a/b c.txt")
 
 
-def test_airflow_s_s3_hook_finds_s3_with_the_connection_of_this_server(server, local, monkeypatch):
+def test_the_s3_hook_of_airflow_works_with_the_connection_of_this_server(server, local, monkeypatch):
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", airflow_connection(server.url))
@@ -42,7 +42,7 @@ def test_airflow_s_s3_hook_finds_s3_with_the_connection_of_this_server(server, l
     assert hook.list_keys("reports", prefix="a/") == ["a/b.txt"]
 
 
-def test_a_large_upload_arrives_whole(connect, client):
+def test_a_large_upload_arrives_completely(connect, client):
     s3 = connect("s3")
     s3.create_bucket(Bucket="large")
     body = bytes(range(256)) * 40_000
@@ -69,7 +69,7 @@ def test_calls_are_logged_by_operation_and_status(server, client, connect, datas
     client.list_datastores()
     s3 = connect("s3")
     s3.create_bucket(Bucket="datastore")
-    s3.list_objects_v2(Bucket="datastore")  # GET /datastore, which is ListDatastores for HealthImaging
+    s3.list_objects_v2(Bucket="datastore")  # GET /datastore, which is also the request of ListDatastores
     with pytest.raises(ClientError):
         client.search_image_sets(datastoreId="e" * 32)
     with pytest.raises(ClientError):
@@ -88,7 +88,7 @@ def test_calls_are_logged_by_operation_and_status(server, client, connect, datas
     assert list(server.calls) == []
 
 
-def test_several_clients_and_a_writer_at_once_lose_nothing(server, client, local, put, datastore_id):
+def test_parallel_clients_lose_nothing_while_image_sets_are_updated(server, client, local, put, datastore_id):
     expected = {put() for _ in range(120)}
 
     def read(_):
@@ -97,7 +97,7 @@ def test_several_clients_and_a_writer_at_once_lose_nothing(server, client, local
             searchCriteria={"sort": {"sortField": "createdAt", "sortOrder": "ASC"}},
             PaginationConfig={"PageSize": 7},
         )
-        return [row["imageSetId"] for page in pages for row in page["imageSetsMetadataSummaries"]]
+        return [hit["imageSetId"] for page in pages for hit in page["imageSetsMetadataSummaries"]]
 
     done = threading.Event()
 
@@ -118,29 +118,29 @@ def test_several_clients_and_a_writer_at_once_lose_nothing(server, client, local
         assert set(found) == expected
 
 
-def cut_short(app):
-    """Send half of every body under its full length, as a connection that breaks would."""
+def truncate(app):
+    """Send half of every body, with the ``Content-Length`` of the whole body, as a broken connection would."""
 
-    def cut(environ, start_response):
+    def half(environ, start_response):
         body = b"".join(app(environ, start_response))
         return [body[: len(body) // 2]]
 
-    return cut
+    return half
 
 
 def throttle(app):
-    def refuse(environ, start_response):
+    def throttled(environ, start_response):
         start_response("429 Too Many Requests", [("x-amzn-ErrorType", "ThrottlingException")])
         return [b"{}"]
 
-    return refuse
+    return throttled
 
 
-def hang_up(app):
-    def drop(environ, start_response):
+def disconnect(app):
+    def disconnected(environ, start_response):
         raise ConnectionResetError
 
-    return drop
+    return disconnected
 
 
 def fail(app):
@@ -150,9 +150,9 @@ def fail(app):
     return broken
 
 
-def test_middleware_can_cut_a_body_short(local, put, datastore_id):
+def test_middleware_can_truncate_a_body(local, put, datastore_id):
     put()
-    with LocalServer(middleware=cut_short) as faulty:
+    with LocalServer(middleware=truncate) as faulty:
         at = urlsplit(faulty.url)
         connection = HTTPConnection(at.hostname, at.port, timeout=10)
         headers = {"Authorization": "AWS4-HMAC-SHA256 Credential=x/20260301/us-east-1/medical-imaging/aws4_request"}
@@ -165,7 +165,7 @@ def test_middleware_can_cut_a_body_short(local, put, datastore_id):
         assert list(faulty.calls) == [Call("SearchImageSets", 200)]
 
 
-def test_middleware_can_answer_in_the_service_s_place(local, connect, datastore_id):
+def test_middleware_can_answer_instead_of_the_service(local, connect, datastore_id):
     with LocalServer(middleware=throttle) as faulty:
         client = connect(url=faulty.url)
         with pytest.raises(client.exceptions.ThrottlingException):
@@ -173,14 +173,14 @@ def test_middleware_can_answer_in_the_service_s_place(local, connect, datastore_
         assert list(faulty.calls) == [Call("SearchImageSets", 429)]
 
 
-def test_middleware_can_hang_up(local, connect, datastore_id):
-    with LocalServer(middleware=hang_up) as faulty:
+def test_middleware_can_close_the_connection(local, connect, datastore_id):
+    with LocalServer(middleware=disconnect) as faulty:
         with pytest.raises(ConnectionClosedError):
             connect(url=faulty.url).search_image_sets(datastoreId=datastore_id)
         assert list(faulty.calls) == [Call("SearchImageSets", None)]
 
 
-def test_what_breaks_inside_is_a_500_and_the_server_goes_on(local, connect, datastore_id, capfd):
+def test_an_exception_in_the_application_is_a_500_and_the_server_continues(local, connect, datastore_id, capfd):
     with LocalServer(middleware=fail) as faulty:
         client = connect(url=faulty.url)
         for _ in range(2):
@@ -189,7 +189,7 @@ def test_what_breaks_inside_is_a_500_and_the_server_goes_on(local, connect, data
             assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
 
 
-def test_serving_is_quiet(server, client, put, datastore_id, capfd, caplog):
+def test_the_server_writes_no_output_and_no_log_lines(server, client, put, datastore_id, capfd, caplog):
     put()
     client.search_image_sets(datastoreId=datastore_id)
     with pytest.raises(ClientError):
@@ -201,7 +201,7 @@ def test_serving_is_quiet(server, client, put, datastore_id, capfd, caplog):
     assert caplog.records == []
 
 
-def test_a_stopped_server_answers_no_more_not_even_on_an_open_connection(local, connect, datastore_id):
+def test_a_stopped_server_does_not_answer_even_on_an_open_connection(local, connect, datastore_id):
     running = LocalServer().start()
     client = connect(url=running.url)
     client.search_image_sets(datastoreId=datastore_id)
@@ -213,12 +213,12 @@ def test_a_stopped_server_answers_no_more_not_even_on_an_open_connection(local, 
         _ = running.url
 
 
-def test_a_port_in_use_is_an_error_where_the_server_is_started(server):
+def test_start_raises_if_the_port_is_in_use(server):
     with pytest.raises(OSError, match="in use"):
         LocalServer(port=server.port).start()
 
 
-def test_a_server_can_be_started_again_but_not_twice_at_once():
+def test_a_server_can_be_started_again_but_not_while_it_runs():
     again = LocalServer()
     with again, pytest.raises(RuntimeError):
         again.start()
@@ -227,7 +227,7 @@ def test_a_server_can_be_started_again_but_not_twice_at_once():
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
-def test_an_ipv6_address_is_written_as_a_url_wants_it():
+def test_an_ipv6_address_has_brackets_in_the_url():
     try:
         running = LocalServer("::1").start()
     except OSError:
@@ -237,7 +237,7 @@ def test_an_ipv6_address_is_written_as_a_url_wants_it():
 
 
 @pytest.mark.parametrize("megabytes", [0, 16])
-def test_a_client_that_is_gone_before_its_answer_is_no_reason_for_a_word(capfd, megabytes):
+def test_nothing_is_written_if_a_client_disconnects_before_the_response(capfd, megabytes):
     asked, gone = threading.Event(), threading.Event()
 
     def middleware(app):
@@ -262,7 +262,7 @@ def test_a_client_that_is_gone_before_its_answer_is_no_reason_for_a_word(capfd, 
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_breaks_the_handling_of_a_connection_is_shown_and_the_server_goes_on(capfd):
+def test_an_error_in_the_handling_of_a_connection_is_shown_and_the_server_continues(capfd):
     with LocalServer() as server:
         at = urlsplit(server.url)
         with socket.create_connection((at.hostname, at.port)) as client:

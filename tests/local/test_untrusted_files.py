@@ -1,4 +1,4 @@
-"""Files that are meant to harm whoever loads them: each is named with a reason, quickly, and the rest is loaded."""
+"""Harmful files: each is reported with a reason, without much time or memory, and the other files are loaded."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ TOO_MUCH = "more than 4 MiB would have to be read"
 
 
 def short(group, number, vr, value):
-    """An attribute with a length of two bytes."""
+    """An attribute with a length field of two bytes."""
     value += b"\0" * (len(value) % 2)
     return struct.pack("<HH2sH", group, number, vr, len(value)) + value
 
 
 def long(group, number, vr, length, value=b""):
-    """An attribute with a length of four bytes, which need not be true."""
+    """An attribute with a length field of four bytes. The length may be wrong."""
     return struct.pack("<HH2sHI", group, number, vr, 0, length) + value
 
 
@@ -45,28 +45,28 @@ SERIES = short(0x20, 0xD, b"UI", b"1.1") + short(0x20, 0xE, b"UI", b"1.1.1")
 WHOLE = INSTANCE + NAME + SERIES
 ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED)
 
-HOSTILE = {
+HARMFUL = {
     "a length behind the end": dicom(INSTANCE, NAME, long(0x10, 0x20, b"UT", UNDEFINED - 1, SECRET), SERIES),
-    "cut in a number": dicom(INSTANCE, NAME, b"\x20\0\x0d"),
-    "nested without end": dicom(INSTANCE, NAME, (long(8, 0x1140, b"SQ", UNDEFINED) + ITEM) * 100_000),
+    "truncated in a tag number": dicom(INSTANCE, NAME, b"\x20\0\x0d"),
+    "nested without an end": dicom(INSTANCE, NAME, (long(8, 0x1140, b"SQ", UNDEFINED) + ITEM) * 100_000),
     "half a million attributes": dicom(
         INSTANCE,
         long(8, 0x1140, b"SQ", UNDEFINED) + ITEM,
         b"".join(short(9, n % 2**16, b"LO", b"") for n in range(2**19)),
     ),
-    "a bomb": deflated(INSTANCE + NAME + bytes(2**28)),
-    "a codec that takes time by the square": deflated(
+    "a compression bomb": deflated(INSTANCE + NAME + bytes(2**28)),
+    "a codec with quadratic time": deflated(
         short(8, 5, b"CS", b"punycode") + INSTANCE + long(0x10, 0x10, b"UT", 2**21, b"a" * 2**21) + SERIES
     ),
     "a million values": deflated(INSTANCE + long(0x10, 0x10, b"UT", 2**20, b"\\" * 2**20) + SERIES),
     "a million character sets": deflated(long(8, 5, b"UT", 2**20, b"\\" * 2**20) + WHOLE),
-    "a sequence for a name": dicom(INSTANCE, long(0x10, 0x10, b"SQ", UNDEFINED) + ITEM, SERIES),
-    "a series of letters": dicom(INSTANCE, NAME, short(0x20, 0xD, b"UI", b"1.1"), short(0x20, 0xE, b"UI", SECRET)),
-    "a deflated file that is cut": deflated(WHOLE)[:-4],
-    "cut in what is passed over": dicom(WHOLE, long(0x20, 0xF, b"UT", 5000, b"more")),
+    "a sequence instead of a name": dicom(INSTANCE, long(0x10, 0x10, b"SQ", UNDEFINED) + ITEM, SERIES),
+    "a series UID of letters": dicom(INSTANCE, NAME, short(0x20, 0xD, b"UI", b"1.1"), short(0x20, 0xE, b"UI", SECRET)),
+    "a truncated deflated file": deflated(WHOLE)[:-4],
+    "truncated in a skipped attribute": dicom(WHOLE, long(0x20, 0xF, b"UT", 5000, b"more")),
     "not deflated": dicom(WHOLE, syntax=DEFLATED),
     "not DICOM": b"%PDF-1.7" + SECRET * 99,
-    "nothing": b"",
+    "an empty file": b"",
 }
 
 
@@ -77,7 +77,7 @@ def load(local, datastore_id):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with one good file in it."""
+    """A folder with one valid file."""
     made = tmp_path / "in"
     made.mkdir()
     (made / "good.dcm").write_bytes(dicom(WHOLE))
@@ -86,7 +86,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def only_good_is_loaded(load, folder):
-    """Loads the folder, and returns the reasons for which all but the good file were left out, by name."""
+    """Loads the folder, checks that only the valid file was loaded, and returns the reasons of the others by name."""
 
     def check(names):
         before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
@@ -102,14 +102,16 @@ def only_good_is_loaded(load, folder):
     return check
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_file_is_named_and_the_rest_is_loaded(folder, only_good_is_loaded, name):
-    (folder / name).write_bytes(HOSTILE[name])
+@pytest.mark.parametrize("name", HARMFUL)
+def test_a_harmful_file_is_reported_and_the_others_are_loaded(folder, only_good_is_loaded, name):
+    (folder / name).write_bytes(HARMFUL[name])
 
     assert only_good_is_loaded([name])[name]
 
 
-def test_a_file_that_is_cut_anywhere_is_named_or_says_all_that_it_said_before(folder, load, local, datastore_id):
+def test_a_truncated_file_is_reported_unless_it_was_cut_between_two_attributes_after_the_uids(
+    folder, load, local, datastore_id
+):
     whole = WHOLE + short(0x20, 0x10, b"SH", b"STUDY-4711") + short(0x20, 0x11, b"IS", b"4711")
     between = {len(dicom(WHOLE)), len(dicom(WHOLE)) + 8 + 10}
     for size in range(len(dicom(whole))):
@@ -117,11 +119,11 @@ def test_a_file_that_is_cut_anywhere_is_named_or_says_all_that_it_said_before(fo
         assert load(folder).files_read == (size in between), size
     (folder / "good.dcm").write_bytes(dicom(whole))
     assert load(folder).files_read == 1
-    (row,) = local.image_sets(datastore_id)
-    assert row.dicom_tags["DICOMSeriesInstanceUID"] == "1.1.1"
+    (image_set,) = local.image_sets(datastore_id)
+    assert image_set.dicom_tags["DICOMSeriesInstanceUID"] == "1.1.1"
 
 
-def test_what_the_service_could_not_hold_is_as_good_as_missing(folder, load, local, datastore_id):
+def test_a_value_that_the_service_does_not_allow_is_left_out(folder, load, local, datastore_id):
     (folder / "good.dcm").write_bytes(
         dicom(
             short(8, 0x18, b"UI", b"1.1.1.1"),
@@ -136,16 +138,16 @@ def test_what_the_service_could_not_hold_is_as_good_as_missing(folder, load, loc
     )
 
     assert load(folder).files_read == 1
-    (row,) = local.image_sets(datastore_id)
+    (image_set,) = local.image_sets(datastore_id)
     counted = {"DICOMNumberOfStudyRelatedSeries": 1, "DICOMNumberOfStudyRelatedInstances": 1}
     uids = {"DICOMStudyInstanceUID": "1.1", "DICOMSeriesInstanceUID": "1.1.1"}
-    held = {name: value for name, value in row.dicom_tags.items() if value is not None}
+    held = {name: value for name, value in image_set.dicom_tags.items() if value is not None}
     assert held == {**uids, **counted, "DICOMPatientSex": "S" * 16}
 
 
-def test_a_folder_that_cannot_be_looked_into_is_named(folder, only_good_is_loaded):
+def test_a_folder_that_cannot_be_read_is_reported(folder, only_good_is_loaded):
     here = os.open(folder, os.O_RDONLY)
-    # Longer than a path may be, so that it can be made by steps only.
+    # The whole path is longer than the system allows, so each folder is created relative to the one above it.
     for _ in range(20):
         os.mkdir("d" * 250, dir_fd=here)
         below = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
@@ -156,7 +158,7 @@ def test_a_folder_that_cannot_be_looked_into_is_named(folder, only_good_is_loade
     assert only_good_is_loaded(["d" * 250]) == {"d" * 250: "unreadable (OSError)"}
 
 
-def test_a_deflated_file_is_loaded_however_large(folder, load):
+def test_a_large_deflated_file_is_loaded(folder, load):
     (folder / "good.dcm").write_bytes(deflated(WHOLE + long(0x7FE0, 0x10, b"OW", 2**26) + bytes(2**26)))
 
     assert load(folder).files_read == 1
@@ -165,13 +167,13 @@ def test_a_deflated_file_is_loaded_however_large(folder, load):
 @pytest.mark.parametrize(
     ("last", "reason"),
     [
-        (long(0x10, 0x20, b"UT", 2**32 - 2), "an attribute, (0010,0020), of more than 4,096 bytes"),
+        (long(0x10, 0x20, b"UT", 2**32 - 2), "attribute (0010,0020) has more than 4,096 bytes"),
         (long(9, 0x1001, b"OB", UNDEFINED), TOO_MUCH),
         (long(2, 0x102, b"OB", 2**32 - 2), TOO_MUCH),
     ],
-    ids=["a value", "a value without end", "the header"],
+    ids=["a value", "a value without an end", "the header"],
 )
-def test_of_a_giant_no_more_than_a_little_is_read(folder, only_good_is_loaded, last, reason):
+def test_only_a_small_part_of_a_giant_file_is_read(folder, only_good_is_loaded, last, reason):
     with (folder / "giant").open("wb") as file:
         file.write(dicom(last) if last[0] == 2 else dicom(INSTANCE, NAME, last))
         file.truncate(2**40)
@@ -179,7 +181,7 @@ def test_of_a_giant_no_more_than_a_little_is_read(folder, only_good_is_loaded, l
     assert only_good_is_loaded(["giant"]) == {"giant": reason}
 
 
-def test_pixels_are_not_read_however_many(folder, load):
+def test_pixels_are_not_read(folder, load):
     with (folder / "good.dcm").open("wb") as file:
         file.write(dicom(WHOLE, long(0x7FE0, 0x10, b"OW", UNDEFINED - 1)))
         file.truncate(2**40)
@@ -187,7 +189,7 @@ def test_pixels_are_not_read_however_many(folder, load):
     assert load(folder).files_read == 1
 
 
-def test_links_that_lead_out_and_what_is_no_file_are_not_opened(folder, only_good_is_loaded, tmp_path):
+def test_links_out_of_the_folder_and_special_files_are_not_opened(folder, only_good_is_loaded, tmp_path):
     (tmp_path / "outside.dcm").write_bytes(dicom(WHOLE.replace(b"1.1.1", b"2.2.2")))
     links = {
         "out": tmp_path / "outside.dcm",
@@ -208,7 +210,7 @@ def test_links_that_lead_out_and_what_is_no_file_are_not_opened(folder, only_goo
     assert {reasons[name] for name in ("a", "b", "gone", "self", "pipe")} == {"not a regular file"}
 
 
-def test_a_link_within_the_folder_is_followed(folder, load):
+def test_a_link_inside_the_folder_is_followed(folder, load):
     (folder / "sub").mkdir()
     (folder / "sub" / "link.dcm").symlink_to("../good.dcm")
 
@@ -217,7 +219,7 @@ def test_a_link_within_the_folder_is_followed(folder, load):
     assert (report.files_read, report.skipped) == (2, ())
 
 
-def test_a_pipe_or_device_that_is_named_is_not_opened_either(folder, load):
+def test_a_pipe_or_device_is_also_not_opened_if_it_is_given_as_a_path(folder, load):
     os.mkfifo(folder / "pipe")
 
     report = load(folder / "good.dcm", folder / "pipe", "/dev/zero")
@@ -226,8 +228,8 @@ def test_a_pipe_or_device_that_is_named_is_not_opened_either(folder, load):
     assert {reason for _, reason in report.skipped} == {"not a regular file"}
 
 
-def test_a_file_that_cannot_be_read_is_named(folder, load):
-    # Of this process's memory, the first page is never there: it fails for the administrator, too.
+def test_a_file_that_cannot_be_read_is_reported(folder, load):
+    # The first page of a process's memory is never mapped, so this read fails, also for root.
     report = load(folder / "good.dcm", "/proc/self/mem")
 
     assert report.files_read == 1

@@ -1,4 +1,4 @@
-"""What the API Reference forbids is refused, with the code and status that SDKs look for."""
+"""Requests that the API Reference does not allow are rejected, with its error codes and statuses."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ def one(operator, *values):
 
 
 INVALID = {
-    "text that is no JSON": b"{",
+    "text that is not JSON": b"{",
     "a list": [],
     "a string": "x",
     "an unknown member": {"filter": [EQUAL]},
-    "no filter in filters": {"filters": []},
+    "an empty list of filters": {"filters": []},
     "three filters": {"filters": [EQUAL] * 3},
-    "filters that are no list": {"filters": EQUAL},
-    "a filter that is no structure": {"filters": ["x"]},
+    "filters that are not a list": {"filters": EQUAL},
+    "a filter that is not a structure": {"filters": ["x"]},
     "a filter without operator": {"filters": [{"values": [TIME]}]},
     "a filter without values": {"filters": [{"operator": "EQUAL"}]},
     "an unknown member of a filter": {"filters": [{**EQUAL, "not": True}]},
     "an unknown operator": one("LIKE", TIME),
-    "an operator that is no text": one(["EQUAL"], TIME),
+    "an operator that is not text": one(["EQUAL"], TIME),
     "no values": one("EQUAL"),
     "two values for EQUAL": one("EQUAL", TIME, TIME),
     "one value for BETWEEN": one("BETWEEN", TIME),
     "three values": one("BETWEEN", TIME, TIME, TIME),
-    "a value that is no structure": one("EQUAL", 1),
+    "a value that is not a structure": one("EQUAL", 1),
     "a value without members": one("EQUAL", {}),
     "a value with two members": one("EQUAL", {**TIME, "isPrimary": True}),
     "a value of an unknown attribute": one("EQUAL", {"DICOMSeriesModality": "CT"}),
@@ -41,8 +41,8 @@ INVALID = {
     "BETWEEN two attributes": one("BETWEEN", TIME, {"updatedAt": 1.8e9}),
     "BETWEEN patient ids": one("BETWEEN", {"DICOMPatientId": "a"}, {"DICOMPatientId": "b"}),
     "BETWEEN booleans": one("BETWEEN", {"isPrimary": False}, {"isPrimary": True}),
-    "BETWEEN the wrong way round": one("BETWEEN", {"createdAt": 1.8e9}, TIME),
-    "BETWEEN studies the wrong way round": one(
+    "BETWEEN in descending order": one("BETWEEN", {"createdAt": 1.8e9}, TIME),
+    "BETWEEN studies in descending order": one(
         "BETWEEN", {"DICOMStudyDateAndTime": STUDY}, {"DICOMStudyDateAndTime": {"DICOMStudyDate": "20240228"}}
     ),
     "an unknown sort field": {"sort": {**SORT, "sortField": "imageSetId"}},
@@ -60,7 +60,7 @@ for time in ("createdAt", "updatedAt"):
     INVALID |= {f"{time} {value!r}": one("EQUAL", {time: value}) for value in ("noon", "", True, [1], 1e300)}
 INVALID |= {f"{value} as time": b'{"filters":[{"operator":"EQUAL","values":[{"createdAt":%s}]}]}' % value.encode()
             for value in ("NaN", "Infinity", "1e999")}  # fmt: skip
-INVALID["nested without end"] = b"[" * 100_000
+INVALID["nested without an end"] = b"[" * 100_000
 INVALID |= {f"isPrimary {value!r}": one("EQUAL", {"isPrimary": value}) for value in ("true", 1)}
 INVALID |= {
     f"study {moment!r}": one("EQUAL", {"DICOMStudyDateAndTime": moment})
@@ -79,7 +79,7 @@ INVALID |= {
 
 
 @pytest.mark.parametrize("body", INVALID.values(), ids=INVALID)
-def test_criteria_that_break_the_contract_are_refused(post, body):
+def test_invalid_criteria_are_rejected(post, body):
     assert post(body)[:2] == (400, "ValidationException")
 
 
@@ -93,13 +93,13 @@ def test_a_data_store_id_is_thirty_two_letters_or_digits(post, bad):
     assert post(datastore_id=bad)[:2] == (400, "ValidationException")
 
 
-def test_an_unknown_data_store_is_not_found_or_denied_as_the_setting_says(local, post):
+def test_a_setting_decides_whether_an_unknown_data_store_is_not_found_or_denied(local, post):
     assert post(datastore_id="e" * 32)[:2] == (404, "ResourceNotFoundException")
     local.settings.unknown_datastore = "access-denied"
     assert post(datastore_id="e" * 32)[:2] == (403, "AccessDeniedException")
 
 
-def test_a_reset_brings_the_settings_back(local):
+def test_a_reset_resets_the_settings(local):
     local.settings.unknown_datastore = "access-denied"
     local.reset()
     assert local.settings.unknown_datastore == "not-found"
@@ -131,5 +131,5 @@ def test_boto3_raises_each_error_by_its_name(local, client, datastore_id, monkey
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
 
 
-def test_messages_quote_what_was_wrong_so_that_a_client_which_leaks_them_is_found_out(post):
+def test_messages_quote_the_invalid_value_so_that_tests_can_detect_a_client_that_shows_them(post):
     assert "CANARY" in post(one("EQUAL", {"DICOMStudyInstanceUID": "CANARY"})).body["message"]

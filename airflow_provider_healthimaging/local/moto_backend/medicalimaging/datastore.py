@@ -1,4 +1,4 @@
-"""A data store, and the patterns of the API Reference for names and ids."""
+"""A data store, its id, and the patterns of the API Reference for names and ids."""
 
 import re
 from dataclasses import dataclass, field
@@ -7,23 +7,28 @@ from datetime import datetime
 from moto.moto_api._internal import mock_random
 
 from .exceptions import ValidationError
-from .image_sets import ImageSetStore
+from .store import ImageSetStore
 
-ID = re.compile(r"[0-9a-z]{32}")
-NAME = re.compile(r"[A-Za-z0-9._/#-]{1,256}")
-CLIENT_TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+ID_PATTERN = re.compile(r"[0-9a-z]{32}")
+NAME_PATTERN = re.compile(r"[A-Za-z0-9._/#-]{1,256}")
+CLIENT_TOKEN_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 STATUSES = ("CREATING", "CREATE_FAILED", "ACTIVE", "DELETING", "DELETED")
 
 
+def seed_ids(seed: int) -> None:
+    """Make the next ids depend only on ``seed``. The generator is moto's, so its ids of other services change too."""
+    mock_random.seed(seed)
+
+
 def new_id() -> str:
-    """Return an id of 32 hexadecimal digits. The same seed of moto gives the same ids."""
+    """Return an id of 32 hexadecimal digits. The same seed gives the same ids."""
     return f"{mock_random.getrandbits(128):032x}"
 
 
-def check(pattern: re.Pattern[str], value: object, where: str) -> str:
+def require_match(pattern: re.Pattern[str], value: object, location: str) -> str:
     """Return ``value``. Raise ``ValidationError`` if it does not match the ``pattern``."""
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise ValidationError(f"Value {value!r} at '{where}' must match {pattern.pattern}")
+        raise ValidationError(f"Value {value!r} at '{location}' must match {pattern.pattern}")
     return value
 
 

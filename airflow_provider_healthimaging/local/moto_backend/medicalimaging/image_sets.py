@@ -1,19 +1,13 @@
-"""Image sets, and the image sets of a data store in the sort orders of a search.
+"""One version of an image set, with its DICOM tags, and the sort keys of a search.
 
-This module does not know requests or search criteria. An ``ImageSet`` never changes. A new version is a new object,
-so that pages that were read before do not change.
+This module does not know requests, search criteria or data stores. An ``ImageSet`` never changes. A new version is a
+new object, so pages that were read before do not change.
 """
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from heapq import heappop, heappush
-from itertools import count
-from operator import itemgetter
 from types import MappingProxyType
-
-from .exceptions import ResourceNotFoundError
 
 TagValue = str | int | None
 
@@ -102,140 +96,8 @@ class ImageSet:
 
 SORT_KEYS: Mapping[str, Callable[[ImageSet], datetime]] = MappingProxyType(
     {
-        "createdAt": lambda row: row.created_at,
-        "updatedAt": lambda row: row.updated_at,
-        "DICOMStudyDateAndTime": lambda row: row.study_moment or NO_STUDY_DATE,
+        "createdAt": lambda image_set: image_set.created_at,
+        "updatedAt": lambda image_set: image_set.updated_at,
+        "DICOMStudyDateAndTime": lambda image_set: image_set.study_moment or NO_STUDY_DATE,
     }
 )
-
-_position = itemgetter(0, 1)
-
-
-class SortedIndex:
-    """Image sets sorted by one key, and by id for equal keys. Single changes and adding many at once are fast."""
-
-    # For fewer new rows than this, inserting each is faster than sorting again.
-    _FEW = 100
-
-    def __init__(self, key: Callable[[ImageSet], datetime]) -> None:
-        """Sort by ``key``. The key of a row must not change."""
-        self._key = key
-        self._entries: list[tuple[datetime, str, ImageSet]] = []
-        self._new: list[tuple[datetime, str, ImageSet]] = []
-
-    def add(self, row: ImageSet) -> None:
-        """Add ``row``. It is sorted in when the order is needed."""
-        self._new.append((self._key(row), row.image_set_id, row))
-
-    def remove(self, row: ImageSet) -> None:
-        """Remove ``row``, which must be present."""
-        entries = self._settled()
-        del entries[bisect_left(entries, (self._key(row), row.image_set_id), key=_position)]
-
-    def walk(
-        self, lower: datetime, upper: datetime, *, after: tuple[datetime, str] | None, descending: bool
-    ) -> Iterator[ImageSet]:
-        """Yield the rows with ``lower <= key <= upper`` in order, after the position ``after``."""
-        entries = self._settled()
-        low = bisect_left(entries, lower, key=itemgetter(0))
-        high = bisect_right(entries, upper, key=itemgetter(0))
-        if after and descending:
-            high = min(high, bisect_left(entries, after, key=_position))
-        elif after:
-            low = max(low, bisect_right(entries, after, key=_position))
-        places = range(high - 1, low - 1, -1) if descending else range(low, high)
-        return (entries[place][2] for place in places)
-
-    def _settled(self) -> list[tuple[datetime, str, ImageSet]]:
-        if len(self._new) < self._FEW:
-            for entry in self._new:
-                insort(self._entries, entry, key=_position)
-        else:
-            self._entries += self._new
-            self._entries.sort(key=_position)
-        self._new.clear()
-        return self._entries
-
-
-class ImageSetStore:
-    """The image sets of one data store, with all versions. Not thread-safe: the caller must hold a lock.
-
-    A search may see older versions: ``_lagging`` has the version that searches see of image sets with a newer one.
-    """
-
-    def __init__(self) -> None:
-        """Create an empty store."""
-        self._versions: dict[str, list[ImageSet]] = {}
-        self._indexes: dict[str, SortedIndex] = {}
-        self._lagging: dict[str, ImageSet | None] = {}
-        self._visible_at: list[tuple[float, int, ImageSet]] = []
-        self._numbers = count()
-
-    def __len__(self) -> int:
-        return len(self._versions)
-
-    def __iter__(self) -> Iterator[ImageSet]:
-        return (versions[-1] for versions in self._versions.values())
-
-    def versions(self, image_set_id: str) -> list[ImageSet]:
-        """Return all versions, oldest first."""
-        try:
-            return self._versions[image_set_id]
-        except KeyError:
-            raise ResourceNotFoundError(f"Image set {image_set_id} was not found") from None
-
-    def put(self, row: ImageSet, due: float | None = None) -> None:
-        """Make ``row`` the current version. Versions with the same or a higher number are removed.
-
-        :param due: when searches see it, on the clock of ``publish_due``; ``None`` for at once.
-        """
-        seen = self._visible_version(row.image_set_id)
-        versions = self._versions.get(row.image_set_id, [])
-        self._versions[row.image_set_id] = [old for old in versions if old.version < row.version] + [row]
-        if due is None:
-            self._lagging.pop(row.image_set_id, None)
-            self._reindex(row, seen)
-        else:
-            self._lagging[row.image_set_id] = seen
-            heappush(self._visible_at, (due, next(self._numbers), row))
-
-    def publish_due(self, now: float) -> None:
-        """Make the versions visible to searches that are due at ``now``."""
-        while self._visible_at and self._visible_at[0][0] <= now:
-            row = heappop(self._visible_at)[2]
-            if row.image_set_id not in self._lagging or row not in self._versions[row.image_set_id]:
-                continue
-            seen = self._visible_version(row.image_set_id)
-            if seen and seen.version > row.version:
-                continue
-            self._reindex(row, seen)
-            self._lagging[row.image_set_id] = row
-            if row is self._versions[row.image_set_id][-1]:
-                del self._lagging[row.image_set_id]
-
-    def remove(self, image_set_id: str) -> None:
-        """Remove an image set and its versions."""
-        self.versions(image_set_id)
-        self._reindex(None, self._visible_version(image_set_id))
-        del self._versions[image_set_id]
-        self._lagging.pop(image_set_id, None)
-
-    def ordered_by(self, sort_field: str) -> SortedIndex:
-        """Return the index for a ``SortField``. It is built at first use."""
-        if sort_field not in self._indexes:
-            index = self._indexes[sort_field] = SortedIndex(SORT_KEYS[sort_field])
-            for row in filter(None, map(self._visible_version, self._versions)):
-                index.add(row)
-        return self._indexes[sort_field]
-
-    def _visible_version(self, image_set_id: str) -> ImageSet | None:
-        if image_set_id in self._lagging:
-            return self._lagging[image_set_id]
-        return self._versions.get(image_set_id, [None])[-1]
-
-    def _reindex(self, row: ImageSet | None, instead_of: ImageSet | None) -> None:
-        for index in self._indexes.values():
-            if instead_of:
-                index.remove(instead_of)
-            if row:
-                index.add(row)

@@ -12,13 +12,13 @@ from typing import Any
 
 from .image_sets import ImageSet
 
-_PATIENT = {
+_PATIENT_ATTRIBUTES = {
     "PatientID": "DICOMPatientId",
     "PatientName": "DICOMPatientName",
     "PatientBirthDate": "DICOMPatientBirthDate",
     "PatientSex": "DICOMPatientSex",
 }
-_STUDY = {
+_STUDY_ATTRIBUTES = {
     "StudyInstanceUID": "DICOMStudyInstanceUID",
     "StudyID": "DICOMStudyId",
     "StudyDescription": "DICOMStudyDescription",
@@ -28,35 +28,35 @@ _STUDY = {
     "NumberOfStudyRelatedSeries": "DICOMNumberOfStudyRelatedSeries",
     "NumberOfStudyRelatedInstances": "DICOMNumberOfStudyRelatedInstances",
 }
-_SERIES = {
+_SERIES_ATTRIBUTES = {
     "SeriesInstanceUID": "DICOMSeriesInstanceUID",
     "Modality": "DICOMSeriesModality",
     "BodyPartExamined": "DICOMSeriesBodyPart",
     "SeriesNumber": "DICOMSeriesNumber",
 }
 
-HEADERS: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json", "Content-Encoding": "gzip"})
+METADATA_HEADERS: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json", "Content-Encoding": "gzip"})
 
 
-def metadata_blob(datastore_id: str, row: ImageSet) -> bytes:
-    """Return the metadata of ``row`` as gzipped JSON; attributes without a value are left out."""
+def metadata_blob(datastore_id: str, image_set: ImageSet) -> bytes:
+    """Return the metadata of ``image_set`` as gzipped JSON, without attributes that have no value."""
     series = {
-        "DICOM": _attributes(row, _SERIES),
-        "Instances": {uid: {"DICOM": {"SOPInstanceUID": uid}} for uid in sorted(row.sop_instance_uids)},
+        "DICOM": _attributes(image_set, _SERIES_ATTRIBUTES),
+        "Instances": {uid: {"DICOM": {"SOPInstanceUID": uid}} for uid in sorted(image_set.sop_instance_uids)},
     }
     document = {
         "SchemaVersion": "1.1",
         "DatastoreID": datastore_id,
-        "ImageSetID": row.image_set_id,
-        "Patient": {"DICOM": _attributes(row, _PATIENT)},
+        "ImageSetID": image_set.image_set_id,
+        "Patient": {"DICOM": _attributes(image_set, _PATIENT_ATTRIBUTES)},
         "Study": {
-            "DICOM": _attributes(row, _STUDY),
-            "Series": {str(row.dicom_tags.get("DICOMSeriesInstanceUID") or ""): series},
+            "DICOM": _attributes(image_set, _STUDY_ATTRIBUTES),
+            "Series": {str(image_set.dicom_tags.get("DICOMSeriesInstanceUID") or ""): series},
         },
     }
     return gzip.compress(json.dumps(document).encode(), mtime=0)
 
 
-def _attributes(row: ImageSet, names: Mapping[str, str]) -> dict[str, Any]:
-    found = {keyword: row.dicom_tags.get(tag) for keyword, tag in names.items()}
-    return {keyword: value for keyword, value in found.items() if value is not None}
+def _attributes(image_set: ImageSet, names: Mapping[str, str]) -> dict[str, Any]:
+    values = {keyword: image_set.dicom_tags.get(tag) for keyword, tag in names.items()}
+    return {keyword: value for keyword, value in values.items() if value is not None}

@@ -13,11 +13,11 @@ from time import monotonic
 
 from moto.core.base_backend import BackendDict, BaseBackend
 
-from .datastore import CLIENT_TOKEN, ID, NAME, STATUSES, Datastore, check, new_id
+from .datastore import CLIENT_TOKEN_PATTERN, ID_PATTERN, NAME_PATTERN, STATUSES, Datastore, new_id, require_match
 from .exceptions import AccessDeniedError, ConflictError, ResourceNotFoundError, ThrottlingError, ValidationError
 from .faults import NO_FAULT, FaultInjector, FaultPlan
 from .image_sets import ImageSet, TagValue
-from .paging import INVALID, START, PageTokens, take_page
+from .paging import START_POSITION, PageTokens, invalid_token, take_page
 from .quota import TokenBucket
 from .search import Query
 from .settings import Settings
@@ -46,11 +46,11 @@ class MedicalImagingBackend(BaseBackend):
         :param name: 1 to 256 characters of ``A-Za-z0-9._/#-``; default: the id.
         :param datastore_id: 32 characters of ``0-9a-z``; default: random, as it always is over HTTP.
         """
-        datastore_id = check(ID, new_id() if datastore_id is None else datastore_id, "datastoreId")
+        datastore_id = require_match(ID_PATTERN, new_id() if datastore_id is None else datastore_id, "datastoreId")
         if client_token is not None:
-            check(CLIENT_TOKEN, client_token, "clientToken")
+            require_match(CLIENT_TOKEN_PATTERN, client_token, "clientToken")
         if name is not None:
-            check(NAME, name, "datastoreName")
+            require_match(NAME_PATTERN, name, "datastoreName")
         with self._lock:
             for known in self.datastores.values():
                 if client_token is not None and known.client_token == client_token:
@@ -72,7 +72,7 @@ class MedicalImagingBackend(BaseBackend):
 
     def get_datastore(self, datastore_id: str) -> Datastore:
         """Return a data store. It may be a deleted one."""
-        check(ID, datastore_id, "datastoreId")
+        require_match(ID_PATTERN, datastore_id, "datastoreId")
         try:
             return self.datastores[datastore_id]
         except KeyError:
@@ -116,14 +116,14 @@ class MedicalImagingBackend(BaseBackend):
         with self._lock:
             image_sets = self._active(datastore_id).image_sets
             image_sets.publish_due(monotonic())
-            after = START
+            after = START_POSITION
             if next_token is not None:
                 after = self._tokens.read(next_token, *scope, lifetime=self.settings.token_lifetime)
                 if plan.expired_token:
-                    raise ValidationError(INVALID)
+                    raise invalid_token()
             if plan.empty_page:
                 return [], self._tokens.issue(after, *scope)
-            page, more = take_page(query.run(image_sets, after if after != START else None), limit)
+            page, more = take_page(query.run(image_sets, after if after != START_POSITION else None), limit)
         return page, self._tokens.issue(query.position(page[-1]), *scope) if more else None
 
     def apply_mutations(self, datastore_id: str, plan: FaultPlan) -> None:
@@ -139,9 +139,9 @@ class MedicalImagingBackend(BaseBackend):
         versions = self._versions(datastore_id, image_set_id)
         if version is None:
             return versions[-1]
-        for row in versions:
-            if version == str(row.version):
-                return row
+        for each in versions:
+            if version == str(each.version):
+                return each
         raise ResourceNotFoundError(f"Version {version} of {image_set_id} was not found")
 
     def list_image_set_versions(
@@ -149,9 +149,10 @@ class MedicalImagingBackend(BaseBackend):
     ) -> tuple[list[ImageSet], str | None]:
         """Return one page of versions, newest first, and the token for the next page."""
         scope = ("ListImageSetVersions", datastore_id, image_set_id)
-        rows = self._versions(datastore_id, image_set_id)[::-1]
+        versions = self._versions(datastore_id, image_set_id)[::-1]
         last = self._tokens.read(next_token, *scope)[0] if next_token is not None else None
-        page, more = take_page((row for row in rows if last is None or row.version < int(last)), limit)
+        rest = (each for each in versions if last is None or each.version < int(last))
+        page, more = take_page(rest, limit)
         return page, self._tokens.issue((str(page[-1].version), ""), *scope) if more else None
 
     def image_sets(self, datastore_id: str) -> list[ImageSet]:
@@ -178,8 +179,8 @@ class MedicalImagingBackend(BaseBackend):
         :param dicom_tags: members of ``DICOMTags``; missing members are ``null`` in responses.
         """
         created_at = created_at or datetime.now(UTC)
-        row = ImageSet(
-            check(ID, image_set_id or new_id(), "imageSetId"),
+        image_set = ImageSet(
+            require_match(ID_PATTERN, image_set_id or new_id(), "imageSetId"),
             created_at,
             updated_at or created_at,
             1 if version is None else version,
@@ -188,8 +189,8 @@ class MedicalImagingBackend(BaseBackend):
             frozenset(sop_instance_uids),
         )
         with self._lock:
-            self._active(datastore_id).image_sets.put(row, self._visible_at())
-        return row
+            self._active(datastore_id).image_sets.put(image_set, self._visible_at())
+        return image_set
 
     def update_image_set(
         self,
@@ -207,7 +208,7 @@ class MedicalImagingBackend(BaseBackend):
         """
         with self._lock:
             old = self._versions(datastore_id, image_set_id)[-1]
-            row = replace(
+            image_set = replace(
                 old,
                 version=old.version + 1,
                 updated_at=updated_at or datetime.now(UTC),
@@ -215,8 +216,8 @@ class MedicalImagingBackend(BaseBackend):
                 dicom_tags={**old.dicom_tags, **(dicom_tags or {})},
                 sop_instance_uids=old.sop_instance_uids.union(sop_instance_uids),
             )
-            self._active(datastore_id).image_sets.put(row, self._visible_at())
-        return row
+            self._active(datastore_id).image_sets.put(image_set, self._visible_at())
+        return image_set
 
     def delete_image_set(self, datastore_id: str, image_set_id: str) -> None:
         """Delete an image set and its versions."""
@@ -233,7 +234,7 @@ class MedicalImagingBackend(BaseBackend):
         return monotonic() + self.settings.index_lag if self.settings.index_lag else None
 
     def _versions(self, datastore_id: str, image_set_id: str) -> list[ImageSet]:
-        check(ID, image_set_id, "imageSetId")
+        require_match(ID_PATTERN, image_set_id, "imageSetId")
         with self._lock:
             return list(self._active(datastore_id).image_sets.versions(image_set_id))
 

@@ -17,13 +17,13 @@ from .datastore import Datastore
 from .exceptions import InternalServerError, ThrottlingError, ValidationError
 from .faults import CUT_HEADER
 from .image_sets import TAG_TYPES, ImageSet
-from .metadata import HEADERS, metadata_blob
+from .metadata import METADATA_HEADERS, metadata_blob
 from .models import MedicalImagingBackend, medicalimaging_backends
 from .paging import parse_limit
 from .search import parse_criteria
 
 # The default for all tags. Looking up each tag would take an eighth of the time of a search.
-_NO_TAGS = dict.fromkeys(TAG_TYPES)
+_NULL_TAGS = dict.fromkeys(TAG_TYPES)
 
 
 class MedicalImagingResponse(BaseResponse):
@@ -44,46 +44,48 @@ class MedicalImagingResponse(BaseResponse):
         settings = self.backend.settings
         self.fault_plan = self.backend.fault_injector.next_plan(settings)
         status, headers, body = (
-            super().call_action() if self.fault_plan.error is None else _failure(self.fault_plan.error)
+            super().call_action() if self.fault_plan.error is None else _error_response(self.fault_plan.error)
         )
-        takes = max(settings.latency, settings.slow_seconds if self.fault_plan.slow else 0.0)
-        if takes and status != ThrottlingError.code:
-            time.sleep(max(0.0, started + takes - time.monotonic()))
+        duration = max(settings.latency, settings.slow_seconds if self.fault_plan.slow else 0.0)
+        if duration and status != ThrottlingError.code:
+            time.sleep(max(0.0, started + duration - time.monotonic()))
         return status, {**headers, CUT_HEADER: self.fault_plan.cut} if self.fault_plan.cut else headers, body
 
     def create_datastore(self) -> TYPE_RESPONSE:
         """POST /datastore."""
-        request = self._document()
+        request = self._json_body()
         if request.get("clientToken") is None:
             raise ValidationError("Value at 'clientToken' must not be null")
         datastore = self.backend.create_datastore(request.get("datastoreName"), client_token=request["clientToken"])
-        return _json({"datastoreId": datastore.datastore_id, "datastoreStatus": datastore.status})
+        return _json_response({"datastoreId": datastore.datastore_id, "datastoreStatus": datastore.status})
 
     def get_datastore(self) -> TYPE_RESPONSE:
         """GET /datastore/{datastoreId}."""
-        return _json({"datastoreProperties": _datastore(self.backend.get_datastore(self._part(1)))})
+        return _json_response(
+            {"datastoreProperties": _datastore_properties(self.backend.get_datastore(self._path_segment(1)))}
+        )
 
     def list_datastores(self) -> TYPE_RESPONSE:
         """GET /datastore."""
-        page, token = self.backend.list_datastores(self._query("datastoreStatus"), **self._paging())
-        return _json({"datastoreSummaries": [_datastore(d) for d in page], "nextToken": token})
+        page, token = self.backend.list_datastores(self._query_parameter("datastoreStatus"), **self._page_arguments())
+        return _json_response({"datastoreSummaries": [_datastore_properties(d) for d in page], "nextToken": token})
 
     def delete_datastore(self) -> TYPE_RESPONSE:
         """DELETE /datastore/{datastoreId}."""
-        datastore = self.backend.delete_datastore(self._part(1))
-        return _json({"datastoreId": datastore.datastore_id, "datastoreStatus": datastore.status})
+        datastore = self.backend.delete_datastore(self._path_segment(1))
+        return _json_response({"datastoreId": datastore.datastore_id, "datastoreStatus": datastore.status})
 
     def search_image_sets(self) -> TYPE_RESPONSE:
         """POST /datastore/{datastoreId}/searchImageSets; the body is the search criteria."""
         backend = self.backend
         backend.admit_search()
         query = parse_criteria(self.body, backend.settings)
-        datastore_id = self._part(1)
-        page, token = backend.search_image_sets(datastore_id, query, plan=self.fault_plan, **self._paging())
+        datastore_id = self._path_segment(1)
+        page, token = backend.search_image_sets(datastore_id, query, plan=self.fault_plan, **self._page_arguments())
         backend.apply_mutations(datastore_id, self.fault_plan)
-        return _json(
+        return _json_response(
             {
-                "imageSetsMetadataSummaries": [_summary(row) for row in page],
+                "imageSetsMetadataSummaries": [_search_hit(image_set) for image_set in page],
                 "sort": {"sortField": query.sort_field, "sortOrder": query.sort_order},
                 "nextToken": token,
             }
@@ -91,36 +93,43 @@ class MedicalImagingResponse(BaseResponse):
 
     def get_image_set(self) -> TYPE_RESPONSE:
         """POST /datastore/{datastoreId}/imageSet/{imageSetId}/getImageSet."""
-        datastore_id, image_set_id = self._part(1), self._part(3)
-        row = self.backend.get_image_set(datastore_id, image_set_id, self._query("version"))
+        datastore_id, image_set_id = self._path_segment(1), self._path_segment(3)
+        image_set = self.backend.get_image_set(datastore_id, image_set_id, self._query_parameter("version"))
         arn = f"{self.backend.get_datastore(datastore_id).arn}/imageset/{image_set_id}"
-        state = {"imageSetWorkflowStatus": _workflow_status(row), "imageSetArn": arn, **_access(row)}
-        return _json({"datastoreId": datastore_id, **_properties(row), **state})
+        state = {
+            "imageSetWorkflowStatus": _workflow_status(image_set),
+            "imageSetArn": arn,
+            **_access_properties(image_set),
+        }
+        return _json_response({"datastoreId": datastore_id, **_version_properties(image_set), **state})
 
     def get_image_set_metadata(self) -> TYPE_RESPONSE:
         """POST /datastore/{datastoreId}/imageSet/{imageSetId}/getImageSetMetadata; the response is gzipped."""
-        datastore_id, image_set_id = self._part(1), self._part(3)
-        row = self.backend.get_image_set(datastore_id, image_set_id, self._query("version"))
-        return 200, dict(HEADERS), metadata_blob(datastore_id, row)
+        datastore_id, image_set_id = self._path_segment(1), self._path_segment(3)
+        image_set = self.backend.get_image_set(datastore_id, image_set_id, self._query_parameter("version"))
+        return 200, dict(METADATA_HEADERS), metadata_blob(datastore_id, image_set)
 
     def list_image_set_versions(self) -> TYPE_RESPONSE:
         """POST /datastore/{datastoreId}/imageSet/{imageSetId}/listImageSetVersions."""
-        page, token = self.backend.list_image_set_versions(self._part(1), self._part(3), **self._paging())
-        # Only here, the model begins the name of the status with a capital letter.
-        rows = [{**_properties(row), "ImageSetWorkflowStatus": _workflow_status(row)} for row in page]
-        return _json({"imageSetPropertiesList": rows, "nextToken": token})
+        page, token = self.backend.list_image_set_versions(
+            self._path_segment(1), self._path_segment(3), **self._page_arguments()
+        )
+        # Only in this operation, the name of the status begins with a capital letter.
+        versions = [{**_version_properties(each), "ImageSetWorkflowStatus": _workflow_status(each)} for each in page]
+        return _json_response({"imageSetPropertiesList": versions, "nextToken": token})
 
-    def _part(self, place: int) -> str:
-        return unquote(self.parsed_url.path.strip("/").split("/")[place])
+    def _path_segment(self, index: int) -> str:
+        return unquote(self.parsed_url.path.strip("/").split("/")[index])
 
-    def _query(self, name: str) -> str | None:
+    def _query_parameter(self, name: str) -> str | None:
         # moto's querystring cannot be used: if the URL has none, moto makes it from the body or the headers.
         return parse_qs(self.parsed_url.query, keep_blank_values=True).get(name, [None])[0]
 
-    def _paging(self) -> dict[str, Any]:
-        return {"limit": parse_limit(self._query("maxResults")), "next_token": self._query("nextToken")}
+    def _page_arguments(self) -> dict[str, Any]:
+        limit = parse_limit(self._query_parameter("maxResults"))
+        return {"limit": limit, "next_token": self._query_parameter("nextToken")}
 
-    def _document(self) -> dict[str, Any]:
+    def _json_body(self) -> dict[str, Any]:
         try:
             document = json.loads(self.body or "{}")
         except ValueError:
@@ -130,7 +139,7 @@ class MedicalImagingResponse(BaseResponse):
         return document
 
 
-def _failure(status: int) -> TYPE_RESPONSE:
+def _error_response(status: int) -> TYPE_RESPONSE:
     """Return an error of the service (500), or of a load balancer in front of it."""
     if status == InternalServerError.code:
         error = InternalServerError("Internal server error")
@@ -138,12 +147,12 @@ def _failure(status: int) -> TYPE_RESPONSE:
     return status, {"Content-Type": "text/html"}, f"<html><body><h1>{HTTPStatus(status).phrase}</h1></body></html>"
 
 
-def _json(result: dict[str, Any]) -> TYPE_RESPONSE:
+def _json_response(result: dict[str, Any]) -> TYPE_RESPONSE:
     # Bytes, because moto searches and replaces a request id in text.
     return 200, {"Content-Type": "application/json"}, json.dumps(result).encode()
 
 
-def _datastore(datastore: Datastore) -> dict[str, Any]:
+def _datastore_properties(datastore: Datastore) -> dict[str, Any]:
     return {
         "datastoreId": datastore.datastore_id,
         "datastoreName": datastore.name,
@@ -154,32 +163,32 @@ def _datastore(datastore: Datastore) -> dict[str, Any]:
     }
 
 
-def _summary(row: ImageSet) -> dict[str, Any]:
+def _search_hit(image_set: ImageSet) -> dict[str, Any]:
     return {
-        "imageSetId": row.image_set_id,
-        "version": row.version,
-        "createdAt": row.created_at.timestamp(),
-        "updatedAt": row.updated_at.timestamp(),
-        **_access(row),
-        "isPrimary": row.is_primary,
-        "DICOMTags": {**_NO_TAGS, **row.dicom_tags},
+        "imageSetId": image_set.image_set_id,
+        "version": image_set.version,
+        "createdAt": image_set.created_at.timestamp(),
+        "updatedAt": image_set.updated_at.timestamp(),
+        **_access_properties(image_set),
+        "isPrimary": image_set.is_primary,
+        "DICOMTags": {**_NULL_TAGS, **image_set.dicom_tags},
     }
 
 
-def _properties(row: ImageSet) -> dict[str, Any]:
+def _version_properties(image_set: ImageSet) -> dict[str, Any]:
     return {
-        "imageSetId": row.image_set_id,
-        "versionId": str(row.version),
+        "imageSetId": image_set.image_set_id,
+        "versionId": str(image_set.version),
         "imageSetState": "ACTIVE",
-        "createdAt": row.created_at.timestamp(),
-        "updatedAt": row.updated_at.timestamp(),
-        "isPrimary": row.is_primary,
+        "createdAt": image_set.created_at.timestamp(),
+        "updatedAt": image_set.updated_at.timestamp(),
+        "isPrimary": image_set.is_primary,
     }
 
 
-def _access(row: ImageSet) -> dict[str, Any]:
-    return {"lastAccessedAt": row.updated_at.timestamp(), "storageTier": "FREQUENT_ACCESS"}
+def _access_properties(image_set: ImageSet) -> dict[str, Any]:
+    return {"lastAccessedAt": image_set.updated_at.timestamp(), "storageTier": "FREQUENT_ACCESS"}
 
 
-def _workflow_status(row: ImageSet) -> str:
-    return "CREATED" if row.version == 1 else "UPDATED"
+def _workflow_status(image_set: ImageSet) -> str:
+    return "CREATED" if image_set.version == 1 else "UPDATED"

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 
-def _number(default: float | None, what: str, *, least: float = 0, most: float = 10**9) -> Any:
-    return field(default=default, metadata={"what": what, "least": least, "most": most})
+def _number(default: float | None, description: str, *, minimum: float = 0, maximum: float = 10**9) -> Any:
+    return field(default=default, metadata={"description": description, "minimum": minimum, "maximum": maximum})
 
 
-def _share(of: str) -> Any:
-    return _number(0.0, f"rate of {of}, 0 to 1", most=1)
+def _rate(events: str) -> Any:
+    return _number(0.0, f"rate of {events}, 0 to 1", maximum=1)
 
 
-def _choice(what: str, *, default: Any) -> Any:
-    return field(default=default, metadata={"what": what})
+def _choice(description: str, *, default: Any) -> Any:
+    return field(default=default, metadata={"description": description})
 
 
 @dataclass
@@ -31,8 +31,8 @@ class Settings:
     value, the count of calls starts again, so that the same calls have the same faults.
     """
 
-    series: ClassVar[object] = None
-    """A new object each time the seed is set."""
+    seed_marker: ClassVar[object] = None
+    """A new object each time the seed is set, so that the faults start again for the same seed."""
 
     between_includes_edges: bool = _choice("whether BETWEEN includes image sets exactly at its edges", default=True)
     bounds_cut_to_seconds: bool = _choice(
@@ -44,36 +44,36 @@ class Settings:
     calls_per_second: float | None = _number(
         None, "quota of SearchImageSets calls per second, the others get 429; the default of AWS is 25"
     )
-    burst: int = _number(50, "calls that can exceed the quota after a pause", least=1)
+    burst: int = _number(50, "calls that can exceed the quota after a pause", minimum=1)
     latency: float = _number(0.0, "minimum seconds until the response")
-    seed: int = _number(0, "decides which calls have the faults below", most=2**63)
-    error_rate: float = _share("calls that fail with 500, 502, 503 or 504")
-    cut_rate: float = _share("calls whose connection is cut (over HTTP only)")
+    seed: int = _number(0, "decides which calls have the faults below", maximum=2**63)
+    error_rate: float = _rate("calls that fail with 500, 502, 503 or 504")
+    cut_rate: float = _rate("calls whose connection is cut (over HTTP only)")
     cut_where: Literal["any", "before", "during", "after"] = _choice(
         "where a connection is cut: before, during or after the body", default="any"
     )
-    slow_rate: float = _share("calls that take slow-seconds")
+    slow_rate: float = _rate("calls that take slow-seconds")
     slow_seconds: float = _number(30.0, "seconds of a slow call")
-    empty_page_rate: float = _share("pages without image sets, but with a token")
-    expired_token_rate: float = _share("calls with a page token that fail because the token is expired")
+    empty_page_rate: float = _rate("pages without image sets, but with a token")
+    expired_token_rate: float = _rate("calls with a page token that fail because the token is expired")
     token_lifetime: float | None = _number(None, "seconds until a page token expires")
     index_lag: float = _number(0.0, "seconds until a search can find a new image set or version")
-    change_rate: float = _share("searches after which an image set gets a new version")
-    vanish_rate: float = _share("searches after which an image set is deleted")
+    change_rate: float = _rate("searches after which an image set gets a new version")
+    vanish_rate: float = _rate("searches after which an image set is deleted")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a setting. Setting the seed starts a new series of calls."""
+        """Set a setting. Setting the seed starts the count of calls again."""
         if name == "seed":
-            object.__setattr__(self, "series", object())
+            object.__setattr__(self, "seed_marker", object())
         object.__setattr__(self, name, value)
 
-    def update(self, given: Mapping[str, Any]) -> None:
+    def update(self, changes: Mapping[str, Any]) -> None:
         """Change several settings, or none if one is invalid.
 
         :raises ValueError: for an unknown setting or an invalid value. The message names the setting.
         """
-        checked = {name: _checked(name, value) for name, value in given.items()}
-        for name, value in checked.items():
+        valid = {name: _require_valid(name, value) for name, value in changes.items()}
+        for name, value in valid.items():
             setattr(self, name, value)
 
 
@@ -81,11 +81,12 @@ TYPES: Mapping[str, Any] = get_type_hints(Settings)
 FIELDS = {each.name: each for each in fields(Settings)}
 
 
-def _checked(name: str, value: Any) -> Any:
+def _require_valid(name: str, value: Any) -> Any:
+    """Return ``value``. Raise ``ValueError`` if the setting does not exist, or cannot have this value."""
     if name not in FIELDS:
-        raise ValueError(f"there is no setting {name!r}; there are {', '.join(FIELDS)}")
-    kind, about = TYPES[name], FIELDS[name].metadata
-    if "least" not in about:
+        raise ValueError(f"there is no setting {name!r}. The settings are {', '.join(FIELDS)}")
+    kind, limits = TYPES[name], FIELDS[name].metadata
+    if "minimum" not in limits:
         allowed = [True, False] if kind is bool else [*get_args(kind)]
         if type(value) not in {bool, str} or value not in allowed:
             raise ValueError(f"{name}={value!r} must be one of {allowed}")
@@ -94,7 +95,7 @@ def _checked(name: str, value: Any) -> Any:
         return None
     whole = kind is int
     numeric = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not numeric or not about["least"] <= value <= about["most"]:
-        span = f"from {about['least']} to {about['most']:,}"
+    if not numeric or not limits["minimum"] <= value <= limits["maximum"]:
+        span = f"from {limits['minimum']} to {limits['maximum']:,}"
         raise ValueError(f"{name}={value!r} must be a {'whole ' * whole}number {span}")
     return value
