@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -48,13 +49,13 @@ class DeferrableSensor(BaseSensorOperator):
         if deferrable and self.silent_fail:
             raise InvalidArgumentError("silent_fail=True works in the modes poke and reschedule, not with deferrable.")
 
+    @abstractmethod
     def make_trigger(self, context: Context, deadline: datetime) -> BaseTrigger:
         """Return the trigger that waits for the next poke."""
-        raise NotImplementedError
 
+    @abstractmethod
     def describe_wait(self, context: Context) -> str:
         """Return what the sensor waits for, for its timeout error."""
-        raise NotImplementedError
 
     def execute(self, context: Context) -> Any:  # the base class returns anything
         """Poke until the end."""
