@@ -21,7 +21,16 @@ UNMASKED_VALUES: Mapping[str, tuple[str, ...]] = {
 }
 """Keys of ``searchCriteria`` whose values are words of the API and no search values, with these words."""
 
-KNOWN_KEYS = frozenset({"filters", "values", "sort", *UNMASKED_VALUES, *SORT_FIELDS, *MATCH_FIELDS})
+S3_ARGUMENTS = frozenset(
+    {
+        *("ACL", "BucketKeyEnabled", "CacheControl", "ChecksumAlgorithm", "ContentType", "Metadata", "StorageClass"),
+        *("ServerSideEncryption", "SSEKMSKeyId", "SSEKMSEncryptionContext", "SSECustomerAlgorithm", "SSECustomerKey"),
+        *("ExpectedBucketOwner", "RequestPayer", "Tagging"),
+    }
+)
+"""Names of S3's upload arguments. They are shown, and their values are not: one may be a key."""
+
+KNOWN_KEYS = S3_ARGUMENTS | {"filters", "values", "sort", *UNMASKED_VALUES, *SORT_FIELDS, *MATCH_FIELDS}
 """The keys that are shown. A key that is not one of them may be a search value in the wrong place."""
 
 

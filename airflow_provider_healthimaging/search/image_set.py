@@ -5,7 +5,7 @@ The shapes are those of ``ImageSetsMetadataSummary`` and ``DICOMTags`` in the AW
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import NotRequired, TypedDict, get_type_hints
 
@@ -65,7 +65,7 @@ def parse_dicom_tags(dicom_tags: object) -> tuple[str, ...]:
         return ()
     if dicom_tags == "all":
         return tuple(DICOM_TAGS)
-    if isinstance(dicom_tags, str | Mapping) or not isinstance(dicom_tags, Iterable):
+    if isinstance(dicom_tags, str | Mapping) or not isinstance(dicom_tags, Collection):
         raise InvalidArgumentError(
             f"dicom_tags must be a list of tag names or 'all', not a {type(dicom_tags).__name__}. "
             f"Known tags: {', '.join(DICOM_TAGS)}."

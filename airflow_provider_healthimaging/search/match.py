@@ -40,7 +40,9 @@ def matches(hit: SearchHit, match: Match) -> bool:
 
 
 def _parse_values(name: str, given: object) -> list[object]:
-    values = list(given) if isinstance(given, list | tuple | set | frozenset) else [given]
+    if isinstance(given, set | frozenset):
+        given = sorted(given, key=repr)  # a set has another order in each process, and the identity of a search has one
+    values = list(given) if isinstance(given, list | tuple) else [given]
     if not values:
         raise InvalidArgumentError(f"match on {name} has no values, so nothing would match. Give one or more.")
     return [None if value is None else _parse_value(name, value) for value in values]

@@ -23,6 +23,9 @@ MAX_PAGE_SIZE = 50
 MAX_DELAY = timedelta(days=366)
 """The longest that a task may wait for the clock. More is taken for a mistake in the unit."""
 
+MAX_DURATION = timedelta(days=36_500)
+"""The longest duration of any argument. A longer ``lookback`` could move the start of a window out of the calendar."""
+
 _NOT_JSON = object()
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _DATASTORE_ID = re.compile(r"[0-9a-z]{32}")
@@ -85,7 +88,7 @@ def check_whole_number(name: str, value: object, maximum: int | None = None) -> 
     return number
 
 
-def parse_duration(name: str, value: object, maximum: timedelta = timedelta.max) -> timedelta:
+def parse_duration(name: str, value: object, maximum: timedelta = MAX_DURATION) -> timedelta:
     """Return a duration as a timedelta.
 
     :param value: a timedelta, or a number of seconds; zero or more.
@@ -111,7 +114,7 @@ def parse_interval(name: str, value: object) -> timedelta:
     return interval
 
 
-def _seconds(value: object, maximum: timedelta) -> timedelta | None:
+def _seconds(value: object, maximum: timedelta = MAX_DURATION) -> timedelta | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if isinstance(value, float) and math.isnan(value):

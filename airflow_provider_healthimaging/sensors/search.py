@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import PokeReturnValue, conf
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
+from airflow_provider_healthimaging.search.criteria import parse_bool
 from airflow_provider_healthimaging.search.readiness import confirms_ready, is_ready
 from airflow_provider_healthimaging.search.request import SearchRequest
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_whole_number, parse_duration, to_json
@@ -138,8 +139,8 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
         )
         self.min_image_sets = check_whole_number("min_image_sets", min_image_sets)
         self.quiet_period = None if quiet_period is None else parse_duration("quiet_period", quiet_period, MAX_DELAY)
-        self.open_ended = open_ended
-        if open_ended and time_field is None:
+        self.open_ended = parse_bool("open_ended", open_ended)
+        if self.open_ended and time_field is None:
             raise InvalidArgumentError("open_ended=True needs a window. Set time_field to 'createdAt' or 'updatedAt'.")
 
     @fail_without_retry

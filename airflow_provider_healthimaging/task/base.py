@@ -164,7 +164,7 @@ class SearchTask(PrivateFields):
             s3_uri=self.s3_uri,
             s3_conn_id=self.s3_conn_id or self.aws_conn_id,
             verify=self.verify,
-            s3_extra_args=self.s3_extra_args,
+            s3_extra_args=self.s3_extra_args.value,
             file_format=self.file_format,
             rows_per_file=self.rows_per_file,
         )

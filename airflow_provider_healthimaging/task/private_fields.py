@@ -1,6 +1,6 @@
-"""The template fields of a task that may hold patient data: always masked, and rendered without showing a value.
+"""The template fields that may hold patient data or keys: always masked, and rendered without showing a value.
 
-Airflow logs a template that it cannot render, with the text of the error. Both may hold search values. So these fields
+Airflow logs a template that it cannot render, with the text of the error. Both may hold such values. So these fields
 are rendered here, through Airflow's public ``render_template``, and the error says neither. Airflow cannot render them
 by itself (see :class:`~airflow_provider_healthimaging.privacy.masking.MaskedValue`). If this guard was not called, the
 templates in them were not rendered, and the task refuses to run.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
@@ -32,6 +33,10 @@ _MISSING_VARIABLE = re.compile(
     r"(?: not found| does not exist)?'\}?"
 )
 """What Airflow 2 and 3 say of a Variable that does not exist. Its name is not patient data."""
+
+
+PRIVATE_FIELDS = ("search_criteria", "match", "s3_extra_args")
+"""Search values are patient data, and the arguments for S3 may contain an encryption key."""
 
 
 class MaskedField:
@@ -59,7 +64,7 @@ def is_template(value: object) -> bool:
     """Whether ``value`` holds a Jinja expression, or the output of another task."""
     if isinstance(value, str):
         return "{{" in value or "{%" in value
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return any(map(is_template, value.values()))
     if isinstance(value, list | tuple):
         return any(map(is_template, value))
@@ -67,10 +72,11 @@ def is_template(value: object) -> bool:
 
 
 class PrivateFields(BaseOperator):
-    """``search_criteria`` and ``match`` of a task."""
+    """``search_criteria``, ``match`` and ``s3_extra_args`` of a task."""
 
     search_criteria = MaskedField()
     match = MaskedField()
+    s3_extra_args = MaskedField()
 
     def __init__(self, **kwargs: Any) -> None:  # the arguments of Airflow's base class
         """Reject unknown arguments before Airflow does, because its error shows their values."""
@@ -97,7 +103,7 @@ class PrivateFields(BaseOperator):
             permanent, reason = True, _describe(error)
         except Exception as error:  # noqa: BLE001 - the text of any error may hold search values
             permanent, reason = False, _describe(error)
-        field = "match" if content is self.match else "search_criteria"
+        field = next((name for name in PRIVATE_FIELDS if content is getattr(self, name)), "a template field")
         message = (
             f"A template in {field} cannot be rendered: {reason}. Check the names in the template, and that what they "
             "refer to exists. The template and the text of the error are not shown, because they may hold patient data."
@@ -106,7 +112,7 @@ class PrivateFields(BaseOperator):
 
     def check_private_fields_rendered(self) -> None:
         """Raise if templates in the private fields were not rendered by :meth:`render_template`."""
-        for name in ("search_criteria", "match"):
+        for name in PRIVATE_FIELDS:
             field: MaskedValue = getattr(self, name)
             if is_template(field.value) and not field.rendered:
                 raise ConfigurationError(

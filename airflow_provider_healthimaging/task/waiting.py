@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
+from airflow_provider_healthimaging.search.criteria import parse_bool
 from airflow_provider_healthimaging.search.validation import parse_interval
 from airflow_provider_healthimaging.task.failure import fail_without_retry
 from airflow_provider_healthimaging.window import format_utc, parse_instant
@@ -43,10 +45,10 @@ class DeferrableSensor(BaseSensorOperator):
     def __init__(self, *, deferrable: bool, **kwargs: Any) -> None:  # the arguments of Airflow's base class
         """Hold ``deferrable``, and check what does not go together with it."""
         super().__init__(**kwargs)
-        self.deferrable = deferrable
-        if deferrable:
+        self.deferrable = parse_bool("deferrable", deferrable)
+        if self.deferrable:
             parse_interval("poke_interval", self.poke_interval)
-        if deferrable and self.silent_fail:
+        if self.deferrable and self.silent_fail:
             raise InvalidArgumentError("silent_fail=True works in the modes poke and reschedule, not with deferrable.")
 
     @abstractmethod
@@ -61,12 +63,8 @@ class DeferrableSensor(BaseSensorOperator):
         """Poke until the end."""
         if not self.deferrable:
             return super().execute(context)
-        try:
+        with self._soft_fail_skips_timeout():
             return self._poke_or_defer(context, datetime.now(UTC) + timedelta(seconds=self.timeout))
-        except AirflowSensorTimeout as timeout:
-            if self.soft_fail:
-                raise AirflowSkipException("Skipping due to soft_fail is set to True.") from timeout
-            raise
 
     def execute_complete(self, context: Context, event: Mapping[str, str]) -> object:
         """Poke again after the trigger has fired."""
@@ -78,18 +76,24 @@ class DeferrableSensor(BaseSensorOperator):
     @fail_without_retry
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If no triggerer has run the trigger, time out as in the other modes."""
-        if next_method != TRIGGER_FAILED:
-            return super().resume_execution(next_method, next_kwargs, context)
-        if "timeout" not in str((next_kwargs or {}).get("error", "")).lower():
-            # Not the sensor's own method: its soft_fail would skip a task whose trigger broke.
+        error = str((next_kwargs or {}).get("error", ""))
+        with self._soft_fail_skips_timeout():
+            if next_method == TRIGGER_FAILED and "timeout" in error.lower():
+                raise AirflowSensorTimeout(
+                    f"Sensor has timed out: {self.describe_wait(context)}. Its trigger has not reported. Check that a "
+                    "triggerer is running."
+                )
+            # Not the method of Airflow's sensor: there, soft_fail skips a task that failed for any reason.
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
-        timeout = AirflowSensorTimeout(
-            f"Sensor has timed out: {self.describe_wait(context)}. Its trigger has not reported. Check that a "
-            "triggerer is running."
-        )
-        if self.soft_fail or self.never_fail:
-            raise AirflowSkipException(str(timeout)) from timeout
-        raise timeout
+
+    @contextmanager
+    def _soft_fail_skips_timeout(self) -> Iterator[None]:
+        try:
+            yield
+        except AirflowSensorTimeout as timeout:
+            if self.soft_fail:
+                raise AirflowSkipException(f"{timeout} The task is skipped because soft_fail is True.") from timeout
+            raise
 
     def _poke_or_defer(self, context: Context, deadline: datetime, trigger_error: str | None = None) -> object:
         try:

@@ -358,6 +358,11 @@ def test_the_connection_and_the_arguments_for_s3_are_templates(store, bucket, ho
     assert {stored.storage_class for stored in bucket.objects.all()} == {"STANDARD_IA"}
 
 
+def test_a_key_in_the_arguments_for_s3_is_not_shown():
+    task = find(s3_uri="s3://image-sets/", s3_extra_args={"StorageClass": "STANDARD_IA", "SSECustomerKey": "a-secret"})
+    assert str(task.s3_extra_args) == '{"StorageClass": "***", "SSECustomerKey": "***"}'
+
+
 # The dataset in S3.
 
 

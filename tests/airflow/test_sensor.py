@@ -6,6 +6,7 @@ import inspect
 import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from airflow.jobs import scheduler_job_runner
@@ -387,6 +388,15 @@ def test_a_trigger_that_broke_is_a_failure_and_no_timeout(store, soft_fail):
             "__fail__", {"error": "Trigger failure"}, {"ti": SimpleNamespace()}
         )
     assert not isinstance(caught.value, (AirflowSensorTimeout, AirflowSkipException))
+
+
+def test_soft_fail_does_not_skip_an_error_after_a_deferral(store, monkeypatch):
+    sensor = deferrable(soft_fail=True)
+    monkeypatch.setattr(type(sensor), "poke", Mock(side_effect=AirflowException("not a timeout")))
+    event = {"status": "ready", "deadline": "2099-01-01T00:00:00Z"}
+    with pytest.raises(AirflowException, match="not a timeout") as caught:
+        sensor.resume_execution("execute_complete", {"event": event}, {"ti": SimpleNamespace()})
+    assert not isinstance(caught.value, AirflowSkipException)
 
 
 def test_airflow_resumes_a_deferred_task_whose_time_is_up_as_expected_here():

@@ -3,6 +3,7 @@
 Each message says what is wrong, with which value (unless it may be patient data), and what to do.
 """
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -145,6 +146,8 @@ OTHERS = {
         {"lookback": -HOUR},
         ["lookback=", "a datetime.timedelta or a number of seconds, zero or more"],
     ),
+    "a lookback of an infinite time": ({"lookback": math.inf}, ["lookback=inf", "is too long"]),
+    "a lookback of the longest timedelta": ({"lookback": timedelta.max}, ["is too long"]),
     "a lookback in text": ({"lookback": "60 s"}, ["lookback='60 s'", "a number of seconds"]),
     "a delay in the past": ({"delay": -HOUR}, ["delay=", "a datetime.timedelta or a number of seconds, zero or more"]),
     "an unknown on_empty": ({"on_empty": "skipped"}, ["'skipped'", "Did you mean 'skip'"]),
