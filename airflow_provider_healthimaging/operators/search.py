@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError, NoImageSetsError
+from airflow_provider_healthimaging.search.criteria import parse_bool
 from airflow_provider_healthimaging.search.suggestions import unknown_name_error
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, parse_duration
 from airflow_provider_healthimaging.task.base import SearchTask
@@ -69,7 +70,7 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
     :param s3_uri: write a dataset under this ``s3://bucket/prefix/``, and return its summary. (templated)
     :param s3_conn_id: the AWS connection for S3; default ``aws_conn_id``. (templated)
     :param s3_extra_args: arguments for each object, as ``{"ServerSideEncryption": "aws:kms"}``; see amazon's
-        ``S3Hook``. (templated)
+        ``S3Hook``. Shown with ``***`` for their values, because one may be an encryption key. (templated)
     :param file_format: ``"jsonl"`` (gzipped JSON Lines), or ``"parquet"``, which needs the extra of that name.
     :param rows_per_file: records in each part of the dataset but the last.
     :param on_empty: ``"succeed"``, ``"skip"`` or ``"fail"`` if no image set is found.
@@ -145,7 +146,7 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
         if on_empty not in ON_EMPTY:
             raise unknown_name_error("on_empty", on_empty, ON_EMPTY)
         self.on_empty = on_empty
-        self.deferrable = deferrable
+        self.deferrable = parse_bool("deferrable", deferrable)
 
     @fail_without_retry
     def execute(self, context: Context) -> Result:

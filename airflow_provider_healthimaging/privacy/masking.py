@@ -1,4 +1,4 @@
-"""Values that may be patient data: a template field that shows its structure, and ``***`` for its values.
+"""Values that may be patient data or keys: a template field that shows its structure, and ``***`` for its values.
 
 Airflow stores and serves every rendered template field. It renders inside objects that have ``template_fields``; this
 one has none, so that only :mod:`~airflow_provider_healthimaging.task.private_fields` can render it.
@@ -28,10 +28,10 @@ S3_ARGUMENTS = frozenset(
         *("ExpectedBucketOwner", "RequestPayer", "Tagging"),
     }
 )
-"""Names of S3's upload arguments. They are shown, and their values are not: one may be a key."""
+"""Names of S3's upload arguments. Their values are not shown, because one may be an encryption key."""
 
 KNOWN_KEYS = S3_ARGUMENTS | {"filters", "values", "sort", *UNMASKED_VALUES, *SORT_FIELDS, *MATCH_FIELDS}
-"""The keys that are shown. A key that is not one of them may be a search value in the wrong place."""
+"""The names that are shown. Any other name may be a search value in the wrong place."""
 
 
 def mask_values(value: object, key: object = "") -> object:

@@ -41,7 +41,8 @@ def matches(hit: SearchHit, match: Match) -> bool:
 
 def _parse_values(name: str, given: object) -> list[object]:
     if isinstance(given, set | frozenset):
-        given = sorted(given, key=repr)  # a set has another order in each process, and the identity of a search has one
+        # The order of a set differs between processes, but the same search must have the same JSON text.
+        given = sorted(given, key=repr)
     values = list(given) if isinstance(given, list | tuple) else [given]
     if not values:
         raise InvalidArgumentError(f"match on {name} has no values, so nothing would match. Give one or more.")

@@ -114,7 +114,7 @@ def parse_interval(name: str, value: object) -> timedelta:
     return interval
 
 
-def _seconds(value: object, maximum: timedelta = MAX_DURATION) -> timedelta | None:
+def _seconds(value: object, maximum: timedelta) -> timedelta | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if isinstance(value, float) and math.isnan(value):

@@ -64,7 +64,7 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
     :param s3_uri: write a dataset under this ``s3://bucket/prefix/``, and return its summary. (templated)
     :param s3_conn_id: the AWS connection for S3; default ``aws_conn_id``. (templated)
     :param s3_extra_args: arguments for each object, as ``{"ServerSideEncryption": "aws:kms"}``; see amazon's
-        ``S3Hook``. (templated)
+        ``S3Hook``. Shown with ``***`` for their values, because one may be an encryption key. (templated)
     :param file_format: ``"jsonl"`` (gzipped JSON Lines), or ``"parquet"``, which needs the extra of that name.
     :param rows_per_file: records in each part of the dataset but the last.
     :param deferrable: wait in the triggerer; default ``[operators] default_deferrable``.
@@ -146,7 +146,8 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
     @fail_without_retry
     def execute(self, context: Context) -> Any:  # what the base class returns
         """Poke until the image sets are there, in the way that the mode says."""
-        self.parse_request(), self.parse_output()
+        self.parse_request()
+        self.parse_output()
         if self.open_ended and self.window_end:
             raise InvalidArgumentError("open_ended=True moves the window's end. Remove window_end.")
         return super().execute(context)

@@ -48,8 +48,10 @@ class DeferrableSensor(BaseSensorOperator):
         self.deferrable = parse_bool("deferrable", deferrable)
         if self.deferrable:
             parse_interval("poke_interval", self.poke_interval)
-        if self.deferrable and self.silent_fail:
-            raise InvalidArgumentError("silent_fail=True works in the modes poke and reschedule, not with deferrable.")
+            if self.silent_fail:
+                raise InvalidArgumentError(
+                    "silent_fail=True works in the modes poke and reschedule, not with deferrable."
+                )
 
     @abstractmethod
     def make_trigger(self, context: Context, deadline: datetime) -> BaseTrigger:

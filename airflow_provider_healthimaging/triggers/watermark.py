@@ -103,15 +103,10 @@ class Watermark:
             else:
                 state = await run_blocking(partial(store.get, WATERMARK_KEY))
         except ValueError:
-            state = None
-            shared = True
-        else:
-            shared = False
-        if shared:
             raise ConfigurationError(
                 "Several assets share this trigger, because their watchers have triggers with the same arguments, so "
                 "its watermark cannot be kept. Give each watcher other arguments, such as another poke_interval."
-            )
+            ) from None
         return cast("_State", state or {})
 
     async def _write(self, state: _State) -> None:

@@ -150,6 +150,7 @@ OTHERS = {
     "a lookback of the longest timedelta": ({"lookback": timedelta.max}, ["is too long"]),
     "a lookback in text": ({"lookback": "60 s"}, ["lookback='60 s'", "a number of seconds"]),
     "a delay in the past": ({"delay": -HOUR}, ["delay=", "a datetime.timedelta or a number of seconds, zero or more"]),
+    "a deferrable that is neither": ({"deferrable": "maybe"}, ["deferrable must be true or false"]),
     "an unknown on_empty": ({"on_empty": "skipped"}, ["'skipped'", "Did you mean 'skip'"]),
 }
 
