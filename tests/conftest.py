@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ os.environ.update(
 # Airflow reads its home when it is imported, so the imports come after.
 import airflow.exceptions  # noqa: E402
 import boto3  # noqa: E402
+import botocore.session  # noqa: E402
 import pytest  # noqa: E402
 
 from airflow_provider_healthimaging.aws import rate_limit, truncated_responses  # noqa: E402
@@ -52,6 +54,14 @@ def pytest_configure(config):
 
 
 BUCKET = "image-sets"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_loader():
+    """Let botocore read its service descriptions once, and not for every client: half of the time of a short task."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session")
