@@ -39,6 +39,17 @@ KNOWN_DEPRECATIONS = [
 ]
 
 
+def pytest_addoption(parser):
+    """Tests that take long check a part of their cases, unless all are asked for."""
+    parser.addoption("--whole", action="store_true", help="all cases of the tests that take long: see `whole`")
+
+
+@pytest.fixture(scope="session")
+def whole(pytestconfig):
+    """Whether to check all cases, and not only enough to see a promise broken."""
+    return pytestconfig.getoption("whole")
+
+
 def pytest_configure(config):
     """Turn the deprecation warnings of Airflow, amazon's provider and botocore into errors.
 

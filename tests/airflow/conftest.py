@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,11 +63,12 @@ def failures() -> Failures:
 
 
 @pytest.fixture(scope="session")
-def metadata_db() -> None:
-    """Airflow's tables, in the home that the session has for itself."""
+def metadata_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Airflow's tables, in the home that the session has for itself; returns a copy of them without a row of a test."""
     from airflow.utils.db import initdb
 
     initdb()
+    return Path(shutil.copy(Path(os.environ["AIRFLOW_HOME"], "airflow.db"), tmp_path_factory.mktemp("metadata_db")))
 
 
 @pytest.fixture

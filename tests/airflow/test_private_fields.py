@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 import logging
+import re
 import traceback
 import uuid
 from datetime import timedelta
@@ -69,8 +70,9 @@ def variables(error):
 
 @pytest.fixture
 def hourly(request):
-    name = f"private_{abs(hash(request.node.name))}"
-    return DAG(name, schedule="@hourly", start_date=NOON - timedelta(days=1), catchup=False)
+    return DAG(
+        re.sub(r"\W", "_", request.node.name), schedule="@hourly", start_date=NOON - timedelta(days=1), catchup=False
+    )
 
 
 SEARCH = {"task_id": "search", "retry_delay": timedelta(0)}

@@ -21,7 +21,6 @@ import airflow
 import pytest
 from markdown_it import MarkdownIt
 
-from tests.ports import port_of_the_documentation
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
@@ -105,8 +104,6 @@ def environment(folder):
 def terminal(environment, folder):
     """Open terminals, and close them in the end."""
     with ExitStack() as opened:
-        opened.enter_context(port_of_the_documentation())
-
         def open_one():
             one = Terminal(environment, folder / "home")
             opened.callback(one.close)

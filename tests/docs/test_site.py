@@ -18,6 +18,8 @@ from markdown_it import MarkdownIt
 
 from airflow_provider_healthimaging import exceptions
 
+pytestmark = pytest.mark.xdist_group("site")  # its fixtures take long, so one worker runs all of them
+
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = "airflow_provider_healthimaging"
 # Public names, and where the reference says they are from; classes with all that they take.
