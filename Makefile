@@ -10,7 +10,7 @@ NOX = $(UV) tool run --quiet --from nox==2026.10.20 --with uv nox
 
 # How many processes run tests at a time; 0 is none beside pytest's own.
 export WORKERS ?= 2
-PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadgroup
+PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 # For suites that start processes of their own, or that an option of pyproject.toml leaves out.
 PYTEST_ALONE = -m pytest --override-ini addopts= --import-mode=importlib
 

@@ -66,6 +66,24 @@ def pytest_configure(config):
 
 BUCKET = "image-sets"
 
+# Files that take long, the longest first: a worker that began one of them at the end would leave the others idle.
+LONG = (
+    "code_blocks",
+    "no_patient_data",
+    "sensor",
+    "reliability",
+    "backfill_example",
+    "schedules",
+    "dataset",
+    "operator",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Run the files that take long first."""
+    rank = {f"test_{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_loader():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
@@ -68,7 +69,10 @@ def metadata_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from airflow.utils.db import initdb
 
     initdb()
-    return Path(shutil.copy(Path(os.environ["AIRFLOW_HOME"], "airflow.db"), tmp_path_factory.mktemp("metadata_db")))
+    copy = tmp_path_factory.mktemp("metadata_db") / "airflow.db"
+    with closing(sqlite3.connect(Path(os.environ["AIRFLOW_HOME"], "airflow.db"))) as database:
+        database.execute("VACUUM INTO ?", [str(copy)])
+    return copy
 
 
 @pytest.fixture

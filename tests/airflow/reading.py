@@ -150,7 +150,10 @@ class Reader:
     def _serve(self, line):
         """Run the local service as the page says, but on a port that is free."""
         process = subprocess.Popen(
-            [sys.executable, *shlex.split(line.replace("--port 5000", "--port 0"))[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [sys.executable, *shlex.split(line.replace("--port 5000", "--port 0"))[1:]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.servers.callback(process.communicate, timeout=30)
         self.servers.callback(process.terminate)

@@ -21,8 +21,6 @@ from packaging.version import Version
 
 from tests.airflow.reading import BLOCKS, BUCKET, REPOSITORY, Reader
 
-pytestmark = pytest.mark.xdist_group("code_blocks")  # its fixtures take long, so one worker runs all of them
-
 DATASTORE_ID = "local".ljust(32, "0")
 MODALITIES = ("CT", "MR", "US")
 

@@ -14,8 +14,6 @@ from packaging.version import Version
 
 import airflow_provider_healthimaging as package
 
-pytestmark = pytest.mark.xdist_group("import")  # its fixtures take long, so one worker runs all of them
-
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = Path(package.__file__).parent
 EXAMPLES = sorted((REPOSITORY / "example_dags").glob("*.py"))

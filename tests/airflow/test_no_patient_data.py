@@ -45,8 +45,6 @@ from .evidence import (
 )
 from .places import CONTROL, DATASTORE_ID, PLACES, Evidence
 
-pytestmark = pytest.mark.xdist_group("no_patient_data")  # its fixtures take long, so one worker runs all of them
-
 
 @pytest.fixture
 def canaries(store, monkeypatch):

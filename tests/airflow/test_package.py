@@ -19,8 +19,6 @@ import pytest
 from airflow_provider_healthimaging import __version__
 from airflow_provider_healthimaging.get_provider_info import get_provider_info
 
-pytestmark = pytest.mark.xdist_group("package")  # its fixtures take long, so one worker runs all of them
-
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = "airflow_provider_healthimaging"
 NAME = "airflow-provider-healthimaging"

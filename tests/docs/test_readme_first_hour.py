@@ -21,7 +21,6 @@ import airflow
 import pytest
 from markdown_it import MarkdownIt
 
-
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
 BLOCKS = [(token.info, token.content) for token in MarkdownIt().parse(README) if token.type in {"fence", "code_block"}]
@@ -104,6 +103,7 @@ def environment(folder):
 def terminal(environment, folder):
     """Open terminals, and close them in the end."""
     with ExitStack() as opened:
+
         def open_one():
             one = Terminal(environment, folder / "home")
             opened.callback(one.close)

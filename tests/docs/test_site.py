@@ -18,8 +18,6 @@ from markdown_it import MarkdownIt
 
 from airflow_provider_healthimaging import exceptions
 
-pytestmark = pytest.mark.xdist_group("site")  # its fixtures take long, so one worker runs all of them
-
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = "airflow_provider_healthimaging"
 # Public names, and where the reference says they are from; classes with all that they take.

@@ -20,8 +20,6 @@ from botocore.config import Config
 from airflow_provider_healthimaging.local.__main__ import main
 from airflow_provider_healthimaging.local.dicom import pydicom_sample_files
 
-pytestmark = pytest.mark.xdist_group("command_line")  # its fixtures take long, so one worker runs all of them
-
 COMMAND = [sys.executable, "-m", "airflow_provider_healthimaging.local", "serve"]
 LOCAL_ID = "local" + "0" * 27
 AWS = Path(sys.executable).with_name("aws")
