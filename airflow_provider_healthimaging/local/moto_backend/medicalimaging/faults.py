@@ -2,9 +2,12 @@
 
 from random import Random
 from threading import Lock
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .models import MedicalImagingBackend
 
 T = TypeVar("T")
 
@@ -75,3 +78,12 @@ class FaultInjector:
             random.random() < settings.vanish_rate,
             random.random(),
         )
+
+
+def apply_mutations(backend: "MedicalImagingBackend", datastore_id: str, plan: FaultPlan) -> None:
+    """Change or delete an image set after a search, if ``plan`` says so."""
+    with backend.lock:
+        if plan.change and (known := backend.image_sets(datastore_id)):
+            backend.update_image_set(datastore_id, plan.choose(known).image_set_id)
+        if plan.vanish and (known := backend.image_sets(datastore_id)):
+            backend.delete_image_set(datastore_id, plan.choose(known).image_set_id)

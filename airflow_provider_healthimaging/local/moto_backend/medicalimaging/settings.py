@@ -60,6 +60,7 @@ class Settings:
     index_lag: float = _number(0.0, "seconds until a search can find a new image set or version")
     change_rate: float = _rate("searches after which an image set gets a new version")
     vanish_rate: float = _rate("searches after which an image set is deleted")
+    import_duration: float = _number(0.0, "seconds from the start of an import job until its end")
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a setting. Setting the seed starts the count of calls again."""
