@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .file_warnings import FileWarning
 from .image_sets import Content, Instance, TagValue
+from .pixel_checks import check_pixels
 from .untrusted_content import TRUNCATED_FILE, BoundedReader, UnusableFileError, unreadable_reason
 
 if TYPE_CHECKING:
@@ -72,14 +73,17 @@ def read_dicom_file(content: Content) -> DicomFile:
 
     :raises UnusableFileError: if the file has no instance for an image set.
     """
-    with silenced_pydicom():
+    with _silenced_pydicom():
         dataset = _read_dataset(content)
         uids = _require_uids(dataset)
         tags, problems = _read_tags(dataset)
+        instance = Instance(uids["SOPInstanceUID"], uids["TransferSyntaxUID"], content)
+        if problem := check_pixels(instance):
+            problems.add(problem)
     if any(not _DICOM_UID_PATTERN.fullmatch(uid) for uid in uids.values()):
         problems.add(FileWarning.InvalidUidFormat)
     found = tuple(warning for warning in FileWarning if warning in problems)
-    return DicomFile(tags, Instance(uids["SOPInstanceUID"], content), found)
+    return DicomFile(tags, instance, found)
 
 
 def _read_dataset(content: Content) -> "Dataset":
@@ -99,7 +103,7 @@ def _read_dataset(content: Content) -> "Dataset":
 
     problem = None
     try:
-        with Instance("", content).open() as file:
+        with Instance("", content=content).open() as file:
             reader = BoundedReader(file)
             try:
                 # Attributes are sorted by tag. The pixels come after the last wanted tag, so they are not read.
@@ -124,6 +128,7 @@ def _read_dataset(content: Content) -> "Dataset":
 
 def _require_uids(dataset: "Dataset") -> dict[str, str]:
     uids = {keyword: str(dataset.get(keyword) or "") for keyword in _UIDS}
+    uids["TransferSyntaxUID"] = str(dataset.file_meta.get("TransferSyntaxUID") or "")
     missing = [keyword for keyword, uid in uids.items() if not uid]
     if missing:
         plural = len(missing) > 1
@@ -169,7 +174,7 @@ def _read_value(dataset: "Dataset", keyword: str) -> TagValue:
 
 
 @contextmanager
-def silenced_pydicom() -> Iterator[None]:
+def _silenced_pydicom() -> Iterator[None]:
     """Suppress pydicom's warnings and log lines, because they contain values from the file."""
     logger = logging.getLogger("pydicom")
     # Filters of warnings belong to the process, so one thread changes them at a time.

@@ -33,6 +33,7 @@ class FaultPlan(NamedTuple):
     expired_token: bool
     change: bool
     vanish: bool
+    import_failure: bool
     choice: float
 
     def choose(self, items: list[T]) -> T:
@@ -41,7 +42,15 @@ class FaultPlan(NamedTuple):
 
 
 NO_FAULT = FaultPlan(
-    None, None, slow=False, empty_page=False, expired_token=False, change=False, vanish=False, choice=0.0
+    None,
+    None,
+    slow=False,
+    empty_page=False,
+    expired_token=False,
+    change=False,
+    vanish=False,
+    import_failure=False,
+    choice=0.0,
 )
 
 
@@ -71,12 +80,13 @@ class FaultInjector:
         return FaultPlan(
             draw(_STATUSES, settings.error_rate),
             draw(positions, settings.cut_rate),
-            random.random() < settings.slow_rate,
-            random.random() < settings.empty_page_rate,
-            random.random() < settings.expired_token_rate,
-            random.random() < settings.change_rate,
-            random.random() < settings.vanish_rate,
-            random.random(),
+            slow=random.random() < settings.slow_rate,
+            empty_page=random.random() < settings.empty_page_rate,
+            expired_token=random.random() < settings.expired_token_rate,
+            change=random.random() < settings.change_rate,
+            vanish=random.random() < settings.vanish_rate,
+            choice=random.random(),
+            import_failure=random.random() < settings.import_failure_rate,
         )
 
 

@@ -16,6 +16,13 @@ TagValue = str | int | None
 Content = bytes | Path
 """A DICOM file: its bytes, or where it is on disk."""
 
+_NATIVE_TRANSFER_SYNTAXES = {
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.2",
+}
+
 # DICOMTags in the API Reference, and the type of each member.
 TAG_TYPES: Mapping[str, type] = MappingProxyType(
     {
@@ -62,13 +69,19 @@ def parse_study_moment(date: str, time: str | None = None) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One DICOM instance: its SOP instance UID, and its file. Its image set knows its study and series.
+    """One DICOM instance: its UIDs, and its file. Its image set knows its study and series.
 
     :param content: the file as it was imported. An instance that a test creates may have none.
     """
 
     sop_instance_uid: str
+    transfer_syntax: str = "1.2.840.10008.1.2.1"
     content: Content = field(default=b"", repr=False)
+
+    @property
+    def is_encapsulated(self) -> bool:
+        """Whether the pixel data are in fragments, as all compressed ones are (DICOM PS3.5, A.4)."""
+        return self.transfer_syntax not in _NATIVE_TRANSFER_SYNTAXES
 
     def open(self) -> BinaryIO:
         """Open the file. The caller closes it."""

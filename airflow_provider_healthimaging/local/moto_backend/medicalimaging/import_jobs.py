@@ -5,23 +5,37 @@ backend and on the requests. While one thread runs a job, the job is ``IN_PROGRE
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from datetime import datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .datastore import new_id
-from .dicom_file import DicomFile, read_dicom_file
-from .exceptions import ConflictError, ResourceNotFoundError
-from .image_set_import import import_files
+from .exceptions import (
+    AccessDeniedError,
+    ConflictError,
+    ResourceNotFoundError,
+    ServiceQuotaExceededError,
+    ThrottlingError,
+)
 from .import_job import ImportJob
-from .import_output import FailedFile, ImportedFile, output_files
+from .import_run import JobFailedError, run_import
 from .paging import take_page
-from .s3_objects import S3Account, S3Error, S3Location
-from .untrusted_content import UnusableFileError
+from .quota import TokenBucket
+from .s3_objects import S3Account, S3Error
 
 if TYPE_CHECKING:
-    from moto.s3.models import FakeKey
-
     from .models import MedicalImagingBackend
+
+# Calls per second and burst: "Throttling limits" of the AWS HealthImaging Developer Guide.
+QUOTAS = {"StartDICOMImportJob": (1, 2), "GetDICOMImportJob": (25, 50), "ListDICOMImportJobs": (10, 20)}
+
+
+class _OutputFile(NamedTuple):
+    due_at: datetime
+    job: ImportJob
+    name: str
+    content: bytes
 
 
 class ImportJobs:
@@ -32,30 +46,49 @@ class ImportJobs:
         self._backend = backend
         self._jobs: dict[str, ImportJob] = {}
         self._by_token: dict[str, ImportJob] = {}
+        self._unfinished: dict[str, ImportJob] = {}
+        self._late_output: list[_OutputFile] = []
+        self._buckets = {operation: TokenBucket() for operation in QUOTAS}
         self._s3 = S3Account(backend.account_id, backend.partition)
 
-    def start(self, request: Mapping[str, Any]) -> ImportJob:
+    def admit(self, operation: str) -> None:
+        """Count a call. Raise ``ThrottlingError`` if it exceeds the quota of the operation."""
+        per_second, burst = QUOTAS[operation]
+        factor = self._backend.settings.import_quota
+        if not self._buckets[operation].take(None if factor is None else per_second * factor, burst):
+            raise ThrottlingError("Rate exceeded")
+
+    def start(self, request: Mapping[str, Any], *, must_fail: bool = False) -> ImportJob:
         """Start a job. A second call with the same client token returns the same job.
 
+        AWS does not document the error for a token that was used with another request. It is the one of this model
+        for a request that contradicts the state of the service, as in CreateDatastore.
+
         :param request: the valid members of StartDICOMImportJob.
+        :param must_fail: whether the job fails as a whole.
         """
-        backend = self._backend
+        backend, token, settings = self._backend, request["clientToken"], self._backend.settings
         with backend.lock:
             backend.require_active(request["datastoreId"])
-            if known := self._by_token.get(request["clientToken"]):
+            if known := self._by_token.get(token):
                 if known.request != request:
                     raise ConflictError("clientToken was used with different parameters")
                 return known
+            if settings.import_permission == "pass-role-denied":
+                user = f"arn:{backend.partition}:iam::{backend.account_id}:user/local"
+                role = request["dataAccessRoleArn"]
+                raise AccessDeniedError(f"User: {user} is not authorized to perform: iam:PassRole on resource: {role}")
+            if self.unfinished(request["datastoreId"]) >= settings.import_max_jobs:
+                raise ServiceQuotaExceededError(f"The limit of {settings.import_max_jobs} import jobs is reached")
             now = backend.clock()
-            due = now + timedelta(seconds=backend.settings.import_duration)
-            job = ImportJob(new_id(), request, now, due)
-            self._jobs[job.job_id] = self._by_token[request["clientToken"]] = job
+            due = now + timedelta(seconds=settings.import_duration)
+            job = ImportJob(new_id(), request, now, due, must_fail)
+            self._jobs[job.job_id] = self._unfinished[job.job_id] = self._by_token[token] = job
             return job
 
     def get(self, datastore_id: str, job_id: str) -> ImportJob:
         """Return a job."""
         self._backend.require_active(datastore_id)
-        self.run_due()
         job = self._jobs.get(job_id)
         if job is None or job.datastore_id != datastore_id:
             raise ResourceNotFoundError(f"Import job {job_id} was not found")
@@ -64,10 +97,9 @@ class ImportJobs:
     def page(
         self, datastore_id: str, status: str | None, *, limit: int, next_token: str | None
     ) -> tuple[list[ImportJob], str | None]:
-        """Return one page, newest first, and the token for the next page."""
+        """Return one page, newest first, and the token for the next page. AWS does not document the order."""
         backend = self._backend
         backend.require_active(datastore_id)
-        self.run_due()
         now, scope = backend.clock(), ("ListDICOMImportJobs", datastore_id, status or "")
         before = backend.tokens.read(next_token, *scope) if next_token is not None else None
         with backend.lock:
@@ -84,15 +116,20 @@ class ImportJobs:
 
     def unfinished(self, datastore_id: str) -> int:
         """Return the number of jobs of a data store that have not ended."""
-        self.run_due()
         with self._backend.lock:
-            return sum(job.ended_at is None and job.datastore_id == datastore_id for job in self._jobs.values())
+            return sum(job.datastore_id == datastore_id for job in self._unfinished.values())
 
     def run_due(self) -> None:
-        """Run the jobs that are due, in the order of their ends."""
+        """Run the jobs that are due, in the order of their ends, and write the output files that are due."""
+        if not self._unfinished and not self._late_output:
+            return
         now = self._backend.clock()
         with self._backend.lock:
-            due = [job for job in self._jobs.values() if job.ended_at is None and job.due_at <= now]
+            due = [job for job in self._unfinished.values() if job.due_at <= now]
+            output = [file for file in self._late_output if file.due_at <= now]
+            self._late_output = [file for file in self._late_output if file.due_at > now]
+        for file in output:
+            self._write(file)
         for job in sorted(due, key=lambda job: (job.due_at, job.position)):
             if job.lock.acquire(blocking=False):
                 try:
@@ -104,37 +141,31 @@ class ImportJobs:
     def _run(self, job: ImportJob) -> None:
         message: str | None = "Internal server error"
         try:
-            self._import(job)
+            output = run_import(self._backend, self._s3, job)
+            self._deliver(job, output)
             message = None
-        except S3Error as error:
+        except JobFailedError as error:
             message = str(error)
         finally:
-            job.message, job.ended_at = message, self._backend.clock()
+            with self._backend.lock:
+                job.message, job.ended_at = message, self._backend.clock()
+                del self._unfinished[job.job_id]
 
-    def _import(self, job: ImportJob) -> None:
-        backend, request = self._backend, job.request
-        objects = self._s3.list_objects(S3Location.parse(request["inputS3Uri"]), request.get("inputOwnerAccountId"))
-        self._s3.require_bucket(job.output.bucket)
-        files: dict[str, DicomFile] = {}
-        failed: list[FailedFile] = []
-        for each in objects:
-            result = _read(each)
-            if isinstance(result, DicomFile):
-                files[each.name] = result
+    def _deliver(self, job: ImportJob, output: Mapping[str, bytes]) -> None:
+        """Write the output files, or keep those that come late. They appear one by one, in an order from the seed."""
+        settings, now = self._backend.settings, self._backend.clock()
+        names = sorted(output)
+        Random(f"{settings.seed}/{job.job_id}").shuffle(names)  # noqa: S311 - not for cryptography
+        for number, name in enumerate(names, start=1):
+            due_at = now + timedelta(seconds=settings.import_output_lag) * number / len(names)
+            file = _OutputFile(due_at, job, name, output[name])
+            if due_at > now:
+                with self._backend.lock:
+                    self._late_output.append(file)
             else:
-                failed.append(result)
-        with backend.lock:
-            image_sets = import_files(backend, job.datastore_id, [*files.values()], backend.clock())
-        imported = [
-            ImportedFile(key, file.instance.sop_instance_uid, image_set, file.warnings)
-            for (key, file), image_set in zip(files.items(), image_sets, strict=True)
-        ]
-        for name, content in output_files(job, imported, failed).items():
-            self._s3.write(job.output, name, content)
+                self._write(file)
 
-
-def _read(s3_object: "FakeKey") -> DicomFile | FailedFile:
-    try:
-        return read_dicom_file(s3_object.value)
-    except UnusableFileError as error:
-        return FailedFile(s3_object.name, "ValidationException", error.quoted)
+    def _write(self, file: _OutputFile) -> None:
+        # The bucket may be gone since the job started. Then nobody waits for its files.
+        with suppress(S3Error):
+            self._s3.write(file.job.output, file.name, file.content)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from .file_warnings import FileWarning
 from .image_sets import ImageSet
 from .import_job import ImportJob
+from .settings import Settings
 
 MANIFEST = "job-output-manifest.json"
 
@@ -29,14 +30,18 @@ class FailedFile(NamedTuple):
     message: str
 
 
-def output_files(job: ImportJob, imported: Sequence[ImportedFile], failed: Sequence[FailedFile]) -> dict[str, bytes]:
+def output_files(
+    job: ImportJob, imported: Sequence[ImportedFile], failed: Sequence[FailedFile], settings: Settings
+) -> dict[str, bytes]:
     """Return the contents of the output files by name."""
-    return {
-        "SUCCESS/success.ndjson": _lines(_imported_line(file) for file in imported),
+    listed = [file for file in imported if settings.import_warned_in_success or not file.warnings]
+    files = {
+        "SUCCESS/success.ndjson": _lines(_imported_line(file) for file in listed),
         "FAILURE/failure.ndjson": _lines(_failed_line(file) for file in failed),
         "WARNING/warning.ndjson": _lines(_warning_line(file) for file in imported if file.warnings),
         MANIFEST: json.dumps({"jobSummary": _summary(job, imported, failed)}).encode(),
     }
+    return {name: content for name, content in files.items() if content or settings.import_empty_output}
 
 
 def _summary(job: ImportJob, imported: Sequence[ImportedFile], failed: Sequence[FailedFile]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ truncates times to milliseconds.
 
 import json
 import time
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -13,7 +14,7 @@ from urllib.parse import parse_qs, unquote
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.responses import BaseResponse
 
-from .exceptions import InternalServerError, ThrottlingError, ValidationError
+from .exceptions import ConflictError, InternalServerError, ThrottlingError, ValidationError
 from .faults import CUT_HEADER, apply_mutations
 from .json_forms import (
     access_properties,
@@ -47,6 +48,7 @@ class MedicalImagingResponse(BaseResponse):
         """Answer after the latency of the settings. A throttled call is answered at once."""
         started = time.monotonic()
         settings = self.backend.settings
+        self.backend.import_jobs.run_due()
         self.fault_plan = self.backend.fault_injector.next_plan(settings)
         status, headers, body = (
             super().call_action() if self.fault_plan.error is None else _error_response(self.fault_plan.error)
@@ -112,6 +114,8 @@ class MedicalImagingResponse(BaseResponse):
         """POST /datastore/{datastoreId}/imageSet/{imageSetId}/getImageSetMetadata; the response is gzipped."""
         datastore_id, image_set_id = self._path_segment(1), self._path_segment(3)
         image_set = self.backend.get_image_set(datastore_id, image_set_id, self._query_parameter("version"))
+        if self.backend.clock() - image_set.updated_at < timedelta(seconds=self.backend.settings.metadata_lag):
+            raise ConflictError("The image set is not consistent yet")
         return 200, dict(METADATA_HEADERS), metadata_blob(datastore_id, image_set)
 
     def list_image_set_versions(self) -> TYPE_RESPONSE:
@@ -125,8 +129,11 @@ class MedicalImagingResponse(BaseResponse):
 
     def start_dicom_import_job(self) -> TYPE_RESPONSE:
         """POST /startDICOMImportJob/datastore/{datastoreId}."""
+        jobs = self.backend.import_jobs
+        jobs.admit("StartDICOMImportJob")
         request = {**self._json_body(), "datastoreId": self._path_segment(2)}
-        job = self.backend.import_jobs.start(validate_request("StartDICOMImportJob", request))
+        valid = validate_request("StartDICOMImportJob", request)
+        job = jobs.start(valid, must_fail=self.fault_plan.import_failure)
         return _json_response(
             {
                 "datastoreId": job.datastore_id,
@@ -138,6 +145,7 @@ class MedicalImagingResponse(BaseResponse):
 
     def get_dicom_import_job(self) -> TYPE_RESPONSE:
         """GET /getDICOMImportJob/datastore/{datastoreId}/job/{jobId}."""
+        self.backend.import_jobs.admit("GetDICOMImportJob")
         datastore_id, job_id = self._path_segment(2), self._path_segment(4)
         validate_request("GetDICOMImportJob", {"datastoreId": datastore_id, "jobId": job_id})
         job = self.backend.import_jobs.get(datastore_id, job_id)
@@ -145,6 +153,7 @@ class MedicalImagingResponse(BaseResponse):
 
     def list_dicom_import_jobs(self) -> TYPE_RESPONSE:
         """GET /listDICOMImportJobs/datastore/{datastoreId}."""
+        self.backend.import_jobs.admit("ListDICOMImportJobs")
         datastore_id, status = self._path_segment(2), self._query_parameter("jobStatus")
         validate_request("ListDICOMImportJobs", {"datastoreId": datastore_id, "jobStatus": status})
         jobs, token = self.backend.import_jobs.page(datastore_id, status, **self._page_arguments())
