@@ -133,8 +133,9 @@ class SearchTask(PrivateFields):
             raise not_retried(
                 InvalidArgumentError(
                     f"A template of this task cannot be rendered: {undefined}. Correct the name. In Airflow 3, runs of "
-                    "assets and partitions have no data_interval_start, data_interval_end and logical_date: leave "
-                    "window_start and window_end out, and the task searches the run's own window."
+                    "assets and partitions, and runs that were started without a date, have no data_interval_start, "
+                    "data_interval_end and logical_date: leave window_start and window_end out, and the task searches "
+                    "the run's own window."
                 )
             )
 
