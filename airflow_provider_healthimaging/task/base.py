@@ -23,7 +23,8 @@ from airflow_provider_healthimaging.search.validation import check_time_field, c
 from airflow_provider_healthimaging.task.delivery import Delivery, deliver, mapping_limit
 from airflow_provider_healthimaging.task.failure import not_retried
 from airflow_provider_healthimaging.task.private_fields import PrivateFields
-from airflow_provider_healthimaging.task.run_window import ResolvedWindow, parse_edge, resolve_run_window
+from airflow_provider_healthimaging.task.resolved_search import ResolvedSearch
+from airflow_provider_healthimaging.task.run_window import parse_edge, resolve_run_window
 
 if TYPE_CHECKING:
     import jinja2
@@ -170,39 +171,29 @@ class SearchTask(PrivateFields):
             rows_per_file=self.rows_per_file,
         )
 
-    def resolve_window(self, context: Context, *, window_end: str | None = None) -> ResolvedWindow | None:
-        """Return the window that this run searches, with ``lookback``; ``None`` without a ``time_field``.
+    def resolve(self, context: Context, *, window_end: str | None = None) -> ResolvedSearch:
+        """Return what this run searches for; all template fields must be rendered.
 
         :param window_end: an end to use instead of the one given or owned.
         """
+        request = self.parse_request()
         if self.time_field is None:
-            return None
+            return ResolvedSearch(request, rule=None)
         resolved = resolve_run_window(
             context,
             window_start=self.window_start,
             window_end=window_end or self.window_end,
             datastore_id=self.datastore_id,
         )
-        return ResolvedWindow(resolved.window.extended_back(self.lookback), resolved.rule)
+        return ResolvedSearch(request.with_window(resolved.window.extended_back(self.lookback)), resolved.rule)
 
-    def resolve_request(self, context: Context) -> tuple[SearchRequest, ResolvedWindow | None]:
-        """Return what this run searches for, and its window with the rule that gave it."""
-        request, resolved = self.parse_request(), self.resolve_window(context)
-        return (request.with_window(resolved.window) if resolved else request), resolved
-
-    def log_window(self, resolved: ResolvedWindow | None) -> None:
+    def log_window(self, resolved: ResolvedSearch) -> None:
         """Log which window is searched, and by which rule."""
-        if resolved:
-            self.log.info("Window [%s, %s), by %s.", *resolved.window.to_dict().values(), resolved.rule)
+        if window := resolved.request.window:
+            self.log.info("Window [%s, %s), by %s.", *window.to_dict().values(), resolved.rule)
 
-    def search(
-        self, context: Context, request: SearchRequest, output: OutputRequest, resolved: ResolvedWindow | None
-    ) -> Delivery:
-        """Search, and put the result where ``output`` says.
-
-        :param request: what to search for.
-        :param resolved: the rule that gave its window.
-        """
+    def search(self, context: Context, resolved: ResolvedSearch, output: OutputRequest) -> Delivery:
+        """Search, and put the result where ``output`` says."""
         limit = mapping_limit(self, context)
         if output.s3 and limit:
             raise InvalidArgumentError(
@@ -211,8 +202,7 @@ class SearchTask(PrivateFields):
                 "the dataset's manifest."
             )
         self._persist_link(context)
-        rule = resolved.rule if resolved else None
-        delivery = deliver(self.hook, request, output, rule=rule, limit=limit, log=self.log)
+        delivery = deliver(self.hook, resolved.request, output, rule=resolved.rule, limit=limit, log=self.log)
         self.dataset = delivery.dataset
         return delivery
 

@@ -37,7 +37,9 @@ class DeferrableSensor(BaseSensorOperator):
     """A sensor that pokes in the worker, and waits between two pokes as its mode says.
 
     A subclass implements ``poke``, which returns a ``PokeReturnValue`` at the end, :meth:`make_trigger`, whose trigger
-    fires ``{"status": "ready" | "timeout" | "failed", "deadline": ..., "error": ...}``, and :meth:`describe_wait`.
+    fires ``{"status": "ready" | "timeout" | "failed", "deadline": ..., "error": ...}``, :meth:`restore`, and
+    :meth:`describe_wait`. Templates may render to other values when the task resumes. So :meth:`make_trigger` gives the
+    trigger what was resolved, the event carries it, and :meth:`restore` takes it up.
 
     :param deferrable: wait in the triggerer.
     """
@@ -58,6 +60,10 @@ class DeferrableSensor(BaseSensorOperator):
         """Return the trigger that waits for the next poke."""
 
     @abstractmethod
+    def restore(self, event: Mapping[str, Any]) -> None:
+        """Take up what was resolved before the deferral, from the event of the trigger."""
+
+    @abstractmethod
     def describe_wait(self, context: Context) -> str:
         """Return what the sensor waits for, for its timeout error."""
 
@@ -68,8 +74,9 @@ class DeferrableSensor(BaseSensorOperator):
         with self._soft_fail_skips_timeout():
             return self._poke_or_defer(context, datetime.now(UTC) + timedelta(seconds=self.timeout))
 
-    def execute_complete(self, context: Context, event: Mapping[str, str]) -> object:
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> object:
         """Poke again after the trigger has fired."""
+        self.restore(event)
         deadline = parse_instant(event["deadline"], "deadline")
         if event["status"] == "timeout":
             raise self._timeout_error(context, deadline)
@@ -82,8 +89,7 @@ class DeferrableSensor(BaseSensorOperator):
         with self._soft_fail_skips_timeout():
             if next_method == TRIGGER_FAILED and "timeout" in error.lower():
                 raise AirflowSensorTimeout(
-                    f"Sensor has timed out: {self.describe_wait(context)}. Its trigger has not reported. Check that a "
-                    "triggerer is running."
+                    "Sensor has timed out, and its trigger has not reported. Check that a triggerer is running."
                 )
             # Not the method of Airflow's sensor: there, soft_fail skips a task that failed for any reason.
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypedDict
@@ -24,18 +24,22 @@ LAST_SEARCH_SECONDS = 60.0
 
 
 class Status(TypedDict, total=False):
-    """The payload of the event. ``status`` is ``"ready"``, ``"timeout"`` or ``"failed"``, with an ``error``."""
+    """The payload of the event. ``status`` is ``"ready"``, ``"timeout"`` or ``"failed"``, with an ``error``.
+
+    ``resolved_search`` is what the sensor gave to the trigger.
+    """
 
     status: str
     deadline: str
+    resolved_search: Mapping[str, object] | None
     error: str
 
 
 class HealthImagingImageSetTrigger(SearchTrigger):
     """Wait until enough image sets are found and have not changed for the quiet period, or until the deadline.
 
-    It fires one event, ``{"status": "ready" | "timeout" | "failed", "deadline": ..., "error": ...}``, after which the
-    task searches by itself. Throttling and other retryable errors are logged, and do not end the wait.
+    It fires one event, a :class:`Status`, after which the task searches by itself. Throttling and other retryable
+    errors are logged, and do not end the wait.
 
     :param datastore_id: the data store's id.
     :param window_start: start of the window, ISO 8601; ``None`` with ``window_end`` for no window.
@@ -47,6 +51,8 @@ class HealthImagingImageSetTrigger(SearchTrigger):
     :param quiet_period: how long none of them may have changed: ``timedelta`` or seconds; ``None`` for any time.
     :param poke_interval: the pause between two searches, plus or minus a fifth: ``timedelta`` or seconds.
     :param deadline: ISO 8601 time at which to give up.
+    :param resolved_search: what the event hands back to the sensor: its whole search, as it resolved it before the
+        deferral.
     :param aws_conn_id: the Airflow connection for AWS.
     :param region_name: AWS region; default that of the connection.
     :param verify: whether to verify TLS certificates, or the path of a CA bundle.
@@ -68,6 +74,7 @@ class HealthImagingImageSetTrigger(SearchTrigger):
         quiet_period: timedelta | float | None,
         poke_interval: timedelta | float,
         deadline: str,
+        resolved_search: Mapping[str, object] | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -92,6 +99,7 @@ class HealthImagingImageSetTrigger(SearchTrigger):
             None if quiet_period is None else parse_duration("quiet_period", quiet_period, MAX_DELAY).total_seconds()
         )
         self.deadline = deadline
+        self.resolved_search = resolved_search
         self._deadline = parse_instant(deadline, "deadline")
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -129,7 +137,7 @@ class HealthImagingImageSetTrigger(SearchTrigger):
         return None
 
     def _status(self, status: str) -> Status:
-        return {"status": status, "deadline": self.deadline}
+        return {"status": status, "deadline": self.deadline, "resolved_search": self.resolved_search}
 
     def _window(self, now: datetime) -> TimeWindow | None:
         if self.window_start is None:
