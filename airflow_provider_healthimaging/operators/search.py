@@ -23,7 +23,7 @@ from airflow_provider_healthimaging.window import format_utc
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
     from airflow_provider_healthimaging.task.delivery import Result
     from airflow_provider_healthimaging.task.resolved_search import KeptSearch
 
@@ -139,11 +139,13 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
             botocore_config=botocore_config,
             **kwargs,
         )
-        self.delay = parse_duration("delay", delay, MAX_DELAY)
-        if on_empty not in ON_EMPTY:
-            raise unknown_name_error("on_empty", on_empty, ON_EMPTY)
-        self.on_empty = on_empty
-        self.deferrable = parse_bool("deferrable", deferrable)
+        with self.argument_checks():
+            self.reject_templates(delay=delay, on_empty=on_empty, deferrable=deferrable)
+            self.delay = parse_duration("delay", delay, MAX_DELAY)
+            if on_empty not in ON_EMPTY:
+                raise unknown_name_error("on_empty", on_empty, ON_EMPTY)
+            self.on_empty = on_empty
+            self.deferrable = parse_bool("deferrable", deferrable)
 
     @fail_without_retry
     def execute(self, context: Context) -> Result:

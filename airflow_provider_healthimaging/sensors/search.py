@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import PokeReturnValue, conf
 
+from airflow_provider_healthimaging.aws.connection_arguments import check_config_arguments
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.search.criteria import parse_bool
 from airflow_provider_healthimaging.search.readiness import confirms_ready, is_ready
@@ -18,6 +19,7 @@ from airflow_provider_healthimaging.task.base import SearchTask
 from airflow_provider_healthimaging.task.delivery import publish_result
 from airflow_provider_healthimaging.task.failure import fail_without_retry
 from airflow_provider_healthimaging.task.resolved_search import ResolvedSearch
+from airflow_provider_healthimaging.task.run_window import parse_edge
 from airflow_provider_healthimaging.task.waiting import DeferrableSensor
 from airflow_provider_healthimaging.triggers.healthimaging import HealthImagingImageSetTrigger
 from airflow_provider_healthimaging.window import format_utc, window_ending_now
@@ -25,7 +27,7 @@ from airflow_provider_healthimaging.window import format_utc, window_ending_now
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
     from airflow_provider_healthimaging.window import TimeWindow
 
 OPEN_END = "9999-12-31T00:00:00Z"
@@ -138,12 +140,19 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
             deferrable=deferrable,
             **kwargs,
         )
-        self.min_image_sets = check_whole_number("min_image_sets", min_image_sets)
-        self.quiet_period = None if quiet_period is None else parse_duration("quiet_period", quiet_period, MAX_DELAY)
-        self.open_ended = parse_bool("open_ended", open_ended)
         self._resolved: ResolvedSearch | None = None
-        if self.open_ended and time_field is None:
-            raise InvalidArgumentError("open_ended=True needs a window. Set time_field to 'createdAt' or 'updatedAt'.")
+        with self.argument_checks():
+            self.reject_templates(min_image_sets=min_image_sets, quiet_period=quiet_period, open_ended=open_ended)
+            self.min_image_sets = check_whole_number("min_image_sets", min_image_sets)
+            self.quiet_period = (
+                None if quiet_period is None else parse_duration("quiet_period", quiet_period, MAX_DELAY)
+            )
+            self.open_ended = parse_bool("open_ended", open_ended)
+            if self.open_ended and time_field is None:
+                raise InvalidArgumentError(
+                    "open_ended=True needs a window. Set time_field to 'createdAt' or 'updatedAt'."
+                )
+            check_config_arguments(botocore_config, json_only=self.deferrable)
 
     @fail_without_retry
     def execute(self, context: Context) -> Any:  # what the base class returns
@@ -151,7 +160,7 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
         self._resolved = None
         self.parse_request()
         self.parse_output()
-        if self.open_ended and self.window_end:
+        if self.open_ended and parse_edge(self.window_end, "window_end"):
             raise InvalidArgumentError("open_ended=True moves the window's end. Remove window_end.")
         return super().execute(context)
 

@@ -11,27 +11,31 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jinja2.exceptions import UndefinedError
-
+from airflow_provider_healthimaging.aws.client_config import parse_config
+from airflow_provider_healthimaging.aws.connection_arguments import (
+    check_config_arguments,
+    check_conn_id,
+    check_region_name,
+    check_verify,
+)
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
-from airflow_provider_healthimaging.output.destination import OutputRequest, check_file_format
+from airflow_provider_healthimaging.output.destination import OutputRequest, check_file_format, parse_s3_arguments
 from airflow_provider_healthimaging.search.image_set import parse_dicom_tags
 from airflow_provider_healthimaging.search.request import SearchRequest
 from airflow_provider_healthimaging.search.validation import check_time_field, check_whole_number, parse_duration
+from airflow_provider_healthimaging.task.arguments import is_template
 from airflow_provider_healthimaging.task.delivery import Delivery, deliver, mapping_limit
-from airflow_provider_healthimaging.task.failure import not_retried
 from airflow_provider_healthimaging.task.private_fields import PrivateFields
 from airflow_provider_healthimaging.task.resolved_search import ResolvedSearch
 from airflow_provider_healthimaging.task.run_window import parse_edge, resolve_run_window
 
 if TYPE_CHECKING:
-    import jinja2
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
     from airflow_provider_healthimaging.output.dataset import DatasetSummary
 
 
@@ -103,15 +107,29 @@ class SearchTask(PrivateFields):
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.verify = verify
-        self.botocore_config = botocore_config
-        self.time_field = check_time_field(time_field)
-        self.lookback = parse_duration("lookback", lookback)
-        self.max_workers = check_whole_number("max_workers", max_workers)
-        self.batch_size = None if batch_size is None else check_whole_number("batch_size", batch_size)
-        self.max_xcom_items = check_whole_number("max_xcom_items", max_xcom_items)
-        self.file_format = check_file_format(file_format)
-        self.rows_per_file = check_whole_number("rows_per_file", rows_per_file)
         self.dataset: DatasetSummary | None = None
+        with self.argument_checks():
+            self.reject_templates(
+                time_field=time_field,
+                lookback=lookback,
+                max_workers=max_workers,
+                batch_size=batch_size,
+                max_xcom_items=max_xcom_items,
+                file_format=file_format,
+                rows_per_file=rows_per_file,
+                botocore_config=botocore_config,
+            )
+            if isinstance(s3_extra_args, Mapping) or not is_template(s3_extra_args):
+                parse_s3_arguments(s3_extra_args)
+            self.time_field = check_time_field(time_field)
+            self.lookback = parse_duration("lookback", lookback)
+            self.max_workers = check_whole_number("max_workers", max_workers)
+            self.batch_size = None if batch_size is None else check_whole_number("batch_size", batch_size)
+            self.max_xcom_items = check_whole_number("max_xcom_items", max_xcom_items)
+            self.file_format = check_file_format(file_format)
+            self.rows_per_file = check_whole_number("rows_per_file", rows_per_file)
+            self.botocore_config = check_config_arguments(botocore_config)
+            parse_config(self.botocore_config)
 
     @cached_property
     def hook(self) -> HealthImagingHook:
@@ -123,26 +141,12 @@ class SearchTask(PrivateFields):
             config=self.botocore_config,
         )
 
-    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render as Airflow does, and say what to do about a name that does not exist."""
-        undefined = None
-        try:
-            super().render_template_fields(context, jinja_env)
-        except UndefinedError as error:
-            undefined = error.message
-        if undefined:
-            raise not_retried(
-                InvalidArgumentError(
-                    f"A template of this task cannot be rendered: {undefined}. Correct the name. In Airflow 3, runs of "
-                    "assets and partitions, and runs that were started without a date, have no data_interval_start, "
-                    "data_interval_end and logical_date: leave window_start and window_end out, and the task searches "
-                    "the run's own window."
-                )
-            )
-
     def parse_request(self) -> SearchRequest:
         """Return what to search for, without the window; all template fields must be rendered."""
         self.check_private_fields_rendered()
+        check_conn_id("aws_conn_id", self.aws_conn_id)
+        check_region_name(self.region_name)
+        check_verify(self.verify)
         edges = parse_edge(self.window_start, "window_start"), parse_edge(self.window_end, "window_end")
         if self.time_field is None and any(edges):
             raise InvalidArgumentError(

@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_healthimaging.aws.error_table import S3
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, translate_errors
+from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, SETUP_ERRORS, translate_errors
 from airflow_provider_healthimaging.exceptions import TooManyImageSetsError
 from airflow_provider_healthimaging.output.dataset import DatasetSummary, ManifestMetadata, write_search
 from airflow_provider_healthimaging.output.records import Record, to_record
@@ -203,13 +203,16 @@ def _write_to_s3(
         # A worker that dies loses what it read ahead, so that should not be much more than a part.
         return hook.search(rest, read_ahead=max(destination.rows_per_file, MIN_READ_AHEAD), stats=stats)
 
+    s3_hook = S3Hook(
+        aws_conn_id=destination.conn_id, extra_args=dict(destination.extra_args), verify=destination.verify
+    )
+    region = hook.conn_region_name
+
     def write() -> DatasetSummary:
-        s3_hook = S3Hook(
-            aws_conn_id=destination.conn_id, extra_args=dict(destination.extra_args), verify=destination.verify
-        )
-        region = hook.conn_region_name
         return write_search(
             s3_hook, request, destination, tags=tags, metadata=metadata, search=search, region=region, log=log
         )
 
-    return translate_errors(write, f"{destination.uri}, connection {destination.conn_id!r}", S3, BOTOCORE_ERRORS)
+    location = f"s3_uri {destination.uri}, connection {destination.conn_id!r}"
+    translate_errors(s3_hook.get_conn, location, S3, SETUP_ERRORS)
+    return translate_errors(write, location, S3, BOTOCORE_ERRORS)

@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, cast
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError, UndeterminedWindowError
+from airflow_provider_healthimaging.search.rendered import NATIVE_RENDERING, is_empty
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant
 
 if TYPE_CHECKING:
@@ -78,8 +79,12 @@ def resolve_run_window(
 
 def parse_edge(value: object, name: str) -> datetime | None:
     """Return an edge of the window in UTC, or ``None`` if it was not given: ``None``, or empty text."""
-    if value is None or (isinstance(value, str) and not value.strip()):
+    # With native rendering, an edge that Airflow does not know may be a proxy of None.
+    if is_empty(value):
         return None
+    if isinstance(value, int | float):
+        wanted = "Give an aware datetime or an ISO 8601 string."
+        raise InvalidArgumentError(f"{name} is a {type(value).__name__}. {wanted}{NATIVE_RENDERING}")
     if isinstance(value, str) and value.strip() == "None":
         raise InvalidArgumentError(
             f"{name} rendered to 'None': what the template refers to has no value in this run. "

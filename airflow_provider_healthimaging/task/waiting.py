@@ -18,7 +18,9 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.search.criteria import parse_bool
-from airflow_provider_healthimaging.search.validation import parse_interval
+from airflow_provider_healthimaging.search.suggestions import unknown_name_error
+from airflow_provider_healthimaging.search.validation import parse_duration, parse_interval
+from airflow_provider_healthimaging.task.arguments import CheckedArguments
 from airflow_provider_healthimaging.task.failure import fail_without_retry
 from airflow_provider_healthimaging.window import format_utc, parse_instant
 
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
 TRIGGER_FAILED = "__fail__"
 """The method that Airflow names when it resumes a task whose trigger failed or timed out."""
 
+MODES = ("poke", "reschedule")
+
 TRIGGER_GRACE = timedelta(seconds=90)
 """How long after the deadline Airflow waits for the trigger's event: a last search of a minute, and half a minute."""
 
 
-class DeferrableSensor(BaseSensorOperator):
+class DeferrableSensor(CheckedArguments, BaseSensorOperator):
     """A sensor that pokes in the worker, and waits between two pokes as its mode says.
 
     A subclass implements ``poke``, which returns a ``PokeReturnValue`` at the end, :meth:`make_trigger`, whose trigger
@@ -44,16 +48,50 @@ class DeferrableSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer.
     """
 
-    def __init__(self, *, deferrable: bool, **kwargs: Any) -> None:  # the arguments of Airflow's base class
-        """Hold ``deferrable``, and check what does not go together with it."""
-        super().__init__(**kwargs)
-        self.deferrable = parse_bool("deferrable", deferrable)
-        if self.deferrable:
-            parse_interval("poke_interval", self.poke_interval)
-            if self.silent_fail:
-                raise InvalidArgumentError(
-                    "silent_fail=True works in the modes poke and reschedule, not with deferrable."
-                )
+    def __init__(
+        self,
+        *,
+        deferrable: bool,
+        poke_interval: timedelta | float = 60,
+        timeout: timedelta | float | None = None,
+        mode: str = "poke",
+        soft_fail: bool = False,
+        exponential_backoff: bool = False,
+        max_wait: timedelta | float | None = None,
+        silent_fail: bool = False,
+        never_fail: bool = False,
+        **kwargs: Any,  # the arguments of Airflow's base class
+    ) -> None:
+        """Check the arguments before Airflow's own sensor, whose errors are of Python's types."""
+        waiting: dict[str, Any] = {}
+        flags = {
+            "soft_fail": soft_fail,
+            "exponential_backoff": exponential_backoff,
+            "silent_fail": silent_fail,
+            "never_fail": never_fail,
+        }
+        self.deferrable = False
+        with self.argument_checks():
+            durations = {"poke_interval": poke_interval, "timeout": timeout, "max_wait": max_wait}
+            self.reject_templates(deferrable=deferrable, mode=mode, **durations, **flags)
+            self.deferrable = parse_bool("deferrable", deferrable)
+            check_interval = parse_interval if self.deferrable else parse_duration
+            waiting = {
+                "poke_interval": check_interval("poke_interval", poke_interval),
+                "mode": _check_mode(mode),
+                **{name: parse_bool(name, value) for name, value in flags.items()},
+            }
+            for name, value in (("timeout", timeout), ("max_wait", max_wait)):
+                if value is not None:
+                    waiting[name] = parse_duration(name, value)
+            self._check_flags(waiting)
+        super().__init__(**waiting, **kwargs)
+
+    def _check_flags(self, flags: Mapping[str, object]) -> None:
+        if flags["soft_fail"] and flags["never_fail"]:
+            raise InvalidArgumentError("soft_fail and never_fail exclude each other. Set only one of them.")
+        if self.deferrable and flags["silent_fail"]:
+            raise InvalidArgumentError("silent_fail=True works in the modes poke and reschedule, not with deferrable.")
 
     @abstractmethod
     def make_trigger(self, context: Context, deadline: datetime) -> BaseTrigger:
@@ -129,3 +167,9 @@ class DeferrableSensor(BaseSensorOperator):
         return AirflowSensorTimeout(
             f"Sensor has timed out: {self.describe_wait(context)} not there by {format_utc(deadline)}."
         )
+
+
+def _check_mode(mode: object) -> str:
+    if not isinstance(mode, str) or mode not in MODES:
+        raise unknown_name_error("mode", mode, MODES)
+    return mode
