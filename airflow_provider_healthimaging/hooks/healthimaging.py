@@ -13,14 +13,21 @@ from botocore.config import Config
 from airflow_provider_healthimaging.aws.client_config import (
     DEFAULT_CLIENT_CONFIG,
     ClientDefaults,
-    ConfigArguments,
     merged_config,
+    parse_config,
     use_endpoint_as_given,
 )
-from airflow_provider_healthimaging.aws.errors import translate_errors
+from airflow_provider_healthimaging.aws.connection_arguments import (
+    ConfigArguments,
+    check_conn_id,
+    check_region_name,
+    check_verify,
+)
+from airflow_provider_healthimaging.aws.errors import SETUP_ERRORS, translate_errors
 from airflow_provider_healthimaging.aws.rate_limit import install_rate_limiter
 from airflow_provider_healthimaging.aws.search_image_sets import page_fetcher, paginate, read_pages
 from airflow_provider_healthimaging.aws.truncated_responses import install_truncation_retry
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.privacy.debug_log_filter import install_debug_log_filter
 from airflow_provider_healthimaging.search.criteria import parse_criteria
 from airflow_provider_healthimaging.search.pages import (
@@ -63,6 +70,7 @@ class HealthImagingHook(AwsBaseHook):
     :param region_name: AWS region; default that of the connection.
     :param config: botocore's configuration, or its arguments as a dictionary.
     :param client_defaults: settings of the client that neither connection nor ``config`` gives.
+    :raises InvalidArgumentError: for an argument of a wrong type, or one that botocore rejects.
     """
 
     def __init__(
@@ -74,13 +82,13 @@ class HealthImagingHook(AwsBaseHook):
         config: Config | ConfigArguments | None = None,
         client_defaults: ClientDefaults = DEFAULT_CLIENT_CONFIG,
     ) -> None:
-        """Hold the arguments; the client is made at the first call."""
-        self._caller_config = Config(**config) if isinstance(config, dict) else config
+        """Check the arguments; the client is made at the first call."""
+        self._caller_config = parse_config(config)
         self._client_defaults = client_defaults
         super().__init__(
-            aws_conn_id=aws_conn_id,
-            verify=verify,
-            region_name=region_name,
+            aws_conn_id=check_conn_id("aws_conn_id", aws_conn_id),
+            verify=check_verify(verify),
+            region_name=check_region_name(region_name),
             client_type="medical-imaging",
             config=self._caller_config,
         )
@@ -133,6 +141,8 @@ class HealthImagingHook(AwsBaseHook):
         :raises InvalidArgumentError: for bad arguments, at once.
         :raises HealthImagingError: while iterating; see :mod:`airflow_provider_healthimaging.exceptions`.
         """
+        if not isinstance(stats, ScanStats | None):
+            raise InvalidArgumentError(f"stats must be a ScanStats, not {type(stats).__name__}.")
         request = SearchRequest.parse(
             datastore_id,
             time_field=time_field,
@@ -177,7 +187,7 @@ class HealthImagingHook(AwsBaseHook):
 
         :param read_ahead: image sets for each worker that may be read before they are needed; default 3,000.
         """
-        stats = stats or ScanStats()
+        stats = ScanStats() if stats is None else stats
         client, location = self.client_for(request.datastore_id), self._location(request.datastore_id)
         stable = has_stable_order(request.sort_field, request.window)
         if request.window is None or request.time_field is None or request.pagination_config:
@@ -200,7 +210,8 @@ class HealthImagingHook(AwsBaseHook):
 
     def client_for(self, datastore_id: str) -> HealthImagingClient:
         """Return the boto3 client. If it cannot be made, the error names data store, region and connection."""
-        return translate_errors(lambda: cast("HealthImagingClient", self.conn), self._location(datastore_id))
+        location = self._location(datastore_id)
+        return translate_errors(lambda: cast("HealthImagingClient", self.conn), location, errors=SETUP_ERRORS)
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.session.Session:  # noqa: FBT002 - amazon's signature
         """Return a boto3 session whose HealthImaging clients log no patient data."""
@@ -220,6 +231,9 @@ class HealthImagingHook(AwsBaseHook):
     @cached_property
     def conn_config(self) -> AwsConnectionWrapper:
         """The connection, with its botocore configuration merged with our defaults and the caller's."""
+        return translate_errors(self._read_connection, f"connection {self.aws_conn_id!r}", errors=SETUP_ERRORS)
+
+    def _read_connection(self) -> AwsConnectionWrapper:
         wrapper = super().conn_config
         wrapper.botocore_config = merged_config(
             wrapper.extra_config.get("config_kwargs") or {}, self._caller_config, self._client_defaults

@@ -213,7 +213,8 @@ class S3Dataset:
         for number in itertools.count(checkpoint.parts):
             with tempfile.TemporaryFile() as file:
                 written = self.file_format.write(itertools.islice(records, size_limit), file)
-                if not written:
+                # An empty dataset has one part if that says which columns there are, so that it can be read.
+                if not written and (number or not self.file_format.has_schema):
                     return
                 size = file.tell()
                 file.seek(0)

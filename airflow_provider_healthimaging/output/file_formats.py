@@ -36,6 +36,8 @@ class FileFormat(Protocol):
 
     suffix: ClassVar[str]
     manifest_metadata: ClassVar[FormatMetadata]
+    has_schema: ClassVar[bool]
+    """Whether a file without records still says which columns there are."""
 
     def write(self, records: Iterator[Record], file: IO[bytes]) -> int:
         """Write all records, and return how many there were."""
@@ -46,6 +48,7 @@ class JsonLines:
 
     suffix: ClassVar[str] = "jsonl.gz"
     manifest_metadata: ClassVar[FormatMetadata] = {"format": "jsonl", "compression": "gzip"}
+    has_schema: ClassVar[bool] = False
 
     def write(self, records: Iterator[Record], file: IO[bytes]) -> int:
         """Write lines. The gzip header holds no name and no time, so that equal records give equal bytes."""
@@ -62,6 +65,7 @@ class Parquet:
 
     suffix: ClassVar[str] = "parquet"
     manifest_metadata: ClassVar[FormatMetadata] = {"format": "parquet", "compression": "zstd"}
+    has_schema: ClassVar[bool] = True
 
     def __init__(self, tags: tuple[str, ...]) -> None:
         """Take the DICOM tags that the records have."""

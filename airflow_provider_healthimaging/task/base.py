@@ -11,26 +11,31 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jinja2.exceptions import UndefinedError
-
+from airflow_provider_healthimaging.aws.client_config import parse_config
+from airflow_provider_healthimaging.aws.connection_arguments import (
+    check_config_arguments,
+    check_conn_id,
+    check_region_name,
+    check_verify,
+)
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
-from airflow_provider_healthimaging.output.destination import OutputRequest, check_file_format
+from airflow_provider_healthimaging.output.destination import OutputRequest, check_file_format, parse_s3_arguments
 from airflow_provider_healthimaging.search.image_set import parse_dicom_tags
 from airflow_provider_healthimaging.search.request import SearchRequest
 from airflow_provider_healthimaging.search.validation import check_time_field, check_whole_number, parse_duration
+from airflow_provider_healthimaging.task.arguments import is_template
 from airflow_provider_healthimaging.task.delivery import Delivery, deliver, mapping_limit
-from airflow_provider_healthimaging.task.failure import not_retried
 from airflow_provider_healthimaging.task.private_fields import PrivateFields
-from airflow_provider_healthimaging.task.run_window import ResolvedWindow, parse_edge, resolve_run_window
+from airflow_provider_healthimaging.task.resolved_search import ResolvedSearch
+from airflow_provider_healthimaging.task.run_window import parse_edge, resolve_run_window
 
 if TYPE_CHECKING:
-    import jinja2
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
     from airflow_provider_healthimaging.output.dataset import DatasetSummary
 
 
@@ -102,15 +107,29 @@ class SearchTask(PrivateFields):
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.verify = verify
-        self.botocore_config = botocore_config
-        self.time_field = check_time_field(time_field)
-        self.lookback = parse_duration("lookback", lookback)
-        self.max_workers = check_whole_number("max_workers", max_workers)
-        self.batch_size = None if batch_size is None else check_whole_number("batch_size", batch_size)
-        self.max_xcom_items = check_whole_number("max_xcom_items", max_xcom_items)
-        self.file_format = check_file_format(file_format)
-        self.rows_per_file = check_whole_number("rows_per_file", rows_per_file)
         self.dataset: DatasetSummary | None = None
+        with self.argument_checks():
+            self.reject_templates(
+                time_field=time_field,
+                lookback=lookback,
+                max_workers=max_workers,
+                batch_size=batch_size,
+                max_xcom_items=max_xcom_items,
+                file_format=file_format,
+                rows_per_file=rows_per_file,
+                botocore_config=botocore_config,
+            )
+            if isinstance(s3_extra_args, Mapping) or not is_template(s3_extra_args):
+                parse_s3_arguments(s3_extra_args)
+            self.time_field = check_time_field(time_field)
+            self.lookback = parse_duration("lookback", lookback)
+            self.max_workers = check_whole_number("max_workers", max_workers)
+            self.batch_size = None if batch_size is None else check_whole_number("batch_size", batch_size)
+            self.max_xcom_items = check_whole_number("max_xcom_items", max_xcom_items)
+            self.file_format = check_file_format(file_format)
+            self.rows_per_file = check_whole_number("rows_per_file", rows_per_file)
+            self.botocore_config = check_config_arguments(botocore_config)
+            parse_config(self.botocore_config)
 
     @cached_property
     def hook(self) -> HealthImagingHook:
@@ -122,25 +141,12 @@ class SearchTask(PrivateFields):
             config=self.botocore_config,
         )
 
-    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render as Airflow does, and say what to do about a name that does not exist."""
-        undefined = None
-        try:
-            super().render_template_fields(context, jinja_env)
-        except UndefinedError as error:
-            undefined = error.message
-        if undefined:
-            raise not_retried(
-                InvalidArgumentError(
-                    f"A template of this task cannot be rendered: {undefined}. Correct the name. In Airflow 3, runs of "
-                    "assets and partitions have no data_interval_start, data_interval_end and logical_date: leave "
-                    "window_start and window_end out, and the task searches the run's own window."
-                )
-            )
-
     def parse_request(self) -> SearchRequest:
         """Return what to search for, without the window; all template fields must be rendered."""
         self.check_private_fields_rendered()
+        check_conn_id("aws_conn_id", self.aws_conn_id)
+        check_region_name(self.region_name)
+        check_verify(self.verify)
         edges = parse_edge(self.window_start, "window_start"), parse_edge(self.window_end, "window_end")
         if self.time_field is None and any(edges):
             raise InvalidArgumentError(
@@ -169,39 +175,29 @@ class SearchTask(PrivateFields):
             rows_per_file=self.rows_per_file,
         )
 
-    def resolve_window(self, context: Context, *, window_end: str | None = None) -> ResolvedWindow | None:
-        """Return the window that this run searches, with ``lookback``; ``None`` without a ``time_field``.
+    def resolve(self, context: Context, *, window_end: str | None = None) -> ResolvedSearch:
+        """Return what this run searches for; all template fields must be rendered.
 
         :param window_end: an end to use instead of the one given or owned.
         """
+        request = self.parse_request()
         if self.time_field is None:
-            return None
+            return ResolvedSearch(request, rule=None)
         resolved = resolve_run_window(
             context,
             window_start=self.window_start,
             window_end=window_end or self.window_end,
             datastore_id=self.datastore_id,
         )
-        return ResolvedWindow(resolved.window.extended_back(self.lookback), resolved.rule)
+        return ResolvedSearch(request.with_window(resolved.window.extended_back(self.lookback)), resolved.rule)
 
-    def resolve_request(self, context: Context) -> tuple[SearchRequest, ResolvedWindow | None]:
-        """Return what this run searches for, and its window with the rule that gave it."""
-        request, resolved = self.parse_request(), self.resolve_window(context)
-        return (request.with_window(resolved.window) if resolved else request), resolved
-
-    def log_window(self, resolved: ResolvedWindow | None) -> None:
+    def log_window(self, resolved: ResolvedSearch) -> None:
         """Log which window is searched, and by which rule."""
-        if resolved:
-            self.log.info("Window [%s, %s), by %s.", *resolved.window.to_dict().values(), resolved.rule)
+        if window := resolved.request.window:
+            self.log.info("Window [%s, %s), by %s.", *window.to_dict().values(), resolved.rule)
 
-    def search(
-        self, context: Context, request: SearchRequest, output: OutputRequest, resolved: ResolvedWindow | None
-    ) -> Delivery:
-        """Search, and put the result where ``output`` says.
-
-        :param request: what to search for.
-        :param resolved: the rule that gave its window.
-        """
+    def search(self, context: Context, resolved: ResolvedSearch, output: OutputRequest) -> Delivery:
+        """Search, and put the result where ``output`` says."""
         limit = mapping_limit(self, context)
         if output.s3 and limit:
             raise InvalidArgumentError(
@@ -210,8 +206,7 @@ class SearchTask(PrivateFields):
                 "the dataset's manifest."
             )
         self._persist_link(context)
-        rule = resolved.rule if resolved else None
-        delivery = deliver(self.hook, request, output, rule=rule, limit=limit, log=self.log)
+        delivery = deliver(self.hook, resolved.request, output, rule=resolved.rule, limit=limit, log=self.log)
         self.dataset = delivery.dataset
         return delivery
 

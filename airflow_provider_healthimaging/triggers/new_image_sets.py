@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,16 +13,9 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.privacy.encryption import is_sealed
-from airflow_provider_healthimaging.search.criteria import SearchCriteria, check_filter_slot_free, parse_criteria
-from airflow_provider_healthimaging.search.match import parse_match
-from airflow_provider_healthimaging.search.validation import (
-    MAX_DELAY,
-    TimeField,
-    check_datastore_id,
-    check_time_field,
-    parse_duration,
-    to_json,
-)
+from airflow_provider_healthimaging.search.criteria import check_filter_slot_free, parse_criteria
+from airflow_provider_healthimaging.search.rendered import holds_template
+from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_time_field, parse_duration
 from airflow_provider_healthimaging.triggers.polling import SearchTrigger, run_blocking, with_jitter
 from airflow_provider_healthimaging.triggers.watermark import (
     ArrivalEvent,
@@ -33,7 +26,7 @@ from airflow_provider_healthimaging.triggers.watermark import (
 from airflow_provider_healthimaging.window import TimeWindow, format_utc, parse_instant
 
 if TYPE_CHECKING:
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
 
 
 class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
@@ -78,14 +71,21 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
     ) -> None:
         """Check the arguments; nothing is called before :meth:`run`."""
         check_supported()
+        if holds_template([datastore_id, time_field, search_criteria, match, start, aws_conn_id, region_name, verify]):
+            raise InvalidArgumentError(
+                "An argument of HealthImagingNewImageSetsTrigger holds a template, but Airflow renders no templates of "
+                "an asset's trigger. Give values, for example from environment variables."
+            )
         checked_field = check_time_field(time_field)
         if checked_field is None:
             raise InvalidArgumentError("time_field must be 'createdAt' or 'updatedAt': they say what is new.")
+        if not is_sealed(search_criteria):
+            check_filter_slot_free(parse_criteria(search_criteria), checked_field)
         super().__init__(
-            datastore_id=check_datastore_id(datastore_id),
+            datastore_id=datastore_id,
             time_field=checked_field,
-            search_criteria=_to_json(search_criteria, partial(_parse_criteria, time_field=checked_field)),
-            match=_to_json(match, parse_match),
+            search_criteria=search_criteria,
+            match=match,
             poke_interval=poke_interval,
             aws_conn_id=aws_conn_id,
             region_name=region_name,
@@ -128,14 +128,3 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
             return None
         self.log.info("Found %s image sets in [%s, %s). Firing an event.", count, *window.to_dict().values())
         return {"datastore_id": self.datastore_id, "window": window.to_dict(), "count": count}
-
-
-def _to_json(value: Mapping[str, object] | str | None, parse: Callable[[object], object]) -> str:
-    """Return an argument as JSON text. What is encrypted was checked before, and stays as it is."""
-    return str(value) if is_sealed(value) else to_json(parse(value))
-
-
-def _parse_criteria(value: object, time_field: TimeField) -> SearchCriteria:
-    criteria = parse_criteria(value)
-    check_filter_slot_free(criteria, time_field)
-    return criteria

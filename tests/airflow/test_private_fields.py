@@ -196,7 +196,7 @@ def test_a_malformed_item_of_a_mapped_task_fails_at_once_and_shows_nothing(
 
 def test_a_misspelt_argument_of_a_mapped_task_is_named_without_its_value(canary, all_text):
     with pytest.raises(InvalidArgumentError, match="has no argument search_criterias") as caught:
-        unmapped(search_criterias=canary, _airflow_from_mapped=True)
+        unmapped(search_criterias=canary, _airflow_from_mapped=True).execute({})
 
     assert canary not in all_text(caught.value)
 

@@ -322,7 +322,7 @@ def test_what_is_there_but_cannot_be_handed_on_is_waited_for_until_the_timeout(
     [
         ({"min_image_sets": 0}, "min_image_sets=0"),
         ({"quiet_period": "10 min"}, "quiet_period='10 min' must be a datetime.timedelta or a number of seconds"),
-        ({"deferrable": True, "poke_interval": 0}, "poke_interval=0.0 would poll without a pause"),
+        ({"deferrable": True, "poke_interval": 0}, "poke_interval=0 would poll without a pause"),
         ({"open_ended": True, "time_field": None}, "open_ended=True needs a window"),
         ({"deferrable": True, "silent_fail": True}, "silent_fail=True works in"),
         ({"quiet_periode": timedelta(1)}, "has no argument quiet_periode"),

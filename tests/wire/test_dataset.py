@@ -320,8 +320,7 @@ def test_a_result_that_may_still_change_leaves_no_progress(store, bucket, monkey
         task = operator(rows_per_file=1, **arguments)
         context = {"ti": SimpleNamespace()}
         # Not execute(): it would wait for the end of the window.
-        request, resolved = task.resolve_request(context)
-        task.search(context, request, task.parse_output(), resolved)
+        task.search(context, task.resolve(context), task.parse_output())
 
     assert {key.rsplit("/")[-1] for key in saved} == {"_manifest.json"}
 
