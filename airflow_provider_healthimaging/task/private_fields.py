@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 from jinja2.exceptions import TemplateError
@@ -33,10 +33,6 @@ _MISSING_VARIABLE = re.compile(
     r"(?: not found| does not exist)?'\}?"
 )
 """What Airflow 2 and 3 say of a Variable that does not exist. Its name is not patient data."""
-
-
-PRIVATE_FIELDS = ("search_criteria", "match", "s3_extra_args")
-"""Search values are patient data, and the arguments for S3 may contain an encryption key."""
 
 
 class MaskedField:
@@ -72,11 +68,9 @@ def is_template(value: object) -> bool:
 
 
 class PrivateFields(BaseOperator):
-    """``search_criteria``, ``match`` and ``s3_extra_args`` of a task."""
+    """A task with private fields. A subclass has a :class:`MaskedField` for each, and names them."""
 
-    search_criteria = MaskedField()
-    match = MaskedField()
-    s3_extra_args = MaskedField()
+    private_fields: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, **kwargs: Any) -> None:  # the arguments of Airflow's base class
         """Reject unknown arguments before Airflow does, because its error shows their values."""
@@ -103,7 +97,7 @@ class PrivateFields(BaseOperator):
             permanent, reason = True, _describe(error)
         except Exception as error:  # noqa: BLE001 - the text of any error may hold search values
             permanent, reason = False, _describe(error)
-        field = next((name for name in PRIVATE_FIELDS if content is getattr(self, name)), "a template field")
+        field = next((name for name in self.private_fields if content is getattr(self, name)), "a template field")
         message = (
             f"A template in {field} cannot be rendered: {reason}. Check the names in the template, and that what they "
             "refer to exists. The template and the text of the error are not shown, because they may hold patient data."
@@ -112,7 +106,7 @@ class PrivateFields(BaseOperator):
 
     def check_private_fields_rendered(self) -> None:
         """Raise if templates in the private fields were not rendered by :meth:`render_template`."""
-        for name in PRIVATE_FIELDS:
+        for name in self.private_fields:
             field: MaskedValue = getattr(self, name)
             if is_template(field.value) and not field.rendered:
                 raise ConfigurationError(
