@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_healthimaging.aws.errors import CALL_ERRORS, to_provider_error, translate_errors
 from airflow_provider_healthimaging.exceptions import ConfigurationError, HealthImagingError, IncompleteResponseError
@@ -13,42 +13,8 @@ from airflow_provider_healthimaging.exceptions import ConfigurationError, Health
 if TYPE_CHECKING:
     from types_boto3_medical_imaging import HealthImagingClient
 
-    from airflow_provider_healthimaging.imports.arguments import ImportConfiguration
+    from airflow_provider_healthimaging.imports.job import ImportJob, JobStatus, JobSummary, StartedJob
     from airflow_provider_healthimaging.imports.request import ImportRequest
-
-JobStatus = Literal["SUBMITTED", "IN_PROGRESS", "COMPLETED", "FAILED"]
-JOB_STATUSES: tuple[JobStatus, ...] = get_args(JobStatus)
-ENDED: tuple[JobStatus, ...] = ("COMPLETED", "FAILED")
-
-
-class StartedJob(TypedDict):
-    """The response of StartDICOMImportJob, with its time in UTC."""
-
-    datastoreId: str
-    jobId: str
-    jobStatus: JobStatus
-    submittedAt: datetime
-
-
-class JobSummary(TypedDict):
-    """One entry of ``jobSummaries``, with times in UTC. ``message`` may hold patient data."""
-
-    jobId: str
-    jobName: str
-    jobStatus: JobStatus
-    datastoreId: str
-    dataAccessRoleArn: NotRequired[str]
-    submittedAt: NotRequired[datetime]
-    endedAt: NotRequired[datetime]
-    message: NotRequired[str]
-
-
-class ImportJob(JobSummary):
-    """``jobProperties`` of GetDICOMImportJob, with times in UTC. The mappings are patient data."""
-
-    inputS3Uri: str
-    outputS3Uri: str
-    importConfiguration: NotRequired[ImportConfiguration]
 
 
 def start_import_job(client: HealthImagingClient, request: ImportRequest, location: str) -> StartedJob:

@@ -7,22 +7,18 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_provider_healthimaging.aws.import_jobs import (
-    JOB_STATUSES,
-    get_import_job,
-    list_import_jobs,
-    start_import_job,
-)
+from airflow_provider_healthimaging.aws.import_jobs import get_import_job, list_import_jobs, start_import_job
 from airflow_provider_healthimaging.exceptions import HealthImagingError
 from airflow_provider_healthimaging.hooks.connection import ServiceConnection
 from airflow_provider_healthimaging.hooks.import_files import ImportFilesHook
 from airflow_provider_healthimaging.imports.arguments import check_job_id
+from airflow_provider_healthimaging.imports.job import JOB_STATUSES
 from airflow_provider_healthimaging.imports.request import ImportRequest
 from airflow_provider_healthimaging.search.suggestions import unknown_name_error
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_datastore_id, parse_duration
 
 if TYPE_CHECKING:
-    from airflow_provider_healthimaging.aws.import_jobs import ImportJob, JobSummary, StartedJob
+    from airflow_provider_healthimaging.imports.job import ImportJob, JobSummary, StartedJob
     from airflow_provider_healthimaging.imports.report import ImportReport
 
 REPORT_POLL_SECONDS = 2.0

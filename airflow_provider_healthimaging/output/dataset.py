@@ -53,11 +53,12 @@ class Part(TypedDict):
 
 
 class ManifestMetadata(TypedDict):
-    """What a manifest says of the search; none of it is patient data."""
+    """What a manifest says of the search, or of the import job; none of it is patient data."""
 
     datastore_id: str
     time_field: str | None
     window: dict[str, str] | None
+    job_id: NotRequired[str]
 
 
 class Manifest(ManifestMetadata):

@@ -43,12 +43,10 @@ _hook_lock = Lock()
 _hook_cache: dict[str, tuple[float, HealthImagingHook]] = {}
 
 
-class SearchTrigger(BaseTrigger):
-    """A trigger that searches. Each argument is a public attribute; ``search_criteria`` and ``match`` are encrypted.
+class PollingTrigger(BaseTrigger):
+    """A trigger that asks the service again and again. Each argument is a public attribute.
 
-    :param search_criteria: AWS's ``searchCriteria`` as JSON text, or encrypted as :meth:`serialize` returns it.
-    :param match: the same.
-    :param poke_interval: the pause between two searches: ``timedelta`` or seconds.
+    :param poke_interval: the pause between two polls: ``timedelta`` or seconds.
     """
 
     shown_arguments: ClassVar[tuple[str, ...]] = ()
@@ -58,9 +56,6 @@ class SearchTrigger(BaseTrigger):
         self,
         *,
         datastore_id: str,
-        time_field: str | None,
-        search_criteria: str,
-        match: str,
         poke_interval: timedelta | float,
         aws_conn_id: str | None,
         region_name: str | None,
@@ -70,9 +65,6 @@ class SearchTrigger(BaseTrigger):
         """Hold the arguments; nothing is called before ``run``."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.datastore_id = datastore_id
-        self.time_field = time_field
-        self.search_criteria = seal(search_criteria)
-        self.match = seal(match)
         self.poke_interval = parse_interval("poke_interval", poke_interval).total_seconds()
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
@@ -89,16 +81,34 @@ class SearchTrigger(BaseTrigger):
         shown = ", ".join(f"{name}={getattr(self, name)}" for name in self.shown_arguments)
         return f"<{type(self).__name__} {shown}>"
 
-    def search(self, window: TimeWindow | None) -> Iterator[SearchHit]:
-        """Run the search in ``window``, through the hook; this blocks."""
-        hook = get_cached_hook(
+    def cached_hook(self) -> HealthImagingHook:
+        """Return the hook that all triggers of this process with the same connection share; this may block."""
+        return get_cached_hook(
             self.datastore_id,
             aws_conn_id=self.aws_conn_id,
             region_name=self.region_name,
             verify=self.verify,
             config=self.botocore_config,
         )
-        return hook.search(self._request.with_window(window))
+
+
+class SearchTrigger(PollingTrigger):
+    """A trigger that searches. ``search_criteria`` and ``match`` are encrypted.
+
+    :param search_criteria: AWS's ``searchCriteria`` as JSON text, or encrypted as :meth:`serialize` returns it.
+    :param match: the same.
+    """
+
+    def __init__(self, *, time_field: str | None, search_criteria: str, match: str, **kwargs: Any) -> None:
+        """Hold the arguments, and encrypt what may be patient data."""
+        super().__init__(**kwargs)
+        self.time_field = time_field
+        self.search_criteria = seal(search_criteria)
+        self.match = seal(match)
+
+    def search(self, window: TimeWindow | None) -> Iterator[SearchHit]:
+        """Run the search in ``window``, through the hook; this blocks."""
+        return self.cached_hook().search(self._request.with_window(window))
 
     @cached_property
     def _request(self) -> SearchRequest:

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
-from airflow.triggers.base import TriggerEvent
-
-from airflow_provider_healthimaging.exceptions import HealthImagingError
 from airflow_provider_healthimaging.search.readiness import is_ready
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, parse_duration
-from airflow_provider_healthimaging.triggers.polling import SearchTrigger, initial_delay, run_blocking, with_jitter
-from airflow_provider_healthimaging.window import TimeWindow, parse_instant, window_ending_now
+from airflow_provider_healthimaging.triggers.polling import SearchTrigger
+from airflow_provider_healthimaging.triggers.waiting import WaitingTrigger
+from airflow_provider_healthimaging.window import TimeWindow, window_ending_now
 
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.aws.client_config import ConfigArguments
 
-LAST_SEARCH_SECONDS = 60.0
-"""How long after the deadline a search may end that began before it."""
 
-
-class Status(TypedDict, total=False):
-    """The payload of the event. ``status`` is ``"ready"``, ``"timeout"`` or ``"failed"``, with an ``error``."""
-
-    status: str
-    deadline: str
-    error: str
-
-
-class HealthImagingImageSetTrigger(SearchTrigger):
+class HealthImagingImageSetTrigger(WaitingTrigger, SearchTrigger):
     """Wait until enough image sets are found and have not changed for the quiet period, or until the deadline.
 
     It fires one event, ``{"status": "ready" | "timeout" | "failed", "deadline": ..., "error": ...}``, after which the
@@ -75,6 +59,7 @@ class HealthImagingImageSetTrigger(SearchTrigger):
     ) -> None:
         """Hold the arguments; nothing is called before :meth:`run`."""
         super().__init__(
+            deadline=deadline,
             datastore_id=datastore_id,
             time_field=time_field,
             search_criteria=search_criteria,
@@ -91,45 +76,13 @@ class HealthImagingImageSetTrigger(SearchTrigger):
         self.quiet_period = (
             None if quiet_period is None else parse_duration("quiet_period", quiet_period, MAX_DELAY).total_seconds()
         )
-        self.deadline = deadline
-        self._deadline = parse_instant(deadline, "deadline")
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Search until ready, failed or too late. The task has just searched, so the first search waits a little."""
-        await asyncio.sleep(min(initial_delay(self.poke_interval), self._seconds_left()))
-        while True:
-            with suppress(TimeoutError):
-                status = await asyncio.wait_for(run_blocking(self._poll), self._seconds_left() + LAST_SEARCH_SECONDS)
-                if status:
-                    yield TriggerEvent(status)  # type: ignore[no-untyped-call]
-                    return
-            left = self._seconds_left()
-            if left <= 0:
-                yield TriggerEvent(self._status("timeout"))  # type: ignore[no-untyped-call]
-                return
-            pause = min(with_jitter(self.poke_interval), left)
-            self.log.info("Not there yet. Next search in %.0f s, until %s.", pause, self.deadline)
-            await asyncio.sleep(pause)
-
-    def _seconds_left(self) -> float:
-        return (self._deadline - datetime.now(UTC)).total_seconds()
-
-    def _poll(self) -> Status | None:
-        """Search once, and return the status to fire, or ``None`` to wait on."""
+    def is_ready(self) -> bool:
+        """Search once."""
         now = datetime.now(UTC)
         quiet_since = None if self.quiet_period is None else now - timedelta(seconds=self.quiet_period)
-        try:
-            hits = self.search(self._window(now))
-            if is_ready(hits, min_image_sets=self.min_image_sets, quiet_since=quiet_since):
-                return self._status("ready")
-        except HealthImagingError as error:
-            if not error.retryable:
-                return {**self._status("failed"), "error": str(error)}
-            self.log.warning("Poke failed with a retryable error; trying again: %s", error)
-        return None
-
-    def _status(self, status: str) -> Status:
-        return {"status": status, "deadline": self.deadline}
+        hits = self.search(self._window(now))
+        return is_ready(hits, min_image_sets=self.min_image_sets, quiet_since=quiet_since)
 
     def _window(self, now: datetime) -> TimeWindow | None:
         if self.window_start is None:
