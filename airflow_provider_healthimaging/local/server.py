@@ -55,11 +55,12 @@ class LocalServer:
         """
         from . import backend
         from ._http import KeepAliveServer, moto_application
+        from .due_imports import with_due_imports
         from .settings_endpoint import with_settings_endpoint
 
         if self._running:
             raise RuntimeError("LocalServer is already running. Call stop() first.")
-        app = moto_application()
+        app = with_due_imports(moto_application())
         if self._middleware:
             app = self._middleware(app)
         # Bound here, because werkzeug exits the process if it cannot bind.

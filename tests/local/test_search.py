@@ -217,9 +217,9 @@ def test_a_search_hit_has_every_member_and_null_for_missing_tags(put, post):
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
 def test_times_keep_their_microseconds_through_json(moment):
-    responses = import_module("moto.medicalimaging.responses")
+    json_forms = import_module("moto.medicalimaging.json_forms")
     image_sets = import_module("moto.medicalimaging.image_sets")
-    hit = json.loads(json.dumps(responses._search_hit(image_sets.ImageSet("a" * 32, moment, moment))))
+    hit = json.loads(json.dumps(json_forms.search_hit(image_sets.ImageSet("a" * 32, moment, moment))))
     assert datetime.fromtimestamp(hit["createdAt"], UTC) == moment
     criteria = {"filters": [{"operator": "EQUAL", "values": [{"createdAt": hit["createdAt"]}]}]}
     query = import_module("moto.medicalimaging.search").parse_criteria(

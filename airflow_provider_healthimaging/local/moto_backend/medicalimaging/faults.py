@@ -2,9 +2,12 @@
 
 from random import Random
 from threading import Lock
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .models import MedicalImagingBackend
 
 T = TypeVar("T")
 
@@ -30,6 +33,7 @@ class FaultPlan(NamedTuple):
     expired_token: bool
     change: bool
     vanish: bool
+    import_failure: bool
     choice: float
 
     def choose(self, items: list[T]) -> T:
@@ -38,7 +42,15 @@ class FaultPlan(NamedTuple):
 
 
 NO_FAULT = FaultPlan(
-    None, None, slow=False, empty_page=False, expired_token=False, change=False, vanish=False, choice=0.0
+    None,
+    None,
+    slow=False,
+    empty_page=False,
+    expired_token=False,
+    change=False,
+    vanish=False,
+    import_failure=False,
+    choice=0.0,
 )
 
 
@@ -68,10 +80,20 @@ class FaultInjector:
         return FaultPlan(
             draw(_STATUSES, settings.error_rate),
             draw(positions, settings.cut_rate),
-            random.random() < settings.slow_rate,
-            random.random() < settings.empty_page_rate,
-            random.random() < settings.expired_token_rate,
-            random.random() < settings.change_rate,
-            random.random() < settings.vanish_rate,
-            random.random(),
+            slow=random.random() < settings.slow_rate,
+            empty_page=random.random() < settings.empty_page_rate,
+            expired_token=random.random() < settings.expired_token_rate,
+            change=random.random() < settings.change_rate,
+            vanish=random.random() < settings.vanish_rate,
+            choice=random.random(),
+            import_failure=random.random() < settings.import_failure_rate,
         )
+
+
+def apply_mutations(backend: "MedicalImagingBackend", datastore_id: str, plan: FaultPlan) -> None:
+    """Change or delete an image set after a search, if ``plan`` says so."""
+    with backend.lock:
+        if plan.change and (known := backend.image_sets(datastore_id)):
+            backend.update_image_set(datastore_id, plan.choose(known).image_set_id)
+        if plan.vanish and (known := backend.image_sets(datastore_id)):
+            backend.delete_image_set(datastore_id, plan.choose(known).image_set_id)

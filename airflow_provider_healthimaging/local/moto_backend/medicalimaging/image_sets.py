@@ -4,12 +4,24 @@ This module does not know requests, search criteria or data stores. An ``ImageSe
 new object, so pages that were read before do not change.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
 from types import MappingProxyType
+from typing import BinaryIO
 
 TagValue = str | int | None
+Content = bytes | Path
+"""A DICOM file: its bytes, or where it is on disk."""
+
+_NATIVE_TRANSFER_SYNTAXES = {
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.2",
+}
 
 # DICOMTags in the API Reference, and the type of each member.
 TAG_TYPES: Mapping[str, type] = MappingProxyType(
@@ -56,11 +68,37 @@ def parse_study_moment(date: str, time: str | None = None) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
+class Instance:
+    """One DICOM instance: its UIDs, and its file. Its image set knows its study and series.
+
+    :param content: the file as it was imported. An instance that a test creates may have none.
+    """
+
+    sop_instance_uid: str
+    transfer_syntax: str = "1.2.840.10008.1.2.1"
+    content: Content = field(default=b"", repr=False)
+
+    @property
+    def is_encapsulated(self) -> bool:
+        """Whether the pixel data are in fragments, as all compressed ones are (DICOM PS3.5, A.4)."""
+        return self.transfer_syntax not in _NATIVE_TRANSFER_SYNTAXES
+
+    def open(self) -> BinaryIO:
+        """Open the file. The caller closes it."""
+        return BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
+
+
+def by_uid(instances: Iterable[Instance]) -> dict[str, Instance]:
+    """Return the instances by SOP instance UID, in the same order. The last one with a UID wins."""
+    return {instance.sop_instance_uid: instance for instance in instances}
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSet:
     """One version of one image set. Times are timezone-aware, and stored in UTC with microseconds.
 
     :param dicom_tags: members of ``DICOMTags``; a missing member is ``null`` in a response.
-    :param sop_instance_uids: the UIDs of its instances, if they are known.
+    :param instances: its instances by SOP instance UID, in the order of their first import.
     """
 
     image_set_id: str
@@ -69,7 +107,7 @@ class ImageSet:
     version: int = 1
     is_primary: bool = True
     dicom_tags: Mapping[str, TagValue] = field(default_factory=dict)
-    sop_instance_uids: frozenset[str] = frozenset()
+    instances: Mapping[str, Instance] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Raise for naive times, unknown tags, and tags of the wrong type."""

@@ -42,7 +42,7 @@ def metadata_blob(datastore_id: str, image_set: ImageSet) -> bytes:
     """Return the metadata of ``image_set`` as gzipped JSON, without attributes that have no value."""
     series = {
         "DICOM": _attributes(image_set, _SERIES_ATTRIBUTES),
-        "Instances": {uid: {"DICOM": {"SOPInstanceUID": uid}} for uid in sorted(image_set.sop_instance_uids)},
+        "Instances": {uid: {"DICOM": {"SOPInstanceUID": uid}} for uid in image_set.instances},
     }
     document = {
         "SchemaVersion": "1.1",

@@ -5,7 +5,7 @@ the service (see ``exceptions``). Arguments that no request can contain, such as
 or ``TypeError``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from threading import RLock
@@ -16,7 +16,8 @@ from moto.core.base_backend import BackendDict, BaseBackend
 from .datastore import CLIENT_TOKEN_PATTERN, ID_PATTERN, NAME_PATTERN, STATUSES, Datastore, new_id, require_match
 from .exceptions import AccessDeniedError, ConflictError, ResourceNotFoundError, ThrottlingError, ValidationError
 from .faults import NO_FAULT, FaultInjector, FaultPlan
-from .image_sets import ImageSet, TagValue
+from .image_sets import ImageSet, Instance, TagValue, by_uid
+from .import_jobs import ImportJobs
 from .paging import START_POSITION, PageTokens, invalid_token, take_page
 from .quota import TokenBucket
 from .search import Query
@@ -32,11 +33,14 @@ class MedicalImagingBackend(BaseBackend):
         """Create an empty backend. moto calls this again for a reset."""
         super().__init__(region_name, account_id)
         self.settings = Settings()
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        """Returns the current time, aware. A test can replace it."""
         self.datastores: dict[str, Datastore] = {}
         self.fault_injector = FaultInjector()
         self._quota = TokenBucket()
-        self._tokens = PageTokens()
-        self._lock = RLock()
+        self.tokens = PageTokens()
+        self.lock = RLock()
+        self.import_jobs = ImportJobs(self)
 
     def create_datastore(
         self, name: str | None = None, *, datastore_id: str | None = None, client_token: str | None = None
@@ -51,7 +55,7 @@ class MedicalImagingBackend(BaseBackend):
             require_match(CLIENT_TOKEN_PATTERN, client_token, "clientToken")
         if name is not None:
             require_match(NAME_PATTERN, name, "datastoreName")
-        with self._lock:
+        with self.lock:
             for known in self.datastores.values():
                 if client_token is not None and known.client_token == client_token:
                     if name not in {None, known.name}:
@@ -59,7 +63,7 @@ class MedicalImagingBackend(BaseBackend):
                     return known
             if datastore_id in self.datastores:
                 raise ConflictError(f"Data store {datastore_id} already exists")
-            now = datetime.now(UTC)
+            now = self.clock()
             datastore = self.datastores[datastore_id] = Datastore(
                 datastore_id,
                 name or datastore_id,
@@ -87,20 +91,23 @@ class MedicalImagingBackend(BaseBackend):
         if status is not None and status not in STATUSES:
             raise ValidationError(f"Value {status!r} at 'datastoreStatus' must be one of {STATUSES}")
         scope = ("ListDatastores", status or "")
-        after = self._tokens.read(next_token, *scope) if next_token is not None else ("", "")
-        with self._lock:
+        after = self.tokens.read(next_token, *scope) if next_token is not None else ("", "")
+        with self.lock:
             stores = sorted(self.datastores.values(), key=lambda d: d.position)
         rest = (d for d in stores if d.position > after and status in {None, d.status})
         page, more = take_page(rest, limit)
-        return page, self._tokens.issue(page[-1].position, *scope) if more else None
+        return page, self.tokens.issue(page[-1].position, *scope) if more else None
 
     def delete_datastore(self, datastore_id: str) -> Datastore:
-        """Mark a data store as ``DELETED``. Raise ``ConflictError`` if it contains image sets."""
-        with self._lock:
-            datastore = self._active(datastore_id)
+        """Mark a data store as ``DELETED``. Raise ``ConflictError`` if it has image sets or unfinished import jobs."""
+        unfinished = self.import_jobs.unfinished(datastore_id)
+        with self.lock:
+            datastore = self.require_active(datastore_id)
+            if unfinished:
+                raise ConflictError("The data store has import jobs that have not ended")
             if len(datastore.image_sets):
                 raise ConflictError("The data store is not empty")
-            datastore.status, datastore.updated_at = "DELETED", datetime.now(UTC)
+            datastore.status, datastore.updated_at = "DELETED", self.clock()
             return datastore
 
     def admit_search(self) -> None:
@@ -113,26 +120,18 @@ class MedicalImagingBackend(BaseBackend):
     ) -> tuple[list[ImageSet], str | None]:
         """Return one page of matches, and the token for the next page if there are more matches."""
         scope = ("SearchImageSets", datastore_id, repr(query))
-        with self._lock:
-            image_sets = self._active(datastore_id).image_sets
+        with self.lock:
+            image_sets = self.require_active(datastore_id).image_sets
             image_sets.publish_due(monotonic())
             after = START_POSITION
             if next_token is not None:
-                after = self._tokens.read(next_token, *scope, lifetime=self.settings.token_lifetime)
+                after = self.tokens.read(next_token, *scope, lifetime=self.settings.token_lifetime)
                 if plan.expired_token:
                     raise invalid_token()
             if plan.empty_page:
-                return [], self._tokens.issue(after, *scope)
+                return [], self.tokens.issue(after, *scope)
             page, more = take_page(query.run(image_sets, after if after != START_POSITION else None), limit)
-        return page, self._tokens.issue(query.position(page[-1]), *scope) if more else None
-
-    def apply_mutations(self, datastore_id: str, plan: FaultPlan) -> None:
-        """Change or delete an image set after a search, if ``plan`` says so."""
-        with self._lock:
-            if plan.change and (known := self.image_sets(datastore_id)):
-                self.update_image_set(datastore_id, plan.choose(known).image_set_id)
-            if plan.vanish and (known := self.image_sets(datastore_id)):
-                self.delete_image_set(datastore_id, plan.choose(known).image_set_id)
+        return page, self.tokens.issue(query.position(page[-1]), *scope) if more else None
 
     def get_image_set(self, datastore_id: str, image_set_id: str, version: str | None = None) -> ImageSet:
         """Return the current version of an image set, or the given version."""
@@ -150,15 +149,15 @@ class MedicalImagingBackend(BaseBackend):
         """Return one page of versions, newest first, and the token for the next page."""
         scope = ("ListImageSetVersions", datastore_id, image_set_id)
         versions = self._versions(datastore_id, image_set_id)[::-1]
-        last = self._tokens.read(next_token, *scope)[0] if next_token is not None else None
+        last = self.tokens.read(next_token, *scope)[0] if next_token is not None else None
         rest = (each for each in versions if last is None or each.version < int(last))
         page, more = take_page(rest, limit)
-        return page, self._tokens.issue((str(page[-1].version), ""), *scope) if more else None
+        return page, self.tokens.issue((str(page[-1].version), ""), *scope) if more else None
 
     def image_sets(self, datastore_id: str) -> list[ImageSet]:
         """Return the current version of every image set, in no particular order."""
-        with self._lock:
-            return list(self._active(datastore_id).image_sets)
+        with self.lock:
+            return list(self.require_active(datastore_id).image_sets)
 
     def put_image_set(
         self,
@@ -170,7 +169,7 @@ class MedicalImagingBackend(BaseBackend):
         version: int | None = None,
         is_primary: bool = True,
         dicom_tags: Mapping[str, TagValue] | None = None,
-        sop_instance_uids: Iterable[str] = (),
+        instances: Iterable[Instance] = (),
     ) -> ImageSet:
         """Add an image set with exactly these values. It replaces an image set with the same id.
 
@@ -178,7 +177,7 @@ class MedicalImagingBackend(BaseBackend):
         :param updated_at: aware datetime; default: ``created_at``.
         :param dicom_tags: members of ``DICOMTags``; missing members are ``null`` in responses.
         """
-        created_at = created_at or datetime.now(UTC)
+        created_at = created_at or self.clock()
         image_set = ImageSet(
             require_match(ID_PATTERN, image_set_id or new_id(), "imageSetId"),
             created_at,
@@ -186,11 +185,9 @@ class MedicalImagingBackend(BaseBackend):
             1 if version is None else version,
             is_primary,
             dict(dicom_tags or {}),
-            frozenset(sop_instance_uids),
+            by_uid(instances),
         )
-        with self._lock:
-            self._active(datastore_id).image_sets.put(image_set, self._visible_at())
-        return image_set
+        return self.replace_version(datastore_id, image_set)
 
     def update_image_set(
         self,
@@ -200,43 +197,47 @@ class MedicalImagingBackend(BaseBackend):
         updated_at: datetime | None = None,
         is_primary: bool | None = None,
         dicom_tags: Mapping[str, TagValue] | None = None,
-        sop_instance_uids: Iterable[str] = (),
+        instances: Iterable[Instance] = (),
     ) -> ImageSet:
         """Add a version, as an import into the series does. ``updatedAt`` is now, and ``createdAt`` does not change.
 
-        ``dicom_tags`` and ``sop_instance_uids`` are added to those of the last version.
+        ``dicom_tags`` and ``instances`` are added to those of the last version, or replace them.
         """
-        with self._lock:
+        with self.lock:
             old = self._versions(datastore_id, image_set_id)[-1]
             image_set = replace(
                 old,
                 version=old.version + 1,
-                updated_at=updated_at or datetime.now(UTC),
+                updated_at=updated_at or self.clock(),
                 is_primary=old.is_primary if is_primary is None else is_primary,
                 dicom_tags={**old.dicom_tags, **(dicom_tags or {})},
-                sop_instance_uids=old.sop_instance_uids.union(sop_instance_uids),
+                instances={**old.instances, **by_uid(instances)},
             )
-            self._active(datastore_id).image_sets.put(image_set, self._visible_at())
+            return self.replace_version(datastore_id, image_set)
+
+    def replace_version(self, datastore_id: str, image_set: ImageSet) -> ImageSet:
+        """Make ``image_set`` the current version. It replaces versions with the same or a higher number."""
+        visible_at = monotonic() + self.settings.index_lag if self.settings.index_lag else None
+        with self.lock:
+            self.require_active(datastore_id).image_sets.put(image_set, visible_at)
         return image_set
 
     def delete_image_set(self, datastore_id: str, image_set_id: str) -> None:
         """Delete an image set and its versions."""
-        with self._lock:
-            self._active(datastore_id).image_sets.remove(image_set_id)
+        with self.lock:
+            self.require_active(datastore_id).image_sets.remove(image_set_id)
 
-    def _active(self, datastore_id: str) -> Datastore:
+    def require_active(self, datastore_id: str) -> Datastore:
+        """Return a data store. Raise ``ResourceNotFoundError`` if it is deleted."""
         datastore = self.get_datastore(datastore_id)
         if datastore.status != "ACTIVE":
             raise ResourceNotFoundError(f"Data store {datastore_id} was not found")
         return datastore
 
-    def _visible_at(self) -> float | None:
-        return monotonic() + self.settings.index_lag if self.settings.index_lag else None
-
     def _versions(self, datastore_id: str, image_set_id: str) -> list[ImageSet]:
         require_match(ID_PATTERN, image_set_id, "imageSetId")
-        with self._lock:
-            return list(self._active(datastore_id).image_sets.versions(image_set_id))
+        with self.lock:
+            return list(self.require_active(datastore_id).image_sets.versions(image_set_id))
 
 
 medicalimaging_backends = BackendDict(

@@ -6,6 +6,7 @@ truncates times to milliseconds.
 
 import json
 import time
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -13,17 +14,22 @@ from urllib.parse import parse_qs, unquote
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.responses import BaseResponse
 
-from .datastore import Datastore
-from .exceptions import InternalServerError, ThrottlingError, ValidationError
-from .faults import CUT_HEADER
-from .image_sets import TAG_TYPES, ImageSet
+from .exceptions import ConflictError, InternalServerError, ThrottlingError, ValidationError
+from .faults import CUT_HEADER, apply_mutations
+from .json_forms import (
+    access_properties,
+    datastore_properties,
+    import_job_properties,
+    import_job_summary,
+    search_hit,
+    version_properties,
+    workflow_status,
+)
 from .metadata import METADATA_HEADERS, metadata_blob
+from .model_validation import validate_request
 from .models import MedicalImagingBackend, medicalimaging_backends
 from .paging import parse_limit
 from .search import parse_criteria
-
-# The default for all tags. Looking up each tag would take an eighth of the time of a search.
-_NULL_TAGS = dict.fromkeys(TAG_TYPES)
 
 
 class MedicalImagingResponse(BaseResponse):
@@ -42,6 +48,7 @@ class MedicalImagingResponse(BaseResponse):
         """Answer after the latency of the settings. A throttled call is answered at once."""
         started = time.monotonic()
         settings = self.backend.settings
+        self.backend.import_jobs.run_due()
         self.fault_plan = self.backend.fault_injector.next_plan(settings)
         status, headers, body = (
             super().call_action() if self.fault_plan.error is None else _error_response(self.fault_plan.error)
@@ -62,13 +69,13 @@ class MedicalImagingResponse(BaseResponse):
     def get_datastore(self) -> TYPE_RESPONSE:
         """GET /datastore/{datastoreId}."""
         return _json_response(
-            {"datastoreProperties": _datastore_properties(self.backend.get_datastore(self._path_segment(1)))}
+            {"datastoreProperties": datastore_properties(self.backend.get_datastore(self._path_segment(1)))}
         )
 
     def list_datastores(self) -> TYPE_RESPONSE:
         """GET /datastore."""
         page, token = self.backend.list_datastores(self._query_parameter("datastoreStatus"), **self._page_arguments())
-        return _json_response({"datastoreSummaries": [_datastore_properties(d) for d in page], "nextToken": token})
+        return _json_response({"datastoreSummaries": [datastore_properties(d) for d in page], "nextToken": token})
 
     def delete_datastore(self) -> TYPE_RESPONSE:
         """DELETE /datastore/{datastoreId}."""
@@ -82,10 +89,10 @@ class MedicalImagingResponse(BaseResponse):
         query = parse_criteria(self.body, backend.settings)
         datastore_id = self._path_segment(1)
         page, token = backend.search_image_sets(datastore_id, query, plan=self.fault_plan, **self._page_arguments())
-        backend.apply_mutations(datastore_id, self.fault_plan)
+        apply_mutations(backend, datastore_id, self.fault_plan)
         return _json_response(
             {
-                "imageSetsMetadataSummaries": [_search_hit(image_set) for image_set in page],
+                "imageSetsMetadataSummaries": [search_hit(image_set) for image_set in page],
                 "sort": {"sortField": query.sort_field, "sortOrder": query.sort_order},
                 "nextToken": token,
             }
@@ -97,16 +104,18 @@ class MedicalImagingResponse(BaseResponse):
         image_set = self.backend.get_image_set(datastore_id, image_set_id, self._query_parameter("version"))
         arn = f"{self.backend.get_datastore(datastore_id).arn}/imageset/{image_set_id}"
         state = {
-            "imageSetWorkflowStatus": _workflow_status(image_set),
+            "imageSetWorkflowStatus": workflow_status(image_set),
             "imageSetArn": arn,
-            **_access_properties(image_set),
+            **access_properties(image_set),
         }
-        return _json_response({"datastoreId": datastore_id, **_version_properties(image_set), **state})
+        return _json_response({"datastoreId": datastore_id, **version_properties(image_set), **state})
 
     def get_image_set_metadata(self) -> TYPE_RESPONSE:
         """POST /datastore/{datastoreId}/imageSet/{imageSetId}/getImageSetMetadata; the response is gzipped."""
         datastore_id, image_set_id = self._path_segment(1), self._path_segment(3)
         image_set = self.backend.get_image_set(datastore_id, image_set_id, self._query_parameter("version"))
+        if self.backend.clock() - image_set.updated_at < timedelta(seconds=self.backend.settings.metadata_lag):
+            raise ConflictError("The image set is not consistent yet")
         return 200, dict(METADATA_HEADERS), metadata_blob(datastore_id, image_set)
 
     def list_image_set_versions(self) -> TYPE_RESPONSE:
@@ -115,8 +124,41 @@ class MedicalImagingResponse(BaseResponse):
             self._path_segment(1), self._path_segment(3), **self._page_arguments()
         )
         # Only in this operation, the name of the status begins with a capital letter.
-        versions = [{**_version_properties(each), "ImageSetWorkflowStatus": _workflow_status(each)} for each in page]
+        versions = [{**version_properties(each), "ImageSetWorkflowStatus": workflow_status(each)} for each in page]
         return _json_response({"imageSetPropertiesList": versions, "nextToken": token})
+
+    def start_dicom_import_job(self) -> TYPE_RESPONSE:
+        """POST /startDICOMImportJob/datastore/{datastoreId}."""
+        jobs = self.backend.import_jobs
+        jobs.admit("StartDICOMImportJob")
+        request = {**self._json_body(), "datastoreId": self._path_segment(2)}
+        valid = validate_request("StartDICOMImportJob", request)
+        job = jobs.start(valid, must_fail=self.fault_plan.import_failure)
+        return _json_response(
+            {
+                "datastoreId": job.datastore_id,
+                "jobId": job.job_id,
+                "jobStatus": job.status(job.submitted_at),
+                "submittedAt": job.submitted_at.timestamp(),
+            }
+        )
+
+    def get_dicom_import_job(self) -> TYPE_RESPONSE:
+        """GET /getDICOMImportJob/datastore/{datastoreId}/job/{jobId}."""
+        self.backend.import_jobs.admit("GetDICOMImportJob")
+        datastore_id, job_id = self._path_segment(2), self._path_segment(4)
+        validate_request("GetDICOMImportJob", {"datastoreId": datastore_id, "jobId": job_id})
+        job = self.backend.import_jobs.get(datastore_id, job_id)
+        return _json_response({"jobProperties": import_job_properties(job, self.backend.clock())})
+
+    def list_dicom_import_jobs(self) -> TYPE_RESPONSE:
+        """GET /listDICOMImportJobs/datastore/{datastoreId}."""
+        self.backend.import_jobs.admit("ListDICOMImportJobs")
+        datastore_id, status = self._path_segment(2), self._query_parameter("jobStatus")
+        validate_request("ListDICOMImportJobs", {"datastoreId": datastore_id, "jobStatus": status})
+        jobs, token = self.backend.import_jobs.page(datastore_id, status, **self._page_arguments())
+        now = self.backend.clock()
+        return _json_response({"jobSummaries": [import_job_summary(job, now) for job in jobs], "nextToken": token})
 
     def _path_segment(self, index: int) -> str:
         return unquote(self.parsed_url.path.strip("/").split("/")[index])
@@ -150,45 +192,3 @@ def _error_response(status: int) -> TYPE_RESPONSE:
 def _json_response(result: dict[str, Any]) -> TYPE_RESPONSE:
     # Bytes, because moto searches and replaces a request id in text.
     return 200, {"Content-Type": "application/json"}, json.dumps(result).encode()
-
-
-def _datastore_properties(datastore: Datastore) -> dict[str, Any]:
-    return {
-        "datastoreId": datastore.datastore_id,
-        "datastoreName": datastore.name,
-        "datastoreStatus": datastore.status,
-        "datastoreArn": datastore.arn,
-        "createdAt": datastore.created_at.timestamp(),
-        "updatedAt": datastore.updated_at.timestamp(),
-    }
-
-
-def _search_hit(image_set: ImageSet) -> dict[str, Any]:
-    return {
-        "imageSetId": image_set.image_set_id,
-        "version": image_set.version,
-        "createdAt": image_set.created_at.timestamp(),
-        "updatedAt": image_set.updated_at.timestamp(),
-        **_access_properties(image_set),
-        "isPrimary": image_set.is_primary,
-        "DICOMTags": {**_NULL_TAGS, **image_set.dicom_tags},
-    }
-
-
-def _version_properties(image_set: ImageSet) -> dict[str, Any]:
-    return {
-        "imageSetId": image_set.image_set_id,
-        "versionId": str(image_set.version),
-        "imageSetState": "ACTIVE",
-        "createdAt": image_set.created_at.timestamp(),
-        "updatedAt": image_set.updated_at.timestamp(),
-        "isPrimary": image_set.is_primary,
-    }
-
-
-def _access_properties(image_set: ImageSet) -> dict[str, Any]:
-    return {"lastAccessedAt": image_set.updated_at.timestamp(), "storageTier": "FREQUENT_ACCESS"}
-
-
-def _workflow_status(image_set: ImageSet) -> str:
-    return "CREATED" if image_set.version == 1 else "UPDATED"

@@ -1,6 +1,7 @@
 """The settings of the local service: undocumented behaviour of the real service, and faults.
 
-AWS does not document the behaviour of the first three settings. Code for HealthImaging must work with both values:
+AWS does not document the behaviour of the first three settings, and of ``import_warned_in_success`` and
+``import_empty_output``. Code for HealthImaging must work with both values:
 ``backend().settings.between_includes_edges = False``. By default there is no latency, no quota and no fault. An AWS
 account has 25 calls per second and a burst of 50 by default. A setting takes effect with the next request, and a reset
 of the backend resets all settings.
@@ -60,6 +61,26 @@ class Settings:
     index_lag: float = _number(0.0, "seconds until a search can find a new image set or version")
     change_rate: float = _rate("searches after which an image set gets a new version")
     vanish_rate: float = _rate("searches after which an image set is deleted")
+    import_duration: float = _number(0.0, "seconds from the start of an import job until its end")
+    import_output_lag: float = _number(0.0, "seconds until all output files of a completed import job are there")
+    import_warned_in_success: bool = _choice(
+        "whether success.ndjson lists the files that were imported with warnings, too", default=True
+    )
+    import_empty_output: bool = _choice("whether an import job writes output files without lines", default=True)
+    import_quota: float | None = _number(
+        None, "quotas of the import operations, as a multiple of those of AWS; the others get 429"
+    )
+    import_max_jobs: int = _number(100, "import jobs of a data store at a time, the others get 402")
+    import_max_files: int = _number(5000, "files of an import job, with more it fails")
+    import_max_bytes: int = _number(10**10, "bytes of an import job, with more it fails", maximum=2**63)
+    import_permission: Literal["granted", "pass-role-denied", "input-denied", "output-denied"] = _choice(
+        "what the caller and the role of an import job may do", default="granted"
+    )
+    import_failure_rate: float = _rate("import jobs that fail")
+    import_file_error_share: float = _number(
+        0.0, "share of files that an import job does not import because of a server error, 0 to 1", maximum=1
+    )
+    metadata_lag: float = _number(0.0, "seconds until GetImageSetMetadata finds a new version, until then it gets 409")
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a setting. Setting the seed starts the count of calls again."""

@@ -15,4 +15,7 @@ url_paths = {
     _IMAGE_SET + "/getImageSet$": MedicalImagingResponse.dispatch,
     _IMAGE_SET + "/getImageSetMetadata$": MedicalImagingResponse.dispatch,
     _IMAGE_SET + "/listImageSetVersions$": MedicalImagingResponse.dispatch,
+    "{0}/startDICOMImportJob/datastore/(?P<datastoreId>[^/]+)$": MedicalImagingResponse.dispatch,
+    "{0}/getDICOMImportJob/datastore/(?P<datastoreId>[^/]+)/job/(?P<jobId>[^/]+)$": MedicalImagingResponse.dispatch,
+    "{0}/listDICOMImportJobs/datastore/(?P<datastoreId>[^/]+)$": MedicalImagingResponse.dispatch,
 }
