@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from airflow_provider_healthimaging.imports.job import ImportJob, JobSummary, StartedJob
     from airflow_provider_healthimaging.imports.report import ImportReport
 
-REPORT_POLL_SECONDS = 2.0
+WARNINGS_GRACE_SECONDS = 5.0
+"""How long to wait for a list of warnings that may still come, if the rest of the report is there."""
+
+REPORT_POLL_SECONDS = 1.0
 """The pause before the output of a job is looked for again."""
 
 
@@ -126,16 +129,19 @@ class ImportJobCalls(ServiceConnection):
         :raises ImportReportMissingError: if the files are not there in time.
         :raises InvalidImportReportError: if a file cannot be read.
         """
-        deadline = time.monotonic() + parse_duration("wait", wait, MAX_DELAY).total_seconds()
+        started, limit = time.monotonic(), parse_duration("wait", wait, MAX_DELAY).total_seconds()
         job = self.get_dicom_import_job(datastore_id, job_id)
         files = self.import_files(s3_conn_id)
         while True:
+            waited = time.monotonic() - started
             try:
-                return files.read_report(job["outputS3Uri"])
+                report = files.read_report(job["outputS3Uri"])
+                if not report.warnings_pending or waited >= min(limit, WARNINGS_GRACE_SECONDS):
+                    return report
             except HealthImagingError as error:
-                if not error.retryable or time.monotonic() >= deadline:
+                if not error.retryable or waited >= limit:
                     raise
-            time.sleep(REPORT_POLL_SECONDS)
+            time.sleep(min(REPORT_POLL_SECONDS, max(limit - waited, 0)))
 
     def import_files(self, s3_conn_id: str | None = None) -> ImportFilesHook:
         """Return the hook that reads the files of import jobs in S3.

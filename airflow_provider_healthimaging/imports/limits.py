@@ -9,7 +9,7 @@ from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 MAX_FILES = 5_000
 """Files a job, unless the account's quota is higher (AWS HealthImaging developer guide, "Endpoints and quotas")."""
 
-MAX_BYTES = 10 * 1024**3
+MAX_BYTES = 10**10
 """Bytes a job: 10 GB, which is fixed."""
 
 COUNTING_ENDS_AT = 20 * MAX_FILES

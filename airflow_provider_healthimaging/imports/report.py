@@ -57,6 +57,8 @@ class ImportReport:
     :param failed_by_type: the failed files by the type of their error, such as ``ValidationException``.
     :param image_sets: the image sets that the job made or changed: their ids, versions, and whether they are primary.
     :param output_s3_uri: the folder of the output.
+    :param warnings_pending: whether the list of warnings may still come. Nothing says whether there is one for a job
+        without warnings.
     """
 
     scanned: int | None
@@ -66,6 +68,7 @@ class ImportReport:
     failed_by_type: Mapping[str, int]
     image_sets: tuple[ImportedImageSet, ...] = field(repr=False)
     output_s3_uri: str
+    warnings_pending: bool = False
 
     @property
     def not_primary(self) -> int:
@@ -92,8 +95,9 @@ def read_report(output_s3_uri: str, open_file: OpenFile) -> ImportReport:
         "numberOfFilesWithServerError"
     )
     imported = manifest.optional_count("numberOfImportedFiles")
-    if imported and success is None and (warning or 0) < imported:
-        raise _missing(SUCCESS)
+    # It is not documented whether success.ndjson lists the files with warnings, too.
+    if imported and None in (success, warning) and (success or 0) + (warning or 0) < imported:
+        raise _missing(SUCCESS if success is None else WARNING)
     if declared_failures and types is None:
         raise _missing(FAILURE)
     if manifest.count("numberOfGeneratedImageSets") > len(image_sets.found):
@@ -104,14 +108,18 @@ def read_report(output_s3_uri: str, open_file: OpenFile) -> ImportReport:
     by_type = Counter(types or {})
     if declared_failures > by_type.total():
         by_type[UNKNOWN_TYPE] += declared_failures - by_type.total()
+    scanned = manifest.optional_count("numberOfScannedFiles")
+    if imported is None:
+        imported = success or 0 if scanned is None else max(scanned - by_type.total(), 0)
     return ImportReport(
-        scanned=manifest.optional_count("numberOfScannedFiles"),
-        imported=imported if imported is not None else success or 0,
+        scanned=scanned,
+        imported=imported,
         failed=by_type.total(),
         with_warnings=warning or 0,
         failed_by_type=dict(sorted(by_type.items())),
         image_sets=tuple(image_sets.found.values()),
         output_s3_uri=output_s3_uri,
+        warnings_pending=warning is None and imported > 0 and manifest.announces_warnings,
     )
 
 
@@ -158,9 +166,15 @@ class _Manifest:
     def count(self, member: str) -> int:
         return self.optional_count(member) or 0
 
+    @property
+    def announces_warnings(self) -> bool:
+        return self._summary.get("warningsOutputS3Uri") is not None
+
     def image_sets(self) -> Iterator[tuple[str, JsonObject]]:
         """Yield each entry of ``imageSetsSummary``, with where it is."""
-        entries = self._summary.get("imageSetsSummary") or []
+        entries = self._summary.get("imageSetsSummary")
+        if entries is None:
+            return
         if not isinstance(entries, list):
             raise invalid_member(MANIFEST, "jobSummary", "imageSetsSummary", "a list")
         for number, entry in enumerate(entries):

@@ -40,6 +40,9 @@ ON_FAILED_FILES = ("fail", "warn", "ignore")
 REPORT_GRACE = timedelta(minutes=10)
 """How long after its end a job's report may be missing. AWS gives no number; users met some seconds."""
 
+WARNINGS_GRACE = timedelta(seconds=5)
+"""How long after its end a job's list of warnings may still come, if the rest of the report is there."""
+
 
 class ImportJobTask(RecordTask):
     """The arguments that operator and sensor share. Their meaning is documented at the operator."""
@@ -69,10 +72,12 @@ class ImportJobTask(RecordTask):
         self.check_private_fields_rendered()
         return self.parse_output_arguments()
 
-    def look(self, context: Context, job_id: str, output: OutputRequest) -> Result | None:
+    def look(self, context: Context, job_id: str, output: OutputRequest, *, last: bool = False) -> Result | None:
         """Look at a job once. If it has ended, and its report is there, hand on the result, else return ``None``.
 
         Throttling and other retryable errors of the calls do not end the wait.
+
+        :param last: whether there is no time left for a list of warnings that may still come.
         """
         report = None
         try:
@@ -80,7 +85,7 @@ class ImportJobTask(RecordTask):
             if job["jobStatus"] == "COMPLETED":
                 report = self.import_files.read_report(job["outputS3Uri"])
         except ImportReportMissingError as missing:
-            if _ended_before(job, datetime.now(UTC) - REPORT_GRACE):
+            if _has_ended_for(REPORT_GRACE, job, if_unknown=False):
                 raise
             self.log.info("Import job %s is COMPLETED. %s", job_id, missing)
             return None
@@ -91,6 +96,10 @@ class ImportJobTask(RecordTask):
             return None
         if job["jobStatus"] not in ENDED:
             self.log.info("Import job %s is %s.", job_id, job["jobStatus"])
+            return None
+        is_complete = report is None or not report.warnings_pending or last
+        if not is_complete and not _has_ended_for(WARNINGS_GRACE, job, if_unknown=True):
+            self.log.info("Import job %s is COMPLETED. Its list of warnings may still come.", job_id)
             return None
         return self._finish(context, job, report, output)
 
@@ -142,6 +151,6 @@ class ImportJobTask(RecordTask):
         return import_lineage(self._imported_from, self.datastore_id, self.hook.conn_region_name, self.dataset)
 
 
-def _ended_before(job: ImportJob, moment: datetime) -> bool:
+def _has_ended_for(age: timedelta, job: ImportJob, *, if_unknown: bool) -> bool:
     ended = job.get("endedAt")
-    return ended is not None and ended < moment
+    return if_unknown if ended is None else datetime.now(UTC) - ended > age

@@ -145,7 +145,8 @@ class StartImportJobTask(ImportJobTask):
         """
         while True:
             job_id = self._job_id = job_id or self._start(context)
-            result = self._look(context, job_id, output) if job_id else None
+            last = datetime.now(UTC) >= deadline
+            result = self._look(context, job_id, output, last=last) if job_id else None
             if result is not None:
                 return result
             if trigger_error:
@@ -172,9 +173,9 @@ class StartImportJobTask(ImportJobTask):
         self.persist_links(context, job_id)
         return job_id
 
-    def _look(self, context: Context, job_id: str, output: OutputRequest) -> Result | str | None:
+    def _look(self, context: Context, job_id: str, output: OutputRequest, *, last: bool) -> Result | str | None:
         if self.wait_for_completion:
-            return self.look(context, job_id, output)
+            return self.look(context, job_id, output, last=last)
         publish_summary(self, context, summarize(self.hook.get_dicom_import_job(self.datastore_id, job_id), None))
         return job_id
 
