@@ -20,6 +20,7 @@ GOOD = {
     "output_s3_uri": "s3://reports/imports/",
     "data_access_role_arn": ROLE,
 }
+OPTIONAL = ("job_name", "client_token", "input_owner_account_id", "import_configuration")
 MAPPING = {"studyInstanceUID": "2.25.1", "metadataFilePath": "studies/1.json"}
 TASK = {"dag_id": "nightly", "run_id": "scheduled__2026-03-01T00:00:00+00:00", "task_id": "import"}
 
