@@ -14,7 +14,8 @@ from moto.core.base_backend import BackendDict
 
 from airflow_provider_healthimaging.local import LocalServer, backend
 
-DATASTORE_ID = "d" * 32
+from .importing import DATASTORE_ID, Clock, Imports
+
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
 
 
@@ -115,3 +116,19 @@ def post(server, local):
 
     yield send
     pool.clear()
+
+
+@pytest.fixture
+def clock(local):
+    """The clock of the backend. Only the test moves it."""
+    local.clock = Clock()
+    return local.clock
+
+
+@pytest.fixture
+def imports(client, connect):
+    """Uploads and imports files, over HTTP."""
+    s3 = connect("s3")
+    for name in ("input", "output"):
+        s3.create_bucket(Bucket=name)
+    return Imports(client, s3)

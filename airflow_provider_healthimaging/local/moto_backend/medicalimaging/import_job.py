@@ -6,6 +6,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Any
 
+from .faults import NO_FAULT, FaultPlan
 from .s3_objects import S3Location
 
 JOB_STATUSES = ("SUBMITTED", "IN_PROGRESS", "COMPLETED", "FAILED")
@@ -16,13 +17,14 @@ class ImportJob:
     """One job. ``request`` has the members of StartDICOMImportJob.
 
     :param due_at: when the job ends. It is in progress in the second half of the time until then.
+    :param plan: the faults of the call that started the job, which also decide those of the job.
     """
 
     job_id: str
     request: Mapping[str, Any]
     submitted_at: datetime
     due_at: datetime
-    must_fail: bool = False
+    plan: FaultPlan = NO_FAULT
     ended_at: datetime | None = None
     message: str | None = None
     lock: Lock = field(default_factory=Lock, repr=False)

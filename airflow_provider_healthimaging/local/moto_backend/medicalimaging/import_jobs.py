@@ -18,6 +18,7 @@ from .exceptions import (
     ServiceQuotaExceededError,
     ThrottlingError,
 )
+from .faults import NO_FAULT, FaultPlan
 from .import_job import ImportJob
 from .import_run import JobFailedError, run_import
 from .paging import take_page
@@ -58,14 +59,13 @@ class ImportJobs:
         if not self._buckets[operation].take(None if factor is None else per_second * factor, burst):
             raise ThrottlingError("Rate exceeded")
 
-    def start(self, request: Mapping[str, Any], *, must_fail: bool = False) -> ImportJob:
+    def start(self, request: Mapping[str, Any], *, plan: FaultPlan = NO_FAULT) -> ImportJob:
         """Start a job. A second call with the same client token returns the same job.
 
         AWS does not document the error for a token that was used with another request. It is the one of this model
         for a request that contradicts the state of the service, as in CreateDatastore.
 
         :param request: the valid members of StartDICOMImportJob.
-        :param must_fail: whether the job fails as a whole.
         """
         backend, token, settings = self._backend, request["clientToken"], self._backend.settings
         with backend.lock:
@@ -82,7 +82,7 @@ class ImportJobs:
                 raise ServiceQuotaExceededError(f"The limit of {settings.import_max_jobs} import jobs is reached")
             now = backend.clock()
             due = now + timedelta(seconds=settings.import_duration)
-            job = ImportJob(new_id(), request, now, due, must_fail)
+            job = ImportJob(new_id(), request, now, due, plan)
             self._jobs[job.job_id] = self._unfinished[job.job_id] = self._by_token[token] = job
             return job
 
@@ -155,7 +155,7 @@ class ImportJobs:
         """Write the output files, or keep those that come late. They appear one by one, in an order from the seed."""
         settings, now = self._backend.settings, self._backend.clock()
         names = sorted(output)
-        Random(f"{settings.seed}/{job.job_id}").shuffle(names)  # noqa: S311 - not for cryptography
+        Random(job.plan.choice).shuffle(names)  # noqa: S311 - not for cryptography
         for number, name in enumerate(names, start=1):
             due_at = now + timedelta(seconds=settings.import_output_lag) * number / len(names)
             file = _OutputFile(due_at, job, name, output[name])

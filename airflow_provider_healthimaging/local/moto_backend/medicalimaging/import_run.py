@@ -32,7 +32,7 @@ def run_import(backend: "MedicalImagingBackend", s3: S3Account, job: ImportJob) 
     :raises JobFailedError: if the job fails as a whole. In this case, nothing is imported.
     """
     objects = _list_input(backend.settings, s3, job)
-    random = Random(f"{backend.settings.seed}/{job.job_id}")  # noqa: S311 - not for cryptography
+    random = Random(job.plan.choice)  # noqa: S311 - not for cryptography
     files: dict[str, DicomFile] = {}
     failed: list[FailedFile] = []
     for each in objects:
@@ -53,7 +53,7 @@ def run_import(backend: "MedicalImagingBackend", s3: S3Account, job: ImportJob) 
 def _list_input(settings: Settings, s3: S3Account, job: ImportJob) -> "list[FakeKey]":
     """Return the objects of the input. Raise ``JobFailedError`` if the job cannot import them."""
     source, target = job.request["inputS3Uri"], job.request["outputS3Uri"]
-    if job.must_fail:
+    if job.plan.import_failure:
         raise JobFailedError("INTERNAL_SERVER_ERROR: The import job failed")
     for uri, right in ((source, "input-denied"), (target, "output-denied")):
         if settings.import_permission == right:

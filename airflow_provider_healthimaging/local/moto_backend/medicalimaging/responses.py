@@ -133,7 +133,7 @@ class MedicalImagingResponse(BaseResponse):
         jobs.admit("StartDICOMImportJob")
         request = {**self._json_body(), "datastoreId": self._path_segment(2)}
         valid = validate_request("StartDICOMImportJob", request)
-        job = jobs.start(valid, must_fail=self.fault_plan.import_failure)
+        job = jobs.start(valid, plan=self.fault_plan)
         return _json_response(
             {
                 "datastoreId": job.datastore_id,
