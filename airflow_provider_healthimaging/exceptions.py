@@ -6,6 +6,13 @@
     ├── TooManyImageSetsError      more image sets than XCom or a mapped task may take
     ├── NoImageSetsError           no image set was found, and on_empty="fail"         retry may help
     ├── RenderingFailedError       a template cannot read a value that it needs        retry may help
+    ├── ImportJobError             the base class of the errors about import jobs
+    │   ├── ImportJobFailedError        the job ended as FAILED                        a retry starts another job
+    │   ├── FilesNotImportedError       files failed, and on_failed_files="fail"       a retry starts another job
+    │   ├── NonPrimaryImageSetsError    an image set is not primary, and require_primary=True
+    │   ├── ImportReportMissingError    the job's output is not complete yet           retry may help
+    │   └── InvalidImportReportError    the job's output cannot be read
+    ├── WaitTimeoutError           what a task waits for has not happened in time      retry may help
     ├── ConfigurationError         no credentials, no region, no trusted certificate
     ├── ConnectionFailedError      the endpoint or the credentials cannot be reached   retry may help
     ├── IncompleteResponseError    a truncated or an invalid response                  retry may help
@@ -22,8 +29,6 @@ A message says what happened, the value unless it may be patient data, and what 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class HealthImagingError(Exception):
     """The base class of all errors of this package.
@@ -33,7 +38,7 @@ class HealthImagingError(Exception):
     ``retryable`` says whether the same call may succeed later. If it is false, the task fails at once.
     """
 
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
 
 class InvalidArgumentError(HealthImagingError, ValueError):
@@ -56,6 +61,45 @@ class NoImageSetsError(HealthImagingError):
 
 class RenderingFailedError(HealthImagingError):
     """A template in ``search_criteria`` or ``match`` could not read a value, for example a Variable."""
+
+    retryable = True
+
+
+class ImportJobError(HealthImagingError):
+    """The base class of the errors about import jobs."""
+
+
+class ImportJobFailedError(ImportJobError):
+    """The import job ended as FAILED. A retry of the operator starts another job."""
+
+    retryable = True
+
+
+class FilesNotImportedError(ImportJobError):
+    """Files were not imported, and ``on_failed_files="fail"`` makes this a failure.
+
+    A retry of the operator starts another job.
+    """
+
+    retryable = True
+
+
+class NonPrimaryImageSetsError(ImportJobError):
+    """An image set of the job is not primary, and ``require_primary=True`` makes this a failure."""
+
+
+class ImportReportMissingError(ImportJobError):
+    """The output of a completed import job is not in S3, or not all of it. It may come a little later."""
+
+    retryable = True
+
+
+class InvalidImportReportError(ImportJobError):
+    """A file of the import job's output cannot be read. The error names the file and the line, not the content."""
+
+
+class WaitTimeoutError(HealthImagingError):
+    """What a task waits for has not happened in time. A retry waits again."""
 
     retryable = True
 

@@ -27,7 +27,10 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [{"integration-name": integration, "python-modules": [f"{package}.operators.healthimaging"]}],
         "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.healthimaging"]}],
         "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.healthimaging"]}],
-        "extra-links": [f"{package}.links.healthimaging.HealthImagingDatastoreLink"],
+        "extra-links": [
+            f"{package}.links.healthimaging.HealthImagingDatastoreLink",
+            f"{package}.links.healthimaging.HealthImagingDicomImportJobLink",
+        ],
         "config": {
             "healthimaging": {
                 "description": "Settings of the provider for AWS HealthImaging.",

@@ -15,6 +15,7 @@ from botocore.parsers import ResponseParserError
 
 from airflow_provider_healthimaging.aws.botocore_error_table import BOTOCORE_RULES
 from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, SERVICE_RULES, STS
+from airflow_provider_healthimaging.aws.import_job_error_table import OPERATION_RULES
 from airflow_provider_healthimaging.exceptions import HealthImagingError, ServiceError
 
 T = TypeVar("T")
@@ -67,7 +68,8 @@ def _service_error(error: ClientError, location: str, service: str) -> HealthIma
         service = STS
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = _safe_error_code(str(error.response.get("Error", {}).get("Code", "")), status)
-    by_code = (rule for rule in SERVICE_RULES if code in rule.codes.split() and rule.service in {service, ""})
+    rules = (*OPERATION_RULES.get(error.operation_name, ()), *SERVICE_RULES)
+    by_code = (rule for rule in rules if code in rule.codes.split() and rule.service in {service, ""})
     rule = next(by_code, None) or next(rule for rule in SERVICE_RULES if status in rule.statuses)
     message = f"{service} answered {code} (HTTP {status}; {location}). {rule.advice}"
     return rule.error(message, code=code) if issubclass(rule.error, ServiceError) else rule.error(message)

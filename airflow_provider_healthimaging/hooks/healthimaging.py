@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from airflow.providers.common.compat.sdk import conf
-from botocore.config import Config
-
-from airflow_provider_healthimaging.aws.client_config import (
-    DEFAULT_CLIENT_CONFIG,
-    ClientDefaults,
-    merged_config,
-    parse_config,
-    use_endpoint_as_given,
-)
-from airflow_provider_healthimaging.aws.connection_arguments import (
-    ConfigArguments,
-    check_conn_id,
-    check_region_name,
-    check_verify,
-)
-from airflow_provider_healthimaging.aws.errors import SETUP_ERRORS, translate_errors
-from airflow_provider_healthimaging.aws.rate_limit import install_rate_limiter
 from airflow_provider_healthimaging.aws.search_image_sets import page_fetcher, paginate, read_pages
-from airflow_provider_healthimaging.aws.truncated_responses import install_truncation_retry
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
-from airflow_provider_healthimaging.privacy.debug_log_filter import install_debug_log_filter
+from airflow_provider_healthimaging.hooks.import_jobs import ImportJobCalls
 from airflow_provider_healthimaging.search.criteria import parse_criteria
 from airflow_provider_healthimaging.search.pages import (
     ScanStats,
@@ -47,10 +26,7 @@ from airflow_provider_healthimaging.search.validation import (
 )
 
 if TYPE_CHECKING:
-    import boto3
-    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from botocore.paginate import PageIterator
-    from types_boto3_medical_imaging import HealthImagingClient
 
     from airflow_provider_healthimaging.search.image_set import SearchHit
     from airflow_provider_healthimaging.window import TimeWindow
@@ -58,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["HealthImagingHook", "ScanStats"]
 
 
-class HealthImagingHook(AwsBaseHook):
+class HealthImagingHook(ImportJobCalls):
     """Interact with AWS HealthImaging.
 
     The client retries in botocore's standard mode, with up to ten attempts. ``config_kwargs`` of the connection and
@@ -72,26 +48,6 @@ class HealthImagingHook(AwsBaseHook):
     :param client_defaults: settings of the client that neither connection nor ``config`` gives.
     :raises InvalidArgumentError: for an argument of a wrong type, or one that botocore rejects.
     """
-
-    def __init__(
-        self,
-        aws_conn_id: str | None = AwsBaseHook.default_conn_name,
-        verify: bool | str | None = None,
-        region_name: str | None = None,
-        *,
-        config: Config | ConfigArguments | None = None,
-        client_defaults: ClientDefaults = DEFAULT_CLIENT_CONFIG,
-    ) -> None:
-        """Check the arguments; the client is made at the first call."""
-        self._caller_config = parse_config(config)
-        self._client_defaults = client_defaults
-        super().__init__(
-            aws_conn_id=check_conn_id("aws_conn_id", aws_conn_id),
-            verify=check_verify(verify),
-            region_name=check_region_name(region_name),
-            client_type="medical-imaging",
-            config=self._caller_config,
-        )
 
     def paginate_image_sets(
         self,
@@ -188,7 +144,7 @@ class HealthImagingHook(AwsBaseHook):
         :param read_ahead: image sets for each worker that may be read before they are needed; default 3,000.
         """
         stats = ScanStats() if stats is None else stats
-        client, location = self.client_for(request.datastore_id), self._location(request.datastore_id)
+        client, location = self.client_for(request.datastore_id), self.location(request.datastore_id)
         stable = has_stable_order(request.sort_field, request.window)
         if request.window is None or request.time_field is None or request.pagination_config:
             pages = read_pages(client, request, stats, location)
@@ -207,38 +163,3 @@ class HealthImagingHook(AwsBaseHook):
             stats=stats,
         )
         return closing_pages(pages, hits)
-
-    def client_for(self, datastore_id: str) -> HealthImagingClient:
-        """Return the boto3 client. If it cannot be made, the error names data store, region and connection."""
-        location = self._location(datastore_id)
-        return translate_errors(lambda: cast("HealthImagingClient", self.conn), location, errors=SETUP_ERRORS)
-
-    def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.session.Session:  # noqa: FBT002 - amazon's signature
-        """Return a boto3 session whose HealthImaging clients log no patient data."""
-        session = super().get_session(region_name, deferrable)
-        if not conf.getboolean("healthimaging", "log_botocore_debug", fallback=False):
-            session.events.register("creating-client-class.medical-imaging", install_debug_log_filter)
-        return session
-
-    def get_client_type(self, *args: Any, **kwargs: Any) -> HealthImagingClient:  # amazon's own arguments
-        """Return a boto3 client that reads truncated pages again, and keeps to the account's quota."""
-        client = cast("HealthImagingClient", super().get_client_type(*args, **kwargs))
-        use_endpoint_as_given(client, self.config)
-        install_truncation_retry(client)
-        install_rate_limiter(client)
-        return client
-
-    @cached_property
-    def conn_config(self) -> AwsConnectionWrapper:
-        """The connection, with its botocore configuration merged with our defaults and the caller's."""
-        return translate_errors(self._read_connection, f"connection {self.aws_conn_id!r}", errors=SETUP_ERRORS)
-
-    def _read_connection(self) -> AwsConnectionWrapper:
-        wrapper = super().conn_config
-        wrapper.botocore_config = merged_config(
-            wrapper.extra_config.get("config_kwargs") or {}, self._caller_config, self._client_defaults
-        )
-        return wrapper
-
-    def _location(self, datastore_id: str) -> str:
-        return f"data store {datastore_id}, region {self.region_name}, connection {self.aws_conn_id!r}"

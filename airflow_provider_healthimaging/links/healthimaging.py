@@ -1,4 +1,4 @@
-"""The link from a task to its data store in the AWS console."""
+"""The links from a task to its data store and to its import job in the AWS console."""
 
 from __future__ import annotations
 
@@ -15,3 +15,14 @@ class HealthImagingDatastoreLink(BaseAwsLink):
     name = "HealthImaging Data Store"
     key = "healthimaging_datastore"
     format_str = BASE_AWS_CONSOLE_LINK + "/medical-imaging/home?region={region_name}#/dataStores/{datastore_id}"
+
+
+class HealthImagingDicomImportJobLink(BaseAwsLink):
+    """Link to an import job's page in the HealthImaging console.
+
+    AWS does not document the address. Where the console does not know it, it shows the list of data stores.
+    """
+
+    name = "HealthImaging Import Job"
+    key = "healthimaging_import_job"
+    format_str = HealthImagingDatastoreLink.format_str + "/importJobs/{job_id}"

@@ -53,11 +53,12 @@ class Part(TypedDict):
 
 
 class ManifestMetadata(TypedDict):
-    """What a manifest says of the search; none of it is patient data."""
+    """What a manifest says of the search, or of the import job; none of it is patient data."""
 
     datastore_id: str
     time_field: str | None
     window: dict[str, str] | None
+    job_id: NotRequired[str]
 
 
 class Manifest(ManifestMetadata):
@@ -98,7 +99,8 @@ def write_search(
     :param region: where the data store is, to tell its searches from those of another region.
     """
     raise_on_partial_delete(hook)
-    dataset = S3Dataset(hook, destination, request.window, file_format(destination.file_format, tags))
+    folder = window_folder(request.window)
+    dataset = S3Dataset(hook, destination, folder, file_format(destination.file_format, tags))
     fingerprint = search_fingerprint(request, destination, tags, region)
     checkpoint = dataset.load_checkpoint(fingerprint, request.sort_field)
     if checkpoint.parts:
@@ -146,17 +148,17 @@ def write_manifest(hook: S3Hook, bucket: str, folder: str, manifest: Manifest) -
 
 @dataclass(frozen=True)
 class S3Dataset:
-    """The dataset of one window.
+    """The dataset of one window, or of one import job.
 
     :param hook: amazon's ``S3Hook``; its ``extra_args`` (encryption) go with every object.
     :param destination: the prefix that all datasets of a task share.
-    :param window: the window searched, or ``None``.
+    :param folder_name: the folder of this dataset under that prefix; it ends with ``/``.
     :param file_format: how records are written.
     """
 
     hook: S3Hook
     destination: S3Destination
-    window: TimeWindow | None
+    folder_name: str
     file_format: FileFormat
 
     @property
@@ -167,7 +169,7 @@ class S3Dataset:
     @property
     def folder(self) -> str:
         """The key under which all objects of the dataset lie; it ends with ``/``."""
-        return self.destination.prefix + window_folder(self.window)
+        return self.destination.prefix + self.folder_name
 
     def load_checkpoint(self, fingerprint: str | None, sort_field: str) -> Checkpoint:
         """Return the checkpoint of an earlier attempt at this dataset, if the parts that it names are there.

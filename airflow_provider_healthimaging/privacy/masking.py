@@ -30,7 +30,15 @@ S3_ARGUMENTS = frozenset(
 )
 """Names of S3's upload arguments. Their values are not shown, because one may be an encryption key."""
 
-KNOWN_KEYS = S3_ARGUMENTS | {"filters", "values", "sort", *UNMASKED_VALUES, *SORT_FIELDS, *MATCH_FIELDS}
+IMPORT_KEYS = frozenset(
+    {
+        *("dicomJsonMetadataImportConfiguration", "dicomMetadataMappings"),
+        *("studyInstanceUID", "seriesInstanceUID", "metadataFilePath"),
+    }
+)
+"""Names in the ``importConfiguration`` of an import job."""
+
+KNOWN_KEYS = S3_ARGUMENTS | IMPORT_KEYS | {"filters", "values", "sort", *UNMASKED_VALUES, *SORT_FIELDS, *MATCH_FIELDS}
 """The names that are shown. Any other name may be a search value in the wrong place."""
 
 

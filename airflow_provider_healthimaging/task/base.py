@@ -8,26 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_healthimaging.aws.client_config import parse_config
-from airflow_provider_healthimaging.aws.connection_arguments import (
-    check_config_arguments,
-    check_conn_id,
-    check_region_name,
-    check_verify,
-)
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
-from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
-from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
-from airflow_provider_healthimaging.output.destination import OutputRequest, check_file_format, parse_s3_arguments
+from airflow_provider_healthimaging.output.destination import OutputRequest
 from airflow_provider_healthimaging.search.image_set import parse_dicom_tags
 from airflow_provider_healthimaging.search.request import SearchRequest
 from airflow_provider_healthimaging.search.validation import check_time_field, check_whole_number, parse_duration
-from airflow_provider_healthimaging.task.arguments import is_template
-from airflow_provider_healthimaging.task.delivery import Delivery, deliver, mapping_limit
-from airflow_provider_healthimaging.task.private_fields import PrivateFields
+from airflow_provider_healthimaging.task.delivery import Delivery, deliver
+from airflow_provider_healthimaging.task.private_fields import MaskedField
+from airflow_provider_healthimaging.task.record_task import RecordTask
 from airflow_provider_healthimaging.task.resolved_search import ResolvedSearch
 from airflow_provider_healthimaging.task.run_window import parse_edge, resolve_run_window
 
@@ -39,9 +29,17 @@ if TYPE_CHECKING:
     from airflow_provider_healthimaging.output.dataset import DatasetSummary
 
 
-class SearchTask(PrivateFields):
+class SearchTask(RecordTask):
     """The arguments that operator and sensor share. Their meaning is documented at the operator."""
 
+    search_criteria = MaskedField()
+    match = MaskedField()
+    private_fields = ("search_criteria", "match", "s3_extra_args")
+    undefined_name_advice = (
+        "In Airflow 3, runs of assets and partitions, and runs that were started without a date, have no "
+        "data_interval_start, data_interval_end and logical_date: leave window_start and window_end out, and the task "
+        "searches the run's own window."
+    )
     template_fields: Sequence[str] = (
         "aws_conn_id",
         "datastore_id",
@@ -63,8 +61,6 @@ class SearchTask(PrivateFields):
         "s3_extra_args": "json",
         "search_criteria": "json",
     }
-    operator_extra_links = (HealthImagingDatastoreLink(),)
-    ui_color = "#d5e8e4"
 
     def __init__(
         self,
@@ -93,60 +89,42 @@ class SearchTask(PrivateFields):
         **kwargs: Any,  # the arguments of Airflow's base class
     ) -> None:
         """Hold the template fields as they are, and check the other arguments."""
-        super().__init__(**kwargs)
-        self.datastore_id = datastore_id
+        super().__init__(
+            datastore_id=datastore_id,
+            batch_size=batch_size,
+            max_xcom_items=max_xcom_items,
+            s3_uri=s3_uri,
+            s3_conn_id=s3_conn_id,
+            s3_extra_args=s3_extra_args,
+            file_format=file_format,
+            rows_per_file=rows_per_file,
+            aws_conn_id=aws_conn_id,
+            region_name=region_name,
+            verify=verify,
+            botocore_config=botocore_config,
+            **kwargs,
+        )
         self.window_start = window_start
         self.window_end = window_end
         self.search_criteria = search_criteria
         self.match = match
         self.pagination_config = pagination_config
         self.dicom_tags = dicom_tags
-        self.s3_uri = s3_uri
-        self.s3_conn_id = s3_conn_id
-        self.s3_extra_args = s3_extra_args
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
         self.dataset: DatasetSummary | None = None
         with self.argument_checks():
             self.reject_templates(
                 time_field=time_field,
                 lookback=lookback,
                 max_workers=max_workers,
-                batch_size=batch_size,
-                max_xcom_items=max_xcom_items,
-                file_format=file_format,
-                rows_per_file=rows_per_file,
-                botocore_config=botocore_config,
             )
-            if isinstance(s3_extra_args, Mapping) or not is_template(s3_extra_args):
-                parse_s3_arguments(s3_extra_args)
             self.time_field = check_time_field(time_field)
             self.lookback = parse_duration("lookback", lookback)
             self.max_workers = check_whole_number("max_workers", max_workers)
-            self.batch_size = None if batch_size is None else check_whole_number("batch_size", batch_size)
-            self.max_xcom_items = check_whole_number("max_xcom_items", max_xcom_items)
-            self.file_format = check_file_format(file_format)
-            self.rows_per_file = check_whole_number("rows_per_file", rows_per_file)
-            self.botocore_config = check_config_arguments(botocore_config)
-            parse_config(self.botocore_config)
-
-    @cached_property
-    def hook(self) -> HealthImagingHook:
-        """The hook, made at its first use."""
-        return HealthImagingHook(
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            config=self.botocore_config,
-        )
 
     def parse_request(self) -> SearchRequest:
         """Return what to search for, without the window; all template fields must be rendered."""
         self.check_private_fields_rendered()
-        check_conn_id("aws_conn_id", self.aws_conn_id)
-        check_region_name(self.region_name)
-        check_verify(self.verify)
+        self.check_connection()
         edges = parse_edge(self.window_start, "window_start"), parse_edge(self.window_end, "window_end")
         if self.time_field is None and any(edges):
             raise InvalidArgumentError(
@@ -163,17 +141,7 @@ class SearchTask(PrivateFields):
 
     def parse_output(self) -> OutputRequest:
         """Return where the result goes; all template fields must be rendered."""
-        return OutputRequest.parse(
-            dicom_tags=self.dicom_tags,
-            batch_size=self.batch_size,
-            max_xcom_items=self.max_xcom_items,
-            s3_uri=self.s3_uri,
-            s3_conn_id=self.s3_conn_id or self.aws_conn_id,
-            verify=self.verify,
-            s3_extra_args=self.s3_extra_args.value,
-            file_format=self.file_format,
-            rows_per_file=self.rows_per_file,
-        )
+        return self.parse_output_arguments(dicom_tags=self.dicom_tags)
 
     def resolve(self, context: Context, *, window_end: str | None = None) -> ResolvedSearch:
         """Return what this run searches for; all template fields must be rendered.
@@ -198,14 +166,8 @@ class SearchTask(PrivateFields):
 
     def search(self, context: Context, resolved: ResolvedSearch, output: OutputRequest) -> Delivery:
         """Search, and put the result where ``output`` says."""
-        limit = mapping_limit(self, context)
-        if output.s3 and limit:
-            raise InvalidArgumentError(
-                "Another task is mapped over the result of this task, but with s3_uri the result is not a list: it is "
-                "the summary of the dataset. Remove s3_uri, or pass .output to a task without .expand(), which reads "
-                "the dataset's manifest."
-            )
-        self._persist_link(context)
+        limit = self.mapping_limit(context, output)
+        self.persist_datastore_link(context)
         delivery = deliver(self.hook, resolved.request, output, rule=resolved.rule, limit=limit, log=self.log)
         self.dataset = delivery.dataset
         return delivery
@@ -216,13 +178,3 @@ class SearchTask(PrivateFields):
 
         tags = parse_dicom_tags(self.dicom_tags)
         return dataset_lineage(self.datastore_id, self.hook.conn_region_name, self.dataset, tags)
-
-    def _persist_link(self, context: Context) -> None:
-        self.hook.client_for(self.datastore_id)
-        HealthImagingDatastoreLink.persist(
-            context,
-            self,
-            region_name=self.hook.conn_region_name,
-            aws_partition=self.hook.conn_partition,
-            datastore_id=self.datastore_id,
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -100,13 +100,7 @@ def deliver(
     else:
         with closing(hook.search(request, stats=stats)) as hits:
             records = (to_record(hit, request.datastore_id, output.dicom_tags) for hit in hits)
-            result = _collect_for_xcom(records, output)
-        if limit and len(result) > limit:
-            raise TooManyImageSetsError(
-                f"{len(result)} items were found, but a task can be mapped over at most {limit} ([core] "
-                "max_map_length). Set batch_size to map over batches, or s3_uri to write them to S3, or search a "
-                "shorter window."
-            )
+            result = collect_for_xcom(records, output, limit, fewer="search a shorter window")
         image_sets, place = stats.image_sets, "XCom"
     summary: SearchSummary = {
         **metadata,
@@ -126,13 +120,10 @@ def deliver(
 def publish_result(task: BaseOperator, context: Context, delivery: Delivery) -> Result:
     """Push the summary to XCom and to the task's outlets, log it, and return the task's result."""
     summary, stats = delivery.summary, delivery.stats
-    for outlet in task.outlets:
-        _tell_outlet(task, context, outlet, summary)
-    if task.do_xcom_push:
-        context["ti"].xcom_push(key="summary", value=summary)
-        # Airflow 3.0 rejects an XCom of None.
-        if stats.next_token is not None:
-            context["ti"].xcom_push(key="next_token", value=stats.next_token)
+    publish_summary(task, context, summary)
+    # Airflow 3.0 rejects an XCom of None.
+    if task.do_xcom_push and stats.next_token is not None:
+        context["ti"].xcom_push(key="next_token", value=stats.next_token)
     task.log.info(
         "Found %s image sets (read: %s, calls: %s, seconds: %s). Result: %s.",
         *(summary["image_sets"], summary["read"], summary["calls"], summary["seconds"], summary["output"]),
@@ -140,7 +131,15 @@ def publish_result(task: BaseOperator, context: Context, delivery: Delivery) -> 
     return delivery.result
 
 
-def _tell_outlet(task: BaseOperator, context: Context, outlet: Any, summary: SearchSummary) -> None:
+def publish_summary(task: BaseOperator, context: Context, summary: Mapping[str, Any]) -> None:
+    """Push a summary to XCom and to the task's outlets."""
+    for outlet in task.outlets:
+        _tell_outlet(task, context, outlet, summary)
+    if task.do_xcom_push:
+        context["ti"].xcom_push(key="summary", value=dict(summary))
+
+
+def _tell_outlet(task: BaseOperator, context: Context, outlet: Any, summary: Mapping[str, Any]) -> None:
     """Put the summary into the event of an outlet. The result is there already, so a failure here is only logged."""
     try:
         context["outlet_events"][outlet].extra = cast("dict[str, JsonValue]", dict(summary))
@@ -177,16 +176,30 @@ def _log_search(request: SearchRequest, output: OutputRequest, log: Log) -> None
         )
 
 
-def _collect_for_xcom(records: Iterator[Record], output: OutputRequest) -> list[Record] | list[list[Record]]:
+def collect_for_xcom(
+    records: Iterator[Record], output: OutputRequest, limit: int | None, *, fewer: str
+) -> list[Record] | list[list[Record]]:
+    """Return the records as a list, or in batches.
+
+    :param limit: the most items that a task can be mapped over, if one is mapped over the result.
+    :param fewer: how to get fewer image sets, for the error.
+    :raises TooManyImageSetsError: if there are more than XCom or the mapped task may take.
+    """
     maximum, size = output.max_xcom_items, output.batch_size
     collected = list(itertools.islice(records, maximum))
     if next(records, None) is not None:
         raise TooManyImageSetsError(
             f"More than max_xcom_items={maximum} image sets were found, and XCom is not made for that. Set s3_uri to "
-            "write them to S3, or search a shorter window, or raise max_xcom_items (mapped tasks: at most "
+            f"write them to S3, or {fewer}, or raise max_xcom_items (mapped tasks: at most "
             "[core] max_map_length, 1024 unless raised)."
         )
-    return collected if size is None else [collected[i : i + size] for i in range(0, len(collected), size)]
+    result = collected if size is None else [collected[i : i + size] for i in range(0, len(collected), size)]
+    if limit and len(result) > limit:
+        raise TooManyImageSetsError(
+            f"{len(result)} items were found, but a task can be mapped over at most {limit} ([core] "
+            f"max_map_length). Set batch_size to map over batches, or s3_uri to write them to S3, or {fewer}."
+        )
+    return result
 
 
 def _write_to_s3(

@@ -9,7 +9,7 @@ templates in them were not rendered, and the task refuses to run.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 from jinja2.exceptions import TemplateError, UndefinedError
@@ -32,15 +32,13 @@ PERMANENT_RENDER_ERRORS = (TemplateError, AttributeError, TypeError, ValueError)
 """What a template raises each time it is rendered. A KeyError is not among them: Airflow 2 raises it if a secrets
 backend cannot be reached."""
 
+NOT_SHOWN = "The template and the text of the error are not shown, because they may hold patient data."
+
 _MISSING_VARIABLE = re.compile(
     r"(?:'Variable |VARIABLE_NOT_FOUND: \{'(?:key': '|message': 'Variable ))([\w.-]+)"
     r"(?: not found| does not exist)?'\}?"
 )
 """What Airflow 2 and 3 say of a Variable that does not exist. Its name is not patient data."""
-
-
-PRIVATE_FIELDS = ("search_criteria", "match", "s3_extra_args")
-"""Search values are patient data, and the arguments for S3 may contain an encryption key."""
 
 
 class MaskedField:
@@ -65,11 +63,12 @@ class MaskedField:
 
 
 class PrivateFields(CheckedArguments):
-    """``search_criteria``, ``match`` and ``s3_extra_args`` of a task, and the errors of all of its templates."""
+    """A task with private fields. A subclass has a :class:`MaskedField` for each, and names them."""
 
-    search_criteria = MaskedField()
-    match = MaskedField()
-    s3_extra_args = MaskedField()
+    private_fields: ClassVar[tuple[str, ...]] = ()
+
+    undefined_name_advice: ClassVar[str] = ""
+    """What else to do about a name that a template refers to, and that does not exist."""
 
     def render_template(
         self,
@@ -96,12 +95,19 @@ class PrivateFields(CheckedArguments):
             permanent, reason = False, _describe(error, is_private=is_private)
         else:
             return MaskedValue(rendered, rendered=True) if is_private else rendered
-        message = _render_error(next(iter(names), "a template field"), reason, is_private=is_private)
+        name = next(iter(names), "a template field")
+        if is_private:
+            where, advice = f"A template in {name} cannot be rendered", NOT_SHOWN
+        else:
+            where, advice = f"A template of this task cannot be rendered ({name})", self.undefined_name_advice
+        message = (
+            f"{where}: {reason}. Check the names in the template, and that what they refer to exists. {advice}".rstrip()
+        )
         raise not_retried(InvalidArgumentError(message)) if permanent else RenderingFailedError(message)
 
     def check_private_fields_rendered(self) -> None:
         """Raise if templates in the private fields were not rendered by :meth:`render_template`."""
-        for name in PRIVATE_FIELDS:
+        for name in self.private_fields:
             field: MaskedValue = getattr(self, name)
             if is_template(field.value) and not field.rendered:
                 raise ConfigurationError(
@@ -118,17 +124,3 @@ def _describe(error: Exception, *, is_private: bool) -> str:
     if isinstance(error, UndefinedError) and not is_private:
         return str(error.message)
     return type(error).__name__
-
-
-def _render_error(name: str, reason: str, *, is_private: bool) -> str:
-    if is_private:
-        return (
-            f"A template in {name} cannot be rendered: {reason}. Check the names in the template, and that what they "
-            "refer to exists. The template and the text of the error are not shown, because they may hold patient data."
-        )
-    return (
-        f"A template of this task cannot be rendered ({name}): {reason}. Check the names in the template, and that "
-        "what they refer to exists. In Airflow 3, runs of assets and partitions, and runs that were started without a "
-        "date, have no data_interval_start, data_interval_end and logical_date: leave window_start and window_end out, "
-        "and the task searches the run's own window."
-    )

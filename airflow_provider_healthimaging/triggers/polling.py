@@ -56,12 +56,10 @@ _hook_lock = Lock()
 _hook_cache: dict[str, tuple[float, HealthImagingHook]] = {}
 
 
-class SearchTrigger(BaseTrigger):
-    """A trigger that searches. Each argument is a public attribute; ``search_criteria`` and ``match`` are encrypted.
+class PollingTrigger(BaseTrigger):
+    """A trigger that asks the service again and again. Each argument is a public attribute.
 
-    :param search_criteria: AWS's ``searchCriteria``, or its JSON text, or encrypted as :meth:`serialize` returns it.
-    :param match: the same.
-    :param poke_interval: the pause between two searches: ``timedelta`` or seconds.
+    :param poke_interval: the pause between two polls: ``timedelta`` or seconds.
     """
 
     shown_arguments: ClassVar[tuple[str, ...]] = ()
@@ -71,9 +69,6 @@ class SearchTrigger(BaseTrigger):
         self,
         *,
         datastore_id: str,
-        time_field: str | None,
-        search_criteria: Mapping[str, object] | str | None,
-        match: Mapping[str, object] | str | None,
         poke_interval: timedelta | float,
         aws_conn_id: str | None,
         region_name: str | None,
@@ -83,9 +78,6 @@ class SearchTrigger(BaseTrigger):
         """Check the arguments; nothing is called before ``run``."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.datastore_id = check_datastore_id(datastore_id)
-        self.time_field = check_time_field(time_field)
-        self.search_criteria = seal(_to_json(search_criteria, parse_criteria))
-        self.match = seal(_to_json(match, parse_match))
         self.poke_interval = parse_interval("poke_interval", poke_interval).total_seconds()
         self.aws_conn_id = check_conn_id("aws_conn_id", aws_conn_id)
         self.region_name = check_region_name(region_name)
@@ -102,16 +94,41 @@ class SearchTrigger(BaseTrigger):
         shown = ", ".join(f"{name}={getattr(self, name)}" for name in self.shown_arguments)
         return f"<{type(self).__name__} {shown}>"
 
-    def search(self, window: TimeWindow | None) -> Iterator[SearchHit]:
-        """Run the search in ``window``, through the hook; this blocks."""
-        hook = get_cached_hook(
+    def cached_hook(self) -> HealthImagingHook:
+        """Return the hook that all triggers of this process with the same connection share; this may block."""
+        return get_cached_hook(
             self.datastore_id,
             aws_conn_id=self.aws_conn_id,
             region_name=self.region_name,
             verify=self.verify,
             config=self.botocore_config,
         )
-        return hook.search(self._request.with_window(window))
+
+
+class SearchTrigger(PollingTrigger):
+    """A trigger that searches. ``search_criteria`` and ``match`` are encrypted.
+
+    :param search_criteria: AWS's ``searchCriteria``, or its JSON text, or encrypted as :meth:`serialize` returns it.
+    :param match: the same.
+    """
+
+    def __init__(
+        self,
+        *,
+        time_field: str | None,
+        search_criteria: Mapping[str, object] | str | None,
+        match: Mapping[str, object] | str | None,
+        **kwargs: Any,
+    ) -> None:
+        """Check the arguments, and encrypt what may be patient data."""
+        super().__init__(**kwargs)
+        self.time_field = check_time_field(time_field)
+        self.search_criteria = seal(_to_json(search_criteria, parse_criteria))
+        self.match = seal(_to_json(match, parse_match))
+
+    def search(self, window: TimeWindow | None) -> Iterator[SearchHit]:
+        """Run the search in ``window``, through the hook; this blocks."""
+        return self.cached_hook().search(self._request.with_window(window))
 
     @cached_property
     def _request(self) -> SearchRequest:

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
-from airflow.triggers.base import TriggerEvent
-
-from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.search.readiness import is_ready
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_whole_number, parse_duration
-from airflow_provider_healthimaging.triggers.polling import SearchTrigger, initial_delay, run_blocking, with_jitter
+from airflow_provider_healthimaging.triggers.polling import SearchTrigger
+from airflow_provider_healthimaging.triggers.waiting import Status, WaitingTrigger
 from airflow_provider_healthimaging.window import TimeWindow, format_utc, parse_instant, window_ending_now
 
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
 
-LAST_SEARCH_SECONDS = 60.0
-"""How long after the deadline a search may end that began before it."""
 
-
-class Status(TypedDict, total=False):
-    """The payload of the event. ``status`` is ``"ready"``, ``"timeout"`` or ``"failed"``, with an ``error``.
-
-    ``resolved_search`` is what the sensor gave to the trigger.
-    """
-
-    status: str
-    deadline: str
-    resolved_search: Mapping[str, object] | None
-    error: str
-
-
-class HealthImagingImageSetTrigger(SearchTrigger):
+class HealthImagingImageSetTrigger(WaitingTrigger, SearchTrigger):
     """Wait until enough image sets are found and have not changed for the quiet period, or until the deadline.
 
     It fires one event, a :class:`Status`, after which the task searches by itself. Throttling and other retryable
@@ -82,6 +64,7 @@ class HealthImagingImageSetTrigger(SearchTrigger):
     ) -> None:
         """Check the arguments; nothing is called before :meth:`run`."""
         super().__init__(
+            deadline=deadline,
             datastore_id=datastore_id,
             time_field=time_field,
             search_criteria=search_criteria,
@@ -99,48 +82,20 @@ class HealthImagingImageSetTrigger(SearchTrigger):
         self.quiet_period = (
             None if quiet_period is None else parse_duration("quiet_period", quiet_period, MAX_DELAY).total_seconds()
         )
-        self._deadline = parse_instant(deadline, "deadline")
-        self.deadline = format_utc(self._deadline)
         if not isinstance(resolved_search, Mapping | None):
             raise InvalidArgumentError(f"resolved_search must be a dictionary, not {type(resolved_search).__name__}.")
         self.resolved_search = resolved_search
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Search until ready, failed or too late. The task has just searched, so the first search waits a little."""
-        await asyncio.sleep(min(initial_delay(self.poke_interval), self._seconds_left()))
-        while True:
-            with suppress(TimeoutError):
-                status = await asyncio.wait_for(run_blocking(self._poll), self._seconds_left() + LAST_SEARCH_SECONDS)
-                if status:
-                    yield TriggerEvent(status)  # type: ignore[no-untyped-call]
-                    return
-            left = self._seconds_left()
-            if left <= 0:
-                yield TriggerEvent(self._status("timeout"))  # type: ignore[no-untyped-call]
-                return
-            pause = min(with_jitter(self.poke_interval), left)
-            self.log.info("Not there yet. Next search in %.0f s, until %s.", pause, self.deadline)
-            await asyncio.sleep(pause)
-
-    def _seconds_left(self) -> float:
-        return (self._deadline - datetime.now(UTC)).total_seconds()
-
-    def _poll(self) -> Status | None:
-        """Search once, and return the status to fire, or ``None`` to wait on."""
+    def is_ready(self) -> bool:
+        """Search once."""
         now = datetime.now(UTC)
         quiet_since = None if self.quiet_period is None else now - timedelta(seconds=self.quiet_period)
-        try:
-            hits = self.search(self._window(now))
-            if is_ready(hits, min_image_sets=self.min_image_sets, quiet_since=quiet_since):
-                return self._status("ready")
-        except HealthImagingError as error:
-            if not error.retryable:
-                return {**self._status("failed"), "error": str(error)}
-            self.log.warning("Poke failed with a retryable error; trying again: %s", error)
-        return None
+        hits = self.search(self._window(now))
+        return is_ready(hits, min_image_sets=self.min_image_sets, quiet_since=quiet_since)
 
-    def _status(self, status: str) -> Status:
-        return {"status": status, "deadline": self.deadline, "resolved_search": self.resolved_search}
+    def status(self, status: str) -> Status:
+        """Return the payload of an event."""
+        return {**super().status(status), "resolved_search": self.resolved_search}
 
     def _window(self, now: datetime) -> TimeWindow | None:
         if self.window_start is None:

@@ -450,7 +450,7 @@ WRITES_TWO_PARTS_AND_HANGS = """
 import threading
 from datetime import UTC, datetime
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow_provider_healthimaging.output.dataset import S3Dataset
+from airflow_provider_healthimaging.output.dataset import S3Dataset, window_folder
 from airflow_provider_healthimaging.output.destination import OutputRequest
 from airflow_provider_healthimaging.output.file_formats import file_format
 from airflow_provider_healthimaging.window import TimeWindow
@@ -462,7 +462,7 @@ def records():
 
 window = TimeWindow("2026-03-01T11:00:00Z", "2026-03-01T12:00:00Z")
 destination = OutputRequest.parse(s3_uri="s3://image-sets/arrivals/", rows_per_file=2).s3
-dataset = S3Dataset(S3Hook(), destination, window, file_format("jsonl", ()))
+dataset = S3Dataset(S3Hook(), destination, window_folder(window), file_format("jsonl", ()))
 dataset.write(records(), {}, dataset.load_checkpoint(None, "createdAt"))
 """
 

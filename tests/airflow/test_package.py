@@ -161,7 +161,7 @@ def test_what_the_provider_info_names_can_be_imported():
     ]
     paths = [*modules, *(link.rpartition(".")[0] for link in info["extra-links"])]
 
-    assert len(paths) == 5
+    assert len(paths) == 6
     for path in paths:
         __import__(path)
 

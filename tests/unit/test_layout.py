@@ -17,6 +17,7 @@ LINES = (
     {"output"},
     {"hooks"},
     {"aws", "privacy"},
+    {"imports"},
     {"search"},
     {"links"},
     {"window"},
@@ -68,6 +69,7 @@ def test_there_are_at_most_twenty_rooms_on_nine_floors_and_no_circle(layout):
     ("room", "unknown"),
     [
         ("search", {"airflow", "boto3", "botocore"}),
+        ("imports", {"airflow", "boto3", "botocore"}),
         ("window", {"airflow", "boto3", "botocore"}),
         ("exceptions", {"airflow", "boto3", "botocore"}),
         ("aws", {"airflow"}),

@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from airflow_provider_healthimaging.exceptions import AccessDeniedError, HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.manifest import join_manifests
-from airflow_provider_healthimaging.output.dataset import S3Dataset
+from airflow_provider_healthimaging.output.dataset import S3Dataset, window_folder
 from airflow_provider_healthimaging.output.destination import OutputRequest
 from airflow_provider_healthimaging.output.file_formats import file_format
 from airflow_provider_healthimaging.output.records import to_record
@@ -41,7 +41,7 @@ def written(s3, store, hook):
         records = (to_record(each, DATASTORE_ID) for each in found)
         about = {"datastore_id": DATASTORE_ID, "time_field": "createdAt", "window": window.to_dict()}
         destination = OutputRequest.parse(s3_uri=uri, rows_per_file=3).s3
-        dataset = S3Dataset(s3, destination, window, file_format("jsonl", ()))
+        dataset = S3Dataset(s3, destination, window_folder(window), file_format("jsonl", ()))
         return dataset.write(records, about, dataset.load_checkpoint(None, "createdAt"))
 
     return write

@@ -19,7 +19,7 @@ from airflow_provider_healthimaging.exceptions import ConfigurationError, Invali
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.privacy.encryption import unseal
 from airflow_provider_healthimaging.triggers import new_image_sets, polling, watermark
-from airflow_provider_healthimaging.triggers import search as waiting_trigger
+from airflow_provider_healthimaging.triggers import waiting as waiting_trigger
 from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingImageSetTrigger,
     HealthImagingNewImageSetsTrigger,
@@ -100,7 +100,7 @@ def test_a_deferred_sensors_trigger_fires_once(store, ends):
 
 
 def test_a_search_without_end_ends_with_the_time_for_it(store, monkeypatch):
-    monkeypatch.setattr(waiting_trigger, "LAST_SEARCH_SECONDS", 0.2)
+    monkeypatch.setattr(waiting_trigger, "LAST_POLL_SECONDS", 0.2)
     store.settings.empty_page_rate = 1.0
     try:
         event = asyncio.run(anext(waiting(deadline=format_utc(datetime.now(UTC) + timedelta(seconds=0.2))).run()))

@@ -1,0 +1,36 @@
+"""What one job takes is counted before it is started."""
+
+import pytest
+
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.imports.limits import COUNTING_ENDS_AT, MAX_BYTES, MAX_FILES, InputSize
+
+
+def test_an_input_up_to_the_limits_passes():
+    InputSize(1, 0).check()
+    InputSize(MAX_FILES, MAX_BYTES).check()
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (InputSize(), "No file lies under input_s3_uri"),
+        (InputSize(MAX_FILES + 1, 2), "5001 files with 2 bytes lie under input_s3_uri"),
+        (InputSize(COUNTING_ENDS_AT, 2), "at least 100000 files"),
+        (InputSize(3, MAX_BYTES + 1), "3 files with 10,000,000,001 bytes lie under input_s3_uri"),
+    ],
+)
+def test_an_input_that_no_job_takes_is_an_error_with_counts(size, words):
+    with pytest.raises(InvalidArgumentError, match=words):
+        size.check()
+
+
+def test_the_objects_that_stand_for_folders_are_no_files():
+    size = InputSize()
+    size.add("scans/", 0)
+    size.add("scans/1/", 0)
+    assert size == InputSize(0, 0)
+    size.add("scans/1/empty.dcm", 0)
+    size.add("scans/odd/", 7)
+    assert size == InputSize(2, 7)
+    assert not size.is_counted_out

@@ -1,0 +1,127 @@
+"""A worker that is killed between the call and the end finds its import job again: one job, and the same records."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+from itertools import count
+from types import SimpleNamespace
+
+import pytest
+from moto.core.base_backend import BackendDict
+
+from airflow_provider_healthimaging.local import airflow_connection, backend
+from airflow_provider_healthimaging.operators.healthimaging import HealthImagingStartDicomImportJobOperator
+from tests.dicom_files import ROLE, upload
+
+DATASTORE_ID = "d" * 32
+IMAGE_SETS, MOMENTS, SEED = 2, 20, 4711
+
+
+def attempt(url, number, results):
+    """Make one attempt in a process of its own, as a worker that knows nothing of the attempts before."""
+    os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = airflow_connection(url)
+    operator = HealthImagingStartDicomImportJobOperator(
+        task_id="import",
+        datastore_id=DATASTORE_ID,
+        input_s3_uri="s3://image-sets/inbox/",
+        output_s3_uri="s3://image-sets/reports/",
+        data_access_role_arn=ROLE,
+        waiter_delay=0.02,
+        do_xcom_push=False,
+    )
+    ti = SimpleNamespace(dag_id="nightly", run_id="r", task_id="import", map_index=-1, try_number=number)
+    results.send(operator.execute({"ti": ti}))
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Processes that have what a worker has imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["airflow_provider_healthimaging.operators.healthimaging", __name__])
+    return context
+
+
+class Killer:
+    """A middleware that kills a process at a certain request, before or after the service has done what it asks for."""
+
+    def __init__(self, app):
+        self.app = app
+        self.process, self.fatal, self.after = None, 0, False
+        self.requests, self.seen = count(1), 0
+
+    def aim(self, process, fatal, after):
+        self.process, self.fatal, self.after, self.requests = process, fatal, after, count(1)
+
+    def __call__(self, environ, start_response):
+        self.seen = next(self.requests)
+        if self.seen != self.fatal:
+            return self.app(environ, start_response)
+        if self.after:
+            self.app(environ, lambda *_: None)
+        os.kill(self.process.pid, signal.SIGKILL)
+        raise ConnectionError
+
+
+@pytest.fixture
+def killer(behind, processes):
+    """Return a function that makes an attempt, killed at a request, and gives its exit code and its records."""
+    made = []
+
+    def middleware(app):
+        made.append(Killer(app))
+        return made[0]
+
+    server, _ = behind(middleware)
+
+    def run(number, fatal=0, *, after=False):
+        receiver, sender = processes.Pipe(duplex=False)
+        process = processes.Process(target=attempt, args=(server.url, number, sender))
+        made[0].aim(process, fatal, after)
+        process.start()
+        process.join()
+        records = receiver.recv() if receiver.poll() else None
+        return SimpleNamespace(code=process.exitcode, records=records, requests=made[0].seen)
+
+    run.server = server
+    return run
+
+
+def test_a_worker_killed_at_any_moment_and_run_again_has_one_job_and_the_same_records(killer, store, bucket):
+    def again():
+        """An empty data store, and an input."""
+        import boto3
+
+        BackendDict.reset()
+        local = backend()
+        local.create_datastore("tests", datastore_id=DATASTORE_ID)
+        local.settings.import_duration = 0.3
+        local.settings.import_output_lag = 0.1
+        upload(boto3.resource("s3", endpoint_url=killer.server.url).create_bucket(Bucket="image-sets"))
+        return local
+
+    again()
+    whole = killer(1)
+    assert len(whole.records) == IMAGE_SETS
+    chosen = random.Random(SEED)
+    killed = 0
+
+    for _ in range(MOMENTS):
+        local = again()
+        moment, after = chosen.randint(1, whole.requests), chosen.random() < 0.5
+        # The number of polls depends on the clock: an attempt that made fewer requests was not killed.
+        ended = killer(1, moment, after=after)
+        assert ended.code in (0, -signal.SIGKILL)
+        killed += ended.code != 0
+        retried = killer(2)
+
+        assert retried.code == 0
+        assert len(local.import_jobs._jobs) == 1, f"killed at request {moment}, after={after}"
+        assert [record["version"] for record in retried.records] == [1] * IMAGE_SETS
+        assert {record["imageSetId"] for record in retried.records} == {
+            image_set.image_set_id for image_set in local.image_sets(DATASTORE_ID)
+        }
+
+    assert killed >= MOMENTS / 2
