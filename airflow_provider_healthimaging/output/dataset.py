@@ -99,8 +99,7 @@ def write_search(
     :param region: where the data store is, to tell its searches from those of another region.
     """
     raise_on_partial_delete(hook)
-    folder = window_folder(request.window)
-    dataset = S3Dataset(hook, destination, folder, file_format(destination.file_format, tags))
+    dataset = S3Dataset(hook, destination, window_folder(request.window), file_format(destination.file_format, tags))
     fingerprint = search_fingerprint(request, destination, tags, region)
     checkpoint = dataset.load_checkpoint(fingerprint, request.sort_field)
     if checkpoint.parts:
