@@ -41,6 +41,7 @@ from airflow_provider_healthimaging.search.validation import (
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
     from airflow_provider_healthimaging.search.image_set import SearchHit
+    from airflow_provider_healthimaging.search.pages import ScanStats
     from airflow_provider_healthimaging.window import TimeWindow
 
 T = TypeVar("T")
@@ -102,8 +103,11 @@ class SearchTrigger(BaseTrigger):
         shown = ", ".join(f"{name}={getattr(self, name)}" for name in self.shown_arguments)
         return f"<{type(self).__name__} {shown}>"
 
-    def search(self, window: TimeWindow | None) -> Iterator[SearchHit]:
-        """Run the search in ``window``, through the hook; this blocks."""
+    def search(self, window: TimeWindow | None, stats: ScanStats | None = None) -> Iterator[SearchHit]:
+        """Run the search in ``window``, through the hook; this blocks.
+
+        :param stats: updated while reading.
+        """
         hook = get_cached_hook(
             self.datastore_id,
             aws_conn_id=self.aws_conn_id,
@@ -111,7 +115,7 @@ class SearchTrigger(BaseTrigger):
             verify=self.verify,
             config=self.botocore_config,
         )
-        return hook.search(self._request.with_window(window))
+        return hook.search(self._request.with_window(window), stats=stats)
 
     @cached_property
     def _request(self) -> SearchRequest:
