@@ -16,7 +16,7 @@ from airflow_provider_healthimaging.aws.error_table import S3
 from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, SETUP_ERRORS, translate_errors
 from airflow_provider_healthimaging.exceptions import TooManyImageSetsError
 from airflow_provider_healthimaging.output.dataset import DatasetSummary, ManifestMetadata, write_search
-from airflow_provider_healthimaging.output.records import Record, to_record
+from airflow_provider_healthimaging.output.records import Record, to_records
 from airflow_provider_healthimaging.search.pages import Log, ScanStats
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def deliver(
         image_sets, place = dataset["image_sets"], dataset["s3_uri"]
     else:
         with closing(hook.search(request, stats=stats)) as hits:
-            records = (to_record(hit, request.datastore_id, output.dicom_tags) for hit in hits)
+            records = to_records(hits, request.datastore_id, output.dicom_tags, log)
             result = collect_for_xcom(records, output, limit, fewer="search a shorter window")
         image_sets, place = stats.image_sets, "XCom"
     summary: SearchSummary = {

@@ -14,6 +14,7 @@ from airflow.triggers.base import TriggerEvent
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.privacy.encryption import is_sealed
 from airflow_provider_healthimaging.search.criteria import check_filter_slot_free, parse_criteria
+from airflow_provider_healthimaging.search.pages import ScanStats
 from airflow_provider_healthimaging.search.rendered import holds_template
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_time_field, parse_duration
 from airflow_provider_healthimaging.triggers.polling import SearchTrigger, run_blocking, with_jitter
@@ -33,9 +34,9 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
     """Watch a data store for an :class:`~airflow.sdk.AssetWatcher`: one event for each batch of arrivals.
 
     The event's payload is ``{"datastore_id", "window": {"start", "end"}, "count"}``. The windows of successive events
-    touch and never overlap. The watermark is kept in the asset's state store, which Airflow has since 3.3. An event is
-    kept there before it is fired. So nothing is lost if the triggerer dies, and an event that may not have been
-    handed over is repeated as it was: at least once, and only whole.
+    never overlap, and leave out only what was searched and did not match. The watermark is kept in the asset's state
+    store, which Airflow has since 3.3. An event is kept there before it is fired. So nothing is lost if the triggerer
+    dies, and an event that may not have been handed over is repeated as it was: at least once, and only whole.
 
     :param datastore_id: the data store's id.
     :param time_field: ``"createdAt"`` for new image sets, ``"updatedAt"`` for new and changed ones.
@@ -103,28 +104,36 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
             await watermark.confirm(unconfirmed)
         while True:
             start = await watermark.get(self.start or format_utc(self._indexed_until()))
-            if event := await run_blocking(partial(self._poll, start)):
-                await watermark.announce(start, event)
-                yield TriggerEvent(event)  # type: ignore[no-untyped-call]
-                await watermark.confirm(event)
+            found = await run_blocking(partial(self._poll, start))
+            if found and found["count"]:
+                await watermark.announce(start, found)
+                yield TriggerEvent(found)  # type: ignore[no-untyped-call]
+                await watermark.confirm(found)
+            elif found:
+                await watermark.advance(found["window"]["end"])
             await asyncio.sleep(with_jitter(self.poke_interval))
 
     def _indexed_until(self) -> datetime:
         return datetime.now(UTC) - timedelta(seconds=self.delay)
 
     def _poll(self, start: str) -> ArrivalEvent | None:
-        """Search from ``start`` to what the index shows, and return the event to fire, if anything is there."""
+        """Search from ``start`` to what the index shows, and return the event to fire.
+
+        :return: an event with a count of 0, which is not fired, if image sets were read and none of them matches. They
+            need not be read again. ``None`` if nothing is there, so that what the index shows late is still found.
+        """
         end = self._indexed_until()
         if end <= parse_instant(start, "watermark"):
             return None
-        window = TimeWindow(start, end)
+        window, stats = TimeWindow(start, end), ScanStats()
         try:
-            count = sum(1 for _ in self.search(window))
+            count = sum(1 for _ in self.search(window, stats))
         except HealthImagingError as error:
             level = logging.WARNING if error.retryable else logging.ERROR
             self.log.log(level, "Poke failed; trying again: %s", error)
             return None
-        if not count:
+        if count:
+            self.log.info("Found %s image sets in [%s, %s). Firing an event.", count, *window.to_dict().values())
+        elif not stats.read and stats.pages <= 1:
             return None
-        self.log.info("Found %s image sets in [%s, %s). Firing an event.", count, *window.to_dict().values())
         return {"datastore_id": self.datastore_id, "window": window.to_dict(), "count": count}

@@ -41,6 +41,7 @@ from airflow_provider_healthimaging.search.validation import (
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
     from airflow_provider_healthimaging.search.image_set import SearchHit
+    from airflow_provider_healthimaging.search.pages import ScanStats
     from airflow_provider_healthimaging.window import TimeWindow
 
 T = TypeVar("T")
@@ -126,9 +127,12 @@ class SearchTrigger(PollingTrigger):
         self.search_criteria = seal(_to_json(search_criteria, parse_criteria))
         self.match = seal(_to_json(match, parse_match))
 
-    def search(self, window: TimeWindow | None) -> Iterator[SearchHit]:
-        """Run the search in ``window``, through the hook; this blocks."""
-        return self.cached_hook().search(self._request.with_window(window))
+    def search(self, window: TimeWindow | None, stats: ScanStats | None = None) -> Iterator[SearchHit]:
+        """Run the search in ``window``, through the hook; this blocks.
+
+        :param stats: updated while reading.
+        """
+        return self.cached_hook().search(self._request.with_window(window), stats=stats)
 
     @cached_property
     def _request(self) -> SearchRequest:
