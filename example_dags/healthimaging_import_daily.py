@@ -20,6 +20,7 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingStartDicomImportJobOperator
 
 BUCKET = "s3://{{ var.value.get('healthimaging_bucket', 'image-sets') }}"
+ROLE = "{{ var.value.get('healthimaging_import_role', 'arn:aws:iam::123456789012:role/import') }}"
 
 with DAG(
     "healthimaging_import_daily",
@@ -34,7 +35,7 @@ with DAG(
         datastore_id="{{ var.value.get('healthimaging_datastore_id', 'local' ~ '0' * 27) }}",
         input_s3_uri=BUCKET + "/inbox/{{ data_interval_start | ds }}/",
         output_s3_uri=BUCKET + "/import-reports/",
-        data_access_role_arn="{{ var.value.get('healthimaging_import_role', 'arn:aws:iam::123456789012:role/import') }}",
+        data_access_role_arn=ROLE,
         # Files that are no DICOM do not stop the others. The summary counts them.
         on_failed_files="warn",
         deferrable=True,

@@ -1,9 +1,9 @@
 """Use this to import a delivery of DICOM files as soon as it is complete: one run follows the other.
 
 A sender puts the files under ``inbox/<delivery>/``, and then an empty file ``ready/<delivery>`` beside it. Everything
-under the input's prefix is imported, so the marker lies outside. Amazon's ``S3KeySensor`` waits for a marker; its
-trigger needs aiobotocore, so use ``mode="reschedule"`` in place of ``deferrable=True`` if you do not have it. The Airflow
-Variables are those of ``healthimaging_import_daily``. Do not name a delivery after a patient: Airflow shows the name.
+under the input's prefix is imported, so the marker lies outside. Amazon's ``S3KeySensor`` waits for a marker. Its trigger
+needs aiobotocore: without it, use ``mode="reschedule"`` in place of ``deferrable=True``. The Airflow Variables are those
+of ``healthimaging_import_daily``. Do not name a delivery after a patient, because Airflow shows the name.
 """
 
 from datetime import datetime
@@ -20,6 +20,7 @@ from airflow.providers.amazon.aws.sensors.s3 import S3KeySensor
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingStartDicomImportJobOperator
 
 BUCKET = "{{ var.value.get('healthimaging_bucket', 'image-sets') }}"
+ROLE = "{{ var.value.get('healthimaging_import_role', 'arn:aws:iam::123456789012:role/import') }}"
 DELIVERY = "{{ ti.xcom_pull(task_ids='choose') }}"
 
 with DAG(
@@ -43,7 +44,7 @@ with DAG(
         datastore_id="{{ var.value.get('healthimaging_datastore_id', 'local' ~ '0' * 27) }}",
         input_s3_uri=f"s3://{BUCKET}/inbox/{DELIVERY}/",
         output_s3_uri=f"s3://{BUCKET}/import-reports/",
-        data_access_role_arn="{{ var.value.get('healthimaging_import_role', 'arn:aws:iam::123456789012:role/import') }}",
+        data_access_role_arn=ROLE,
         deferrable=True,
     )
 
