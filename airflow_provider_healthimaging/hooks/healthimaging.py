@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_healthimaging.aws.search_image_sets import page_fetcher, paginate, read_pages
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.hooks.import_jobs import ImportJobCalls
+from airflow_provider_healthimaging.imports.report import ImportReport
 from airflow_provider_healthimaging.search.criteria import parse_criteria
 from airflow_provider_healthimaging.search.pages import (
     ScanStats,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_healthimaging.search.image_set import SearchHit
     from airflow_provider_healthimaging.window import TimeWindow
 
-__all__ = ["HealthImagingHook", "ScanStats"]
+__all__ = ["HealthImagingHook", "ImportReport", "ScanStats"]
 
 
 class HealthImagingHook(ImportJobCalls):

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 from moto.core.exceptions import JsonRESTError
+from moto.s3.models import s3_backends
 
 from airflow_provider_healthimaging.local import airflow_connection
+from tests.dicom_files import dicom_file, upload
 
 DATASTORE_ID = "d" * 32
 ELEVEN = datetime(2026, 3, 1, 11, tzinfo=UTC)
@@ -24,6 +27,7 @@ from datetime import datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG, task
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator as Operator
+from airflow_provider_healthimaging.operators.healthimaging import HealthImagingStartDicomImportJobOperator as Import
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor as Sensor
 from airflow_provider_healthimaging.triggers.healthimaging import HealthImagingNewImageSetsTrigger as Trigger
 
@@ -32,6 +36,14 @@ DAY = ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]
 
 def search(**arguments):
     return Operator(**{{"task_id": "search", "datastore_id": STORE, **arguments}})
+
+ROLE = "arn:aws:iam::123456789012:role/import"
+S3 = "s3://image-sets/"
+IN_AND_OUT = {{"input_s3_uri": S3 + "inbox/", "output_s3_uri": S3 + "reports/", "data_access_role_arn": ROLE}}
+
+def imports(**arguments):
+    given = {{"task_id": "import", "datastore_id": STORE, "waiter_delay": 0.1, "waiter_max_attempts": 3}}
+    return Import(**{{**given, **IN_AND_OUT, **arguments}})
 
 def filters(**attributes):
     return {{"filters": [{{"operator": "EQUAL", "values": [{{name: value}}]}} for name, value in attributes.items()]}}
@@ -133,6 +145,31 @@ def arrived(count: int) -> Callable[[World], None]:
     return where
 
 
+def uploaded(**options: Any) -> Callable[[World], None]:
+    """Put DICOM files into the local S3, and change settings of the local service."""
+
+    def where(world: World) -> None:
+        bucket = boto3.resource("s3", endpoint_url=world.url).Bucket("image-sets")
+        files = {name: options[name] for name in ("series", "broken") if name in options}
+        upload(bucket, **files)
+        for name, value in options.items():
+            if name not in files:
+                setattr(world.store.settings, name, value)
+
+    return where
+
+
+def a_file_that_conflicts(world: World) -> None:
+    bucket = boto3.resource("s3", endpoint_url=world.url).Bucket("image-sets")
+    for number, patient in enumerate(("one", "another")):
+        bucket.put_object(Key=f"inbox/{number}.dcm", Body=dicom_file(number + 1, patient=patient))
+
+
+def too_many_files(world: World) -> None:
+    for number in range(5001):
+        s3_backends["123456789012"]["aws"].put_object("image-sets", f"inbox/{number}", b"")
+
+
 ASSET = {"data_interval_start": None, "data_interval_end": None, "logical_date": None}
 
 MISTAKES = [
@@ -211,6 +248,20 @@ MISTAKES = [
     Mistake("Unknown file_format", "search(s3_uri='s3://image-sets/', file_format='parqet')"),
     Mistake("needs pyarrow", "search(s3_uri='s3://image-sets/', file_format='parquet')", pyarrow_is_missing),
     Mistake("and on_empty='fail'", "search(on_empty='fail')"),
+    # Import jobs.
+    Mistake("input_s3_uri must end with", "imports(input_s3_uri='s3://image-sets/inbox')"),
+    Mistake("is not an S3 address that HealthImaging takes", "imports(output_s3_uri='/reports')"),
+    Mistake("output_s3_uri lies under input_s3_uri", "imports(output_s3_uri='s3://image-sets/inbox/reports/')"),
+    Mistake("No file lies under input_s3_uri", "imports()"),
+    Mistake("lie under input_s3_uri. One import job takes at most", "imports()", too_many_files),
+    Mistake("Give the ARN of the IAM role", "imports(data_access_role_arn='import')"),
+    Mistake("and have no other keys", "imports(import_configuration={'dicomMetadataMappings': []})"),
+    Mistake("and iam:PassRole on data_access_role_arn", "imports()", uploaded(import_permission="pass-role-denied")),
+    Mistake("ended as FAILED", "imports()", uploaded(import_permission="input-denied")),
+    Mistake("files were not imported", "imports()", uploaded(broken=1)),
+    Mistake("image sets are not primary", "imports(require_primary=True)", a_file_that_conflicts),
+    Mistake("No import job could be started", "imports()", uploaded(import_max_jobs=0)),
+    Mistake("has not ended by", "imports()", uploaded(import_duration=1000)),
     # Waiting.
     Mistake("Unknown mode", "Sensor(task_id='wait', datastore_id=STORE, mode='rescedule')"),
     Mistake("Sensor has timed out", "Sensor(task_id='wait', datastore_id=STORE, timeout=0.1, poke_interval=0.1)"),

@@ -20,6 +20,7 @@ import pytest
 from packaging.version import Version
 
 from tests.airflow.reading import BLOCKS, BUCKET, REPOSITORY, Reader
+from tests.dicom_files import upload
 
 DATASTORE_ID = "local".ljust(32, "0")
 MODALITIES = ("CT", "MR", "US")
@@ -30,7 +31,7 @@ ATHENA = {"string": "VARCHAR", "int64": "BIGINT", "timestamp[ms, tz=UTC]": "TIME
 
 @pytest.fixture
 def data(store, server, bucket, monkeypatch):
-    """What a reader has on the local service: image sets of the last hours and of last year, and a bucket."""
+    """What a reader has on the local service: image sets of the last hours and of last year, a bucket, DICOM files."""
     store.create_datastore("local", datastore_id=DATASTORE_ID)
     now = datetime.now(UTC)
     recent = [now - minutes * timedelta(minutes=1) for minutes in range(11, 180, 15)]
@@ -42,6 +43,7 @@ def data(store, server, bucket, monkeypatch):
             "DICOMAccessionNumber": "A-1",
         }
         store.put_image_set(DATASTORE_ID, created_at=moment, dicom_tags=tags)
+    upload(bucket)
     monkeypatch.setenv("AIRFLOW_VAR_HEALTHIMAGING_DATASTORE_ID", DATASTORE_ID)
     monkeypatch.setenv("AIRFLOW_VAR_SECRET_ACCESSION_NUMBER", "A-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)

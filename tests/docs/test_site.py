@@ -23,7 +23,10 @@ PACKAGE = "airflow_provider_healthimaging"
 # Public names, and where the reference says they are from; classes with all that they take.
 CLASSES = [
     f"{PACKAGE}.operators.healthimaging.HealthImagingSearchImageSetsOperator",
+    f"{PACKAGE}.operators.healthimaging.HealthImagingStartDicomImportJobOperator",
     f"{PACKAGE}.sensors.healthimaging.HealthImagingImageSetSensor",
+    f"{PACKAGE}.sensors.healthimaging.HealthImagingDicomImportJobSensor",
+    f"{PACKAGE}.triggers.healthimaging.HealthImagingDicomImportJobTrigger",
     f"{PACKAGE}.triggers.healthimaging.HealthImagingImageSetTrigger",
     f"{PACKAGE}.triggers.healthimaging.HealthImagingNewImageSetsTrigger",
     f"{PACKAGE}.window.TimeWindow",
@@ -33,6 +36,10 @@ FUNCTIONS = [
     f"{PACKAGE}.hooks.healthimaging.HealthImagingHook.paginate_image_sets",
     f"{PACKAGE}.hooks.healthimaging.HealthImagingHook.search_image_sets",
     f"{PACKAGE}.hooks.healthimaging.HealthImagingHook.count_image_sets",
+    f"{PACKAGE}.hooks.healthimaging.HealthImagingHook.start_dicom_import_job",
+    f"{PACKAGE}.hooks.healthimaging.HealthImagingHook.get_dicom_import_job",
+    f"{PACKAGE}.hooks.healthimaging.HealthImagingHook.list_dicom_import_jobs",
+    f"{PACKAGE}.hooks.healthimaging.HealthImagingHook.read_import_report",
     f"{PACKAGE}.manifest.join_manifests",
     f"{PACKAGE}.local.backend",
     f"{PACKAGE}.local.airflow_connection",
@@ -40,7 +47,9 @@ FUNCTIONS = [
 OTHERS = [
     f"{PACKAGE}.hooks.healthimaging.HealthImagingHook",
     f"{PACKAGE}.hooks.healthimaging.ScanStats",
+    f"{PACKAGE}.hooks.healthimaging.ImportReport",
     f"{PACKAGE}.links.healthimaging.HealthImagingDatastoreLink",
+    f"{PACKAGE}.links.healthimaging.HealthImagingDicomImportJobLink",
     *(f"{PACKAGE}.exceptions.{name}" for name, kind in vars(exceptions).items() if inspect.isclass(kind)),
 ]
 
