@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import airflow
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset, task
+from packaging.version import Version
 
 from airflow_provider_healthimaging.exceptions import ImportJobFailedError, WaitTimeoutError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
@@ -211,13 +213,18 @@ def test_outlets_get_the_summary_from_which_the_search_of_another_dag_finds_the_
         HealthImagingSearchImageSetsOperator(
             task_id="search", datastore_id=DATASTORE_ID, time_field="updatedAt", delay=0
         )
-    read = run_dag(reader, WHEN, run_type="asset_triggered", consumed_asset_events=[event], **NO_INTERVAL)
+    read = run_dag(reader, WHEN, **started_by(event), **NO_INTERVAL)
 
     found = {record["imageSetId"] for record in read.xcom("search")}
     assert found == {record["imageSetId"] for record in run.xcom("import")}
 
 
 NO_INTERVAL = {"data_interval_start": None, "data_interval_end": None}
+
+
+def started_by(event):
+    kind = "asset" if Version("3") <= Version(airflow.__version__) else "dataset"
+    return {"run_type": f"{kind}_triggered", f"consumed_{kind}_events": [event]}
 
 
 def test_the_links_to_job_and_data_store_are_kept_at_the_start(store, bucket, run_dag):

@@ -166,9 +166,7 @@ def test_the_repr_of_a_request_shows_neither_the_input_nor_a_mapping():
 
 @pytest.mark.parametrize("job_id", ["", "A" * 32, "d" * 33, None, 4711, "None"])
 def test_the_id_of_a_job_is_checked(job_id):
-    with pytest.raises(
-        InvalidArgumentError, match=r"job_id.* (is malformed|must be a string|rendered to 'None')"
-    ):
+    with pytest.raises(InvalidArgumentError, match=r"job_id.* (is malformed|must be a string|rendered to 'None')"):
         check_job_id(job_id)
 
 
