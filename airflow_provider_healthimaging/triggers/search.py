@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
+from airflow_provider_healthimaging.search.criteria import parse_bool
 from airflow_provider_healthimaging.search.readiness import is_ready
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_whole_number, parse_duration
 from airflow_provider_healthimaging.triggers.polling import SearchTrigger, initial_delay, run_blocking, with_jitter
@@ -26,11 +28,12 @@ LAST_SEARCH_SECONDS = 60.0
 class Status(TypedDict, total=False):
     """The payload of the event. ``status`` is ``"ready"``, ``"timeout"`` or ``"failed"``, with an ``error``.
 
-    ``resolved_search`` is what the sensor gave to the trigger.
+    ``started`` and ``resolved_search`` are what the sensor gave to the trigger.
     """
 
     status: str
     deadline: str
+    started: str | None
     resolved_search: Mapping[str, object] | None
     error: str
 
@@ -50,6 +53,9 @@ class HealthImagingImageSetTrigger(SearchTrigger):
     :param min_image_sets: how many image sets are enough.
     :param quiet_period: how long none of them may have changed: ``timedelta`` or seconds; ``None`` for any time.
     :param poke_interval: the pause between two searches, plus or minus a fifth: ``timedelta`` or seconds.
+    :param started: ISO 8601 time at which the sensor began. The event hands it back.
+    :param exponential_backoff: let the pause double from search to search, counted from ``started``.
+    :param max_wait: the longest pause then: ``timedelta`` or seconds; ``None`` for any.
     :param deadline: ISO 8601 time at which to give up.
     :param resolved_search: what the event hands back to the sensor: its whole search, as it resolved it before the
         deferral.
@@ -74,6 +80,9 @@ class HealthImagingImageSetTrigger(SearchTrigger):
         quiet_period: timedelta | float | None,
         poke_interval: timedelta | float,
         deadline: str,
+        started: str | None = None,
+        exponential_backoff: bool = False,
+        max_wait: timedelta | float | None = None,
         resolved_search: Mapping[str, object] | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
@@ -101,6 +110,10 @@ class HealthImagingImageSetTrigger(SearchTrigger):
         )
         self._deadline = parse_instant(deadline, "deadline")
         self.deadline = format_utc(self._deadline)
+        self._started = None if started is None else parse_instant(started, "started")
+        self.started = None if self._started is None else format_utc(self._started)
+        self.exponential_backoff = parse_bool("exponential_backoff", exponential_backoff)
+        self.max_wait = None if max_wait is None else parse_duration("max_wait", max_wait).total_seconds()
         if not isinstance(resolved_search, Mapping | None):
             raise InvalidArgumentError(f"resolved_search must be a dictionary, not {type(resolved_search).__name__}.")
         self.resolved_search = resolved_search
@@ -118,9 +131,17 @@ class HealthImagingImageSetTrigger(SearchTrigger):
             if left <= 0:
                 yield TriggerEvent(self._status("timeout"))  # type: ignore[no-untyped-call]
                 return
-            pause = min(with_jitter(self.poke_interval), left)
+            pause = min(self._pause(datetime.now(UTC)), left)
             self.log.info("Not there yet. Next search in %.0f s, until %s.", pause, self.deadline)
             await asyncio.sleep(pause)
+
+    def _pause(self, now: datetime) -> float:
+        """Return the seconds until the next search."""
+        if self._started is None or not self.exponential_backoff:
+            return with_jitter(self.poke_interval)
+        # To wait as long as has been waited already doubles the pause each time, and needs no count of the searches.
+        waited = (now - self._started).total_seconds()
+        return min(with_jitter(max(self.poke_interval, waited)), self.max_wait or math.inf)
 
     def _seconds_left(self) -> float:
         return (self._deadline - datetime.now(UTC)).total_seconds()
@@ -140,7 +161,12 @@ class HealthImagingImageSetTrigger(SearchTrigger):
         return None
 
     def _status(self, status: str) -> Status:
-        return {"status": status, "deadline": self.deadline, "resolved_search": self.resolved_search}
+        return {
+            "status": status,
+            "deadline": self.deadline,
+            "started": self.started,
+            "resolved_search": self.resolved_search,
+        }
 
     def _window(self, now: datetime) -> TimeWindow | None:
         if self.window_start is None:
