@@ -126,8 +126,6 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
         deadline = parse_instant(event["deadline"], "deadline")
         check_execution_timeout(self, self.started)
         if event["status"] == "timeout":
-            # The triggerer's clock may be ahead, so the deadline counts, and not the time.
-            check_execution_timeout(self, self.started, deadline)
             raise self._timeout_error(context, deadline)
         return self._poke_or_defer(context, deadline, event.get("error"))
 
@@ -177,6 +175,8 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
         return done
 
     def _timeout_error(self, context: Context, deadline: datetime) -> AirflowSensorTimeout:
+        # The triggerer's clock may be ahead, so the deadline counts, and not the time.
+        check_execution_timeout(self, self.started, deadline)
         return AirflowSensorTimeout(
             f"Sensor has timed out: {self.describe_wait(context)} not there by {format_utc(deadline)}."
         )

@@ -47,14 +47,11 @@ def operator(**arguments):
 
 @airflow_3
 @pytest.mark.parametrize("soft_fail", [True, False])
-def test_a_deferred_sensor_ends_with_its_execution_timeout_in_a_real_run(
-    soft_fail, store, hook, dag, run_dag, failures
-):
-    hook.count_image_sets(DATASTORE_ID)  # what is imported for the first call takes seconds
+def test_a_deferred_sensor_ends_with_its_execution_timeout_in_a_real_run(soft_fail, store, dag, run_dag, failures):
     sensor(
         poke_interval=0.1,
         timeout=600,
-        execution_timeout=timedelta(seconds=2),
+        execution_timeout=timedelta(seconds=1),
         soft_fail=soft_fail,
         **failures.callbacks,
     )
@@ -71,7 +68,7 @@ def test_a_deferred_operator_ends_with_its_execution_timeout_in_a_real_run(store
     operator(
         window_start=tomorrow - HOUR,
         window_end=tomorrow,
-        execution_timeout=timedelta(seconds=2),
+        execution_timeout=timedelta(seconds=1),
         **failures.callbacks,
     )
 
@@ -107,6 +104,8 @@ def test_the_limit_that_is_over_is_the_one_that_is_named(store):
         sensor(timeout=10 * HOUR, execution_timeout=2 * HOUR).resume_execution(
             "execute_complete", {"event": event}, context
         )
+    with pytest.raises(AirflowTaskTimeout):
+        sensor(timeout=10 * HOUR, execution_timeout=HOUR).execute(started(2 * HOUR))
     with pytest.raises(AirflowSensorTimeout):
         sensor(timeout=HOUR, execution_timeout=3 * HOUR).resume_execution("execute_complete", {"event": event}, context)
 

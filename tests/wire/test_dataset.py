@@ -287,7 +287,7 @@ def test_what_s3_did_not_delete_is_an_error_by_its_code(behind, store, bucket, c
     behind(kept(code))
     with pytest.raises(error) as caught:
         search()
-    assert f"S3 answered {code} (HTTP 200; s3://image-sets/arrivals/" in str(caught.value)
+    assert f"S3 answered {code} (HTTP 200; s3_uri s3://image-sets/arrivals/" in str(caught.value)
     assert CANARY not in str(caught.value)
 
 
