@@ -23,7 +23,7 @@ from airflow_provider_healthimaging.operators.healthimaging import (
 )
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingDicomImportJobSensor
 from airflow_provider_healthimaging.task import import_job
-from airflow_provider_healthimaging.task.waiting import TRIGGER_FAILED
+from airflow_provider_healthimaging.task.deferral import TRIGGER_FAILED
 from tests.dicom_files import ROLE, dicom_file, upload
 
 DATASTORE_ID = "d" * 32
