@@ -1,9 +1,9 @@
 """Use this to import a delivery of DICOM files as soon as it is complete: one run follows the other.
 
 A sender puts the files under ``inbox/<delivery>/``, and then an empty file ``ready/<delivery>`` beside it. Everything
-under the input's prefix is imported, so the marker lies outside. Amazon's ``S3KeySensor`` waits for a marker. Its trigger
-needs aiobotocore: without it, use ``mode="reschedule"`` in place of ``deferrable=True``. The Airflow Variables are those
-of ``healthimaging_import_daily``. Do not name a delivery after a patient, because Airflow shows the name.
+under the input's prefix is imported, so the marker lies outside. Amazon's ``S3KeySensor`` waits for a marker. Its
+trigger needs aiobotocore: without it, use ``mode="reschedule"`` in place of ``deferrable=True``. The Airflow Variables
+are those of ``healthimaging_import_daily``. Do not name a delivery after a patient, because Airflow shows the name.
 """
 
 from datetime import datetime
