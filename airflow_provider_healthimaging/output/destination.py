@@ -84,7 +84,7 @@ class OutputRequest:
             s3 = S3Destination(
                 bucket=bucket,
                 prefix=prefix,
-                conn_id=_parse_conn_id(s3_conn_id),
+                conn_id=parse_conn_id(s3_conn_id),
                 verify=verify,
                 extra_args=parse_json_object("s3_extra_args", s3_extra_args),
                 file_format=check_file_format(file_format),
@@ -117,7 +117,8 @@ def check_file_format(name: object) -> str:
     return name
 
 
-def _parse_conn_id(conn_id: object) -> str | None:
+def parse_conn_id(conn_id: object) -> str | None:
+    """Return the id of the connection for S3, or ``None`` for botocore's own way to find credentials."""
     if conn_id is not None and not isinstance(conn_id, str):
         raise InvalidArgumentError(f"s3_conn_id must be the id of a connection, not a {type(conn_id).__name__}.")
     return conn_id or None

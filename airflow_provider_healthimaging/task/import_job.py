@@ -12,6 +12,7 @@ from airflow_provider_healthimaging.links.healthimaging import (
     HealthImagingDatastoreLink,
     HealthImagingDicomImportJobLink,
 )
+from airflow_provider_healthimaging.output.destination import parse_conn_id
 from airflow_provider_healthimaging.search.criteria import parse_bool
 from airflow_provider_healthimaging.search.suggestions import unknown_name_error
 from airflow_provider_healthimaging.task.delivery import publish_summary
@@ -65,7 +66,7 @@ class ImportJobTask(RecordTask):
     @cached_property
     def import_files(self) -> ImportFilesHook:
         """The hook that reads the input's listing and the job's report in S3."""
-        return self.hook.import_files(self.s3_conn_id)
+        return self.hook.import_files(parse_conn_id(self.s3_conn_id))
 
     def parse_output(self) -> OutputRequest:
         """Return where the result goes; all template fields must be rendered."""
