@@ -14,7 +14,7 @@ from .exceptions import ValidationError
 
 # The model's own pattern takes a time that doubles with each character of an invalid path. This one accepts the same.
 _FAST_PATTERNS = {"[a-zA-Z0-9!-~]+([a-zA-Z0-9!-~ ]*[a-zA-Z0-9!-~]+)*": "[!-~]([ -~]*[!-~])?"}
-_TYPES = {"string": str, "list": list, "structure": dict}
+_TYPES: dict[str, type] = {"string": str, "list": list, "structure": dict}
 
 
 def validate_request(operation: str, request: dict[str, Any]) -> dict[str, Any]:
