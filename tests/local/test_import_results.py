@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import struct
 from collections import Counter
 
 import pytest
@@ -182,6 +183,14 @@ def test_each_job_makes_its_own_image_sets_of_conflicting_files(imports, local):
     assert Counter(each.is_primary for each in local.image_sets(DATASTORE_ID)) == {True: 1, False: 4}
 
 
+def test_an_instance_that_does_not_conflict_goes_to_the_primary_image_set_although_there_are_others(imports):
+    files = {"scans/a": dicom_file(Modality="CT"), "scans/b": dicom_file(Modality="MR", SOPInstanceUID="2")}
+    _, first = imports.run(files)
+    _, second = imports.run({"more/c": dicom_file(Modality="CT", SOPInstanceUID="3")}, inputS3Uri="s3://input/more/")
+    primary = image_set_of(first, "scans/a")
+    assert image_set_of(second, "more/c") == {**primary, "imageSetVersion": 2}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -208,6 +217,10 @@ def test_a_job_of_nothing_but_text_completes(imports):
     assert (job["jobStatus"], len(output[FAILURE]), output[SUCCESS]) == ("COMPLETED", 1, [])
 
 
+# The offsets of the two fragments: the second one is after the eight bytes of a header and two of content.
+OFFSETS = struct.pack("<LL", 0, 10)
+
+
 def pixels(*fragments, frames=1, syntax=JPEGBaseline8Bit, has_bot=True):
     data = encapsulate([*fragments], has_bot=has_bot)
     return dicom_file(**IMAGE, syntax=syntax, NumberOfFrames=frames, PixelData=data)
@@ -225,6 +238,7 @@ def pixels(*fragments, frames=1, syntax=JPEGBaseline8Bit, has_bot=True):
         (pixels(b"\1\2", frames=9, syntax=MPEG2MPML), None),
         (pixels(b"\1\2", b"\3\4", frames=3), (45329, "FrameNumberMismatch")),
         (pixels(b"\1\2", b"\3\4", frames=1), (45330, "InvalidOffsetTable")),
+        (pixels(b"\1\2", b"\3\4", frames=2).replace(OFFSETS, OFFSETS[:4] + b"\7\0\0\0"), (45330, "InvalidOffsetTable")),
         (pixels(b"\1\2", b"\3\4", frames=2)[:-9], (45328, "FramesExtractionFailure")),
         (dicom_file(syntax="1.2.3.4"), (45344, "UnsupportedTransferSyntax")),
         (dicom_file(SOPInstanceUID="1.2..3"), (45570, "InvalidUidFormat")),
