@@ -6,7 +6,13 @@ OLDEST = .venv-2.11/bin/python
 AUDIT = $(UV) tool run --quiet pip-audit==2.10.1 --strict --disable-pip --no-deps
 NOX = $(UV) tool run --quiet --from nox==2026.10.20 --with uv nox
 
-.PHONY: install test test-newest test-oldest test-matrix coverage mutate audit build test-live test-distributed soak reliability lint format layout docs demo screenshots bench bench-triggers constraints clean
+.PHONY: install test test-unit test-all test-oldest test-reliability test-readme versions deployments test-matrix coverage mutate audit build test-live test-distributed soak reliability lint format layout docs demo screenshots bench bench-triggers constraints clean
+
+# How many processes run tests at a time; 0 is none beside pytest's own.
+export WORKERS ?= 2
+PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+# For suites that start processes of their own, or that an option of pyproject.toml leaves out.
+PYTEST_ALONE = -m pytest --override-ini addopts= --import-mode=importlib
 
 install: .venv/ready .venv-2.11/ready
 
@@ -27,18 +33,40 @@ install: .venv/ready .venv-2.11/ready
 	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group docs
 	touch $@
 
-test: test-newest test-oldest
+# Every promise of the package, on the newest Airflow.
+test: .venv/docs
+	$(NEWEST) $(COVER) $(PYTEST)
 
-test-newest: .venv/ready .venv/docs
-	$(NEWEST) $(COVER) -m pytest
+# The rooms that can be tested without a server or a run of Airflow.
+test-unit: .venv/ready
+	$(NEWEST) $(PYTEST) tests/unit
 
 test-oldest: .venv-2.11/ready
-	$(OLDEST) $(COVER) -m pytest
+	$(OLDEST) $(COVER) $(PYTEST)
+
+# Everything that there is. Takes about an hour.
+test-all: test test-oldest test-reliability test-readme test-matrix test-live test-distributed
+
+# All cases of the suites of which `make test` plays some.
+test-reliability: install
+	$(NEWEST) -m pytest --whole tests/reliability tests/wire/test_dataset.py
+	$(OLDEST) -m pytest --whole tests/reliability tests/wire/test_dataset.py
+
+# What .ci/run runs at the same time: one target on each core.
+versions:
+	$(MAKE) test-oldest test-matrix SESSIONS='"airflow(3.0-py3.11)"' WORKERS=1
+
+deployments:
+	$(MAKE) test-live test-distributed
+
+# Installs the package into an empty home, and types what the README says.
+test-readme: .venv/ready
+	$(NEWEST) $(PYTEST_ALONE) tests/docs/test_readme_first_hour.py
 
 # Some branches run on one version of Airflow only, so the coverage of both versions is combined.
 coverage: install .venv/docs
 	rm -f .coverage .coverage.*
-	$(MAKE) --jobs=2 --output-sync=target test COVER='-m coverage run'
+	$(MAKE) test test-oldest COVER='-m coverage run'
 	$(NEWEST) -m coverage combine --quiet
 	$(NEWEST) -m coverage report
 
@@ -67,14 +95,14 @@ build: .venv/bin/uv
 	$(UV) tool run --quiet twine==7.0.0 check --strict dist/*
 
 test-live: .venv/ready
-	$(NEWEST) -m pytest --override-ini addopts= --import-mode=importlib tests/live
+	$(NEWEST) $(PYTEST_ALONE) tests/live
 
 .venv/distributed: .venv/ready
 	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group distributed
 	touch $@
 
 test-distributed: .venv/distributed
-	$(NEWEST) -m pytest --override-ini addopts= --import-mode=importlib tests/distributed
+	$(NEWEST) $(PYTEST_ALONE) tests/distributed
 
 # Plays new cases of tests/reliability for so many seconds. A case that fails says how to play it again.
 SECONDS ?= 3600
@@ -85,7 +113,7 @@ soak: .venv/ready
 reliability: export RELIABILITY_REPORT_DIR = $(CURDIR)/build/reliability
 reliability: install
 	rm -rf $(RELIABILITY_REPORT_DIR)
-	$(MAKE) test test-live test-matrix
+	$(MAKE) test test-oldest test-reliability test-live test-matrix WORKERS=0
 	$(NEWEST) -m tests.reliability.report $(RELIABILITY_REPORT_DIR) > docs/reliability.md
 
 lint: .venv/ready

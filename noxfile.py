@@ -109,6 +109,7 @@ def check(session: nox.Session, airflow: str, *requirements: str, botocore: str 
     options = ["-q", "-p", "no:cacheprovider", f"--config-file={HERE / 'pyproject.toml'}", f"--rootdir={HERE}"]
     options.append(f"--ignore={HERE / NOT_HERE}")
     suites = session.posargs or [str(HERE / suite) for suite in SUITES]
+    options += [f"--numprocesses={os.environ.get('WORKERS', '2')}", "--dist=loadfile", "--no-loadscope-reorder"]
     session.run("python", "-m", "pytest", *options, f"--junitxml={report}", *suites, env=env, success_codes=[0, 1])
     row = {**found, **counts(report), "session": session.name, "seconds": round(time.monotonic() - began)}
     if not session.posargs:

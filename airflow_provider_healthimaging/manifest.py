@@ -50,6 +50,8 @@ def join_manifests(hook: S3Hook, manifests: Iterable[str], s3_uri: str) -> Datas
     :raises HealthImagingError: if a manifest does not exist, so that its dataset is not complete.
     """
     bucket, prefix = parse_s3_uri(s3_uri)
+    if isinstance(manifests, str) or not isinstance(manifests, Iterable):
+        raise InvalidArgumentError(f"manifests must be a list of s3:// addresses, not {type(manifests).__name__}.")
     datasets = sorted((_read(hook, uri) for uri in manifests), key=lambda each: (each.window.start, each.window.end))
     if not datasets:
         raise InvalidArgumentError("No manifest was given. Give at least one.")
@@ -67,7 +69,7 @@ def join_manifests(hook: S3Hook, manifests: Iterable[str], s3_uri: str) -> Datas
 
 
 def _read(hook: S3Hook, uri: str) -> _Dataset:
-    bucket, key = parse_s3_uri(uri)
+    bucket, key = parse_s3_uri(uri, "manifest")
     try:
         text = translate_errors(lambda: hook.read_key(key.rstrip("/"), bucket), uri, S3, BOTOCORE_ERRORS)
     except ServiceError as error:

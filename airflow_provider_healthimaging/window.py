@@ -122,6 +122,8 @@ class TimeWindow:
         :raises InvalidArgumentError: if ``parts`` is below 1, or more than the microseconds in the window.
         """
         microseconds = self.duration // timedelta(microseconds=1)
+        if not isinstance(parts, int) or isinstance(parts, bool):
+            raise InvalidArgumentError(f"parts must be a whole number, not {type(parts).__name__}.")
         if not 1 <= parts <= microseconds:
             raise InvalidArgumentError(
                 f"parts={parts!r} is out of range. Give 1 to {microseconds}, the microseconds in {self}."

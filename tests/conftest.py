@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ os.environ.update(
 # Airflow reads its home when it is imported, so the imports come after.
 import airflow.exceptions  # noqa: E402
 import boto3  # noqa: E402
+import botocore.session  # noqa: E402
 import pytest  # noqa: E402
 
 from airflow_provider_healthimaging.aws import rate_limit, truncated_responses  # noqa: E402
@@ -35,6 +37,17 @@ KNOWN_DEPRECATIONS = [
     "Accessing '.*' from the template is deprecated",  # a test shows the whole context, all of Airflow 2's names in it
     "Timer and timing metrics publish in seconds were deprecated",  # Airflow 2.11 says it of its own default
 ]
+
+
+def pytest_addoption(parser):
+    """Tests that take long check a part of their cases, unless all are asked for."""
+    parser.addoption("--whole", action="store_true", help="all cases of the tests that take long: see `whole`")
+
+
+@pytest.fixture(scope="session")
+def whole(pytestconfig):
+    """Whether to check all cases, and not only enough to see a promise broken."""
+    return pytestconfig.getoption("whole")
 
 
 def pytest_configure(config):
@@ -52,6 +65,32 @@ def pytest_configure(config):
 
 
 BUCKET = "image-sets"
+
+# Files that take long, the longest first: a worker that began one of them at the end would leave the others idle.
+LONG = (
+    "code_blocks",
+    "no_patient_data",
+    "sensor",
+    "reliability",
+    "backfill_example",
+    "schedules",
+    "dataset",
+    "operator",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Run the files that take long first."""
+    rank = {f"test_{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_loader():
+    """Let botocore read its service descriptions once, and not for every client: half of the time of a short task."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session")

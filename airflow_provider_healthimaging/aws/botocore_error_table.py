@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
+from airflow_provider_healthimaging.aws.error_table import S3
 from airflow_provider_healthimaging.exceptions import (
     ConfigurationError,
     ConnectionFailedError,
@@ -30,6 +31,7 @@ class BotocoreErrorRule:
     :param advice: what to do.
     :param causes: the classes of the exceptions.
     :param message_contains: one of these must be in the exception's text.
+    :param service: the service that was called; empty for any.
     :param description: what happened. ``{service}`` is the service that was called, ``{fault}`` the name of the
         exception's class.
     """
@@ -38,6 +40,7 @@ class BotocoreErrorRule:
     advice: str
     causes: tuple[type[Exception], ...]
     message_contains: tuple[str, ...] = ("",)
+    service: str = ""
     description: str = "No complete response from {service}: {fault}"
 
 
@@ -46,6 +49,13 @@ _NOT_SHOWN = "Botocore's text is not shown, because it may hold patient data."
 
 BOTOCORE_RULES = (
     # Errors of botocore before a request is sent.
+    BotocoreErrorRule(
+        ConfigurationError,
+        "Set region_name in the extra of the connection that s3_conn_id names.",
+        causes=(boto.NoRegionError, boto.InvalidRegionError),
+        service=S3,
+        description="No AWS region is configured, or its name is invalid",
+    ),
     BotocoreErrorRule(
         ConfigurationError,
         f"Set region_name in the connection's extra, or give region_name. HealthImaging is in {_REGIONS}.",
@@ -87,7 +97,14 @@ BOTOCORE_RULES = (
     ),
     BotocoreErrorRule(
         InvalidArgumentError,
-        f"Check search_criteria and s3_extra_args against the API reference. {_NOT_SHOWN}",
+        "Check s3_uri, and the values of s3_extra_args. Botocore's text is not shown, because it may hold a key.",
+        causes=(boto.ParamValidationError,),
+        service=S3,
+        description="Botocore rejected the parameters for S3",
+    ),
+    BotocoreErrorRule(
+        InvalidArgumentError,
+        f"Check search_criteria against the API reference. {_NOT_SHOWN}",
         causes=(boto.ParamValidationError,),
         description="Botocore rejected the parameters",
     ),
@@ -110,6 +127,12 @@ BOTOCORE_RULES = (
         f"Check the arguments and the connection. {_NOT_SHOWN}",
         causes=(ValueError,),
         description="Botocore rejected a value",
+    ),
+    BotocoreErrorRule(
+        ConfigurationError,
+        "Check botocore_config, and in the extra of the connection: config_kwargs, endpoint_url, region_name.",
+        causes=(AttributeError, KeyError, TypeError),
+        description="A setting of the connection or of the client has a wrong type ({fault})",
     ),
     # Errors of botocore while a request is sent, or while its response is read.
     BotocoreErrorRule(
@@ -135,6 +158,12 @@ BOTOCORE_RULES = (
         ConnectionFailedError,
         "Check the proxy that HTTPS_PROXY or the connection's config_kwargs (proxies) names.",
         causes=(boto.ProxyConnectionError,),
+    ),
+    BotocoreErrorRule(
+        ConnectionFailedError,
+        "Check the network, and endpoint_url and region_name in the connection that s3_conn_id names.",
+        causes=(boto.BotoCoreError,),
+        service=S3,
     ),
     BotocoreErrorRule(
         ConnectionFailedError,

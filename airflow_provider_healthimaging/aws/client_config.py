@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 from urllib.parse import urlsplit
 
 from botocore import UNSIGNED
 from botocore.config import Config
 
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.search.rendered import shown
+from airflow_provider_healthimaging.search.suggestions import unknown_name_error
+
 if TYPE_CHECKING:
     from types_boto3_medical_imaging import HealthImagingClient
 
-
-ConfigArguments = dict[str, Any]
-"""Arguments of botocore's ``Config``, which has dozens of them, of many types."""
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
 
 
 class Retries(TypedDict):
@@ -54,6 +57,31 @@ Botocore's default timeouts are 60 seconds.
 """
 
 _AWS_HOST = re.compile(r"medical-imaging(-fips)?\.[a-z0-9-]+\.(amazonaws\.com(\.cn)?|api\.aws)")
+
+
+def parse_config(config: object) -> Config | None:
+    """Return botocore's configuration.
+
+    :param config: a ``Config``, its arguments, or ``None``.
+    :raises InvalidArgumentError: for an argument that botocore does not know, or whose value it rejects.
+    """
+    if config is None or isinstance(config, Config):
+        return config
+    if not isinstance(config, Mapping):
+        raise InvalidArgumentError(
+            f"config must be botocore's Config, or a dictionary of its arguments, not {type(config).__name__}."
+        )
+    for key in config:
+        if key not in Config.OPTION_DEFAULTS:
+            raise unknown_name_error("key in botocore_config", key, Config.OPTION_DEFAULTS)
+    try:
+        return Config(**config)
+    except Exception as error:  # noqa: BLE001 - botocore raises errors of many types, and its text shows the values
+        fault = type(error).__name__
+    raise InvalidArgumentError(
+        f"botocore rejects a value in botocore_config ({fault}; keys: {shown(sorted(config))}). Check their types in "
+        "the reference of botocore.config.Config."
+    )
 
 
 def merged_config(

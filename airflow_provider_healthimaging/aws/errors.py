@@ -29,6 +29,12 @@ CALL_ERRORS = (*BOTOCORE_ERRORS, FileNotFoundError, ValueError)
 Use it only if nothing but botocore can raise ``FileNotFoundError`` and ``ValueError`` in the call.
 """
 
+SETUP_ERRORS = (*CALL_ERRORS, AttributeError, KeyError, TypeError)
+"""Also what botocore and amazon's provider raise if a setting of the connection or of the client has a wrong type.
+
+Use it only if nothing else can raise these in the call.
+"""
+
 _CODE = re.compile(r"[A-Za-z][A-Za-z.]{0,63}")
 
 
@@ -51,7 +57,7 @@ def to_provider_error(error: Exception, location: str, service: str = HEALTHIMAG
 
 def _botocore_error(error: Exception, location: str, service: str) -> HealthImagingError:
     text = str(error)
-    by_cause = (rule for rule in BOTOCORE_RULES if isinstance(error, rule.causes))
+    by_cause = (rule for rule in BOTOCORE_RULES if isinstance(error, rule.causes) and rule.service in {service, ""})
     rule = next(rule for rule in by_cause if any(part in text for part in rule.message_contains))
     description = rule.description.format(service=service, fault=type(error).__name__)
     return rule.error(f"{description} ({location}). {rule.advice}")

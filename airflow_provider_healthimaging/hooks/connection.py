@@ -12,11 +12,17 @@ from botocore.config import Config
 from airflow_provider_healthimaging.aws.client_config import (
     DEFAULT_CLIENT_CONFIG,
     ClientDefaults,
-    ConfigArguments,
     merged_config,
+    parse_config,
     use_endpoint_as_given,
 )
-from airflow_provider_healthimaging.aws.errors import translate_errors
+from airflow_provider_healthimaging.aws.connection_arguments import (
+    ConfigArguments,
+    check_conn_id,
+    check_region_name,
+    check_verify,
+)
+from airflow_provider_healthimaging.aws.errors import SETUP_ERRORS, translate_errors
 from airflow_provider_healthimaging.aws.rate_limit import install_rate_limiter
 from airflow_provider_healthimaging.aws.truncated_responses import install_truncation_retry
 from airflow_provider_healthimaging.privacy.debug_log_filter import install_debug_log_filter
@@ -39,21 +45,22 @@ class ServiceConnection(AwsBaseHook):
         config: Config | ConfigArguments | None = None,
         client_defaults: ClientDefaults = DEFAULT_CLIENT_CONFIG,
     ) -> None:
-        """Hold the arguments; the client is made at the first call."""
-        self._caller_config = Config(**config) if isinstance(config, dict) else config
+        """Check the arguments; the client is made at the first call."""
+        self._caller_config = parse_config(config)
         self._client_defaults = client_defaults
-        self.given_verify = verify
+        self.given_verify = check_verify(verify)
         super().__init__(
-            aws_conn_id=aws_conn_id,
-            verify=verify,
-            region_name=region_name,
+            aws_conn_id=check_conn_id("aws_conn_id", aws_conn_id),
+            verify=self.given_verify,
+            region_name=check_region_name(region_name),
             client_type="medical-imaging",
             config=self._caller_config,
         )
 
     def client_for(self, datastore_id: str) -> HealthImagingClient:
         """Return the boto3 client. If it cannot be made, the error names data store, region and connection."""
-        return translate_errors(lambda: cast("HealthImagingClient", self.conn), self.location(datastore_id))
+        location = self.location(datastore_id)
+        return translate_errors(lambda: cast("HealthImagingClient", self.conn), location, errors=SETUP_ERRORS)
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.session.Session:  # noqa: FBT002 - amazon's signature
         """Return a boto3 session whose HealthImaging clients log no patient data."""
@@ -73,6 +80,9 @@ class ServiceConnection(AwsBaseHook):
     @cached_property
     def conn_config(self) -> AwsConnectionWrapper:
         """The connection, with its botocore configuration merged with our defaults and the caller's."""
+        return translate_errors(self._read_connection, f"connection {self.aws_conn_id!r}", errors=SETUP_ERRORS)
+
+    def _read_connection(self) -> AwsConnectionWrapper:
         wrapper = super().conn_config
         wrapper.botocore_config = merged_config(
             wrapper.extra_config.get("config_kwargs") or {}, self._caller_config, self._client_defaults

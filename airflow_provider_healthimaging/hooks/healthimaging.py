@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_healthimaging.aws.search_image_sets import page_fetcher, paginate, read_pages
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.hooks.import_jobs import ImportJobCalls
 from airflow_provider_healthimaging.imports.report import ImportReport
 from airflow_provider_healthimaging.search.criteria import parse_criteria
@@ -46,6 +47,7 @@ class HealthImagingHook(ImportJobCalls):
     :param region_name: AWS region; default that of the connection.
     :param config: botocore's configuration, or its arguments as a dictionary.
     :param client_defaults: settings of the client that neither connection nor ``config`` gives.
+    :raises InvalidArgumentError: for an argument of a wrong type, or one that botocore rejects.
     """
 
     def paginate_image_sets(
@@ -96,6 +98,8 @@ class HealthImagingHook(ImportJobCalls):
         :raises InvalidArgumentError: for bad arguments, at once.
         :raises HealthImagingError: while iterating; see :mod:`airflow_provider_healthimaging.exceptions`.
         """
+        if not isinstance(stats, ScanStats | None):
+            raise InvalidArgumentError(f"stats must be a ScanStats, not {type(stats).__name__}.")
         request = SearchRequest.parse(
             datastore_id,
             time_field=time_field,
@@ -140,7 +144,7 @@ class HealthImagingHook(ImportJobCalls):
 
         :param read_ahead: image sets for each worker that may be read before they are needed; default 3,000.
         """
-        stats = stats or ScanStats()
+        stats = ScanStats() if stats is None else stats
         client, location = self.client_for(request.datastore_id), self.location(request.datastore_id)
         stable = has_stable_order(request.sort_field, request.window)
         if request.window is None or request.time_field is None or request.pagination_config:

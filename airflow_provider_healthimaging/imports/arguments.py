@@ -11,6 +11,13 @@ from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.search.rendered import (
+    check_text,
+    is_empty,
+    reject_none_text,
+    shown,
+    type_and_hint,
+)
 from airflow_provider_healthimaging.search.validation import parse_json_object
 
 MAX_MAPPINGS = 1000
@@ -58,8 +65,9 @@ def parse_s3_uri(name: str, value: object) -> tuple[str, str]:
 
     :param name: the name of the argument, for the error, which does not show the value.
     """
-    match = _URI.fullmatch(value) if isinstance(value, str) and len(value) <= MAX_URI_LENGTH else None
-    if not match or value != str(value).strip():
+    address = check_text(name, value)
+    match = _URI.fullmatch(address) if len(address) <= MAX_URI_LENGTH else None
+    if not match or address != address.strip():
         raise InvalidArgumentError(
             f"{name} is not an S3 address that HealthImaging takes. Give 's3://bucket/prefix/', with at most "
             f"{MAX_URI_LENGTH} characters; no ARN of an access point, and no connection id in it. The value is not "
@@ -165,22 +173,13 @@ def _matches(pattern: re.Pattern[str], value: object) -> bool:
 
 
 def _check(name: str, value: object, pattern: re.Pattern[str], advice: str) -> str:
-    if isinstance(value, str) and pattern.fullmatch(value):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        advice += (
-            " This is a number. With render_template_as_native_obj=True, Airflow makes numbers of digits: add the "
-            "filter string to the template, or pass .output."
-        )
-    raise InvalidArgumentError(f"{name}={value!r} is malformed. {advice}")
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{name}={shown(value)} {type_and_hint(value, 'a string')} {advice}")
+    reject_none_text(name, value)
+    if not pattern.fullmatch(value):
+        raise InvalidArgumentError(f"{name}={shown(value)} is malformed. {advice}")
+    return value
 
 
 def _check_optional(name: str, value: object, pattern: re.Pattern[str], advice: str) -> str | None:
-    if value is None or value == "":
-        return None
-    if value == "None":
-        raise InvalidArgumentError(
-            f"{name} rendered to 'None': what the template refers to has no value in this run. Give a value, or let "
-            "the template render to an empty string to leave it out."
-        )
-    return _check(name, value, pattern, advice)
+    return None if is_empty(value) else _check(name, value, pattern, advice)

@@ -16,7 +16,7 @@ from airflow_provider_healthimaging.window import format_utc
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
     from airflow_provider_healthimaging.task.delivery import Result
 
 

@@ -16,19 +16,16 @@ from airflow_provider_healthimaging.search.validation import MAX_DELAY, parse_du
 from airflow_provider_healthimaging.task.base import SearchTask
 from airflow_provider_healthimaging.task.delivery import publish_result
 from airflow_provider_healthimaging.task.failure import fail_without_retry
-from airflow_provider_healthimaging.window import TimeWindow, format_utc
-
-try:
-    from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-except ImportError:
-    # Airflow 2
-    from airflow.triggers.temporal import DateTimeTrigger  # type: ignore[import-not-found,no-redef]
+from airflow_provider_healthimaging.task.resolved_search import ResolvedSearch
+from airflow_provider_healthimaging.triggers.wait_until import WaitUntilTrigger
+from airflow_provider_healthimaging.window import format_utc
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
     from airflow_provider_healthimaging.task.delivery import Result
+    from airflow_provider_healthimaging.task.resolved_search import KeptSearch
 
 ON_EMPTY = ("succeed", "skip", "fail")
 
@@ -142,31 +139,37 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
             botocore_config=botocore_config,
             **kwargs,
         )
-        self.delay = parse_duration("delay", delay, MAX_DELAY)
-        if on_empty not in ON_EMPTY:
-            raise unknown_name_error("on_empty", on_empty, ON_EMPTY)
-        self.on_empty = on_empty
-        self.deferrable = parse_bool("deferrable", deferrable)
+        with self.argument_checks():
+            self.reject_templates(delay=delay, on_empty=on_empty, deferrable=deferrable)
+            self.delay = parse_duration("delay", delay, MAX_DELAY)
+            if on_empty not in ON_EMPTY:
+                raise unknown_name_error("on_empty", on_empty, ON_EMPTY)
+            self.on_empty = on_empty
+            self.deferrable = parse_bool("deferrable", deferrable)
 
     @fail_without_retry
     def execute(self, context: Context) -> Result:
         """Wait until the window may be searched, search it, and return the result."""
+        return self._run(context, self.resolve(context))
+
+    @fail_without_retry
+    def execute_complete(self, context: Context, event: Mapping[str, KeptSearch]) -> Result:
+        """Continue after the triggerer has waited. The search is the one from before the deferral."""
+        return self._run(context, ResolvedSearch.restore(event["resolved_search"]))
+
+    def _run(self, context: Context, resolved: ResolvedSearch) -> Result:
         output = self.parse_output()
-        request, resolved = self.resolve_request(context)
         self.log_window(resolved)
-        if resolved:
-            self._wait_until_searchable(resolved.window)
-        delivery = self.search(context, request, output, resolved)
+        self._wait_until_searchable(resolved)
+        delivery = self.search(context, resolved, output)
         result = publish_result(self, context, delivery)
         if not delivery.image_sets:
             self._on_empty()
         return result
 
-    def execute_complete(self, context: Context, event: object = None) -> Result:  # noqa: ARG002 - Airflow passes it
-        """Continue after the triggerer has waited."""
-        return self.execute(context)
-
-    def _wait_until_searchable(self, window: TimeWindow) -> None:
+    def _wait_until_searchable(self, resolved: ResolvedSearch) -> None:
+        if (window := resolved.request.window) is None:
+            return
         now = datetime.now(UTC)
         if window.end - now > MAX_DELAY:
             raise InvalidArgumentError(
@@ -179,7 +182,7 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
             return
         self.log.info("Waiting until %s: the window's end and a delay of %s.", format_utc(ready), self.delay)
         if self.deferrable:
-            trigger = DateTimeTrigger(moment=ready)
+            trigger = WaitUntilTrigger(moment=ready, resolved_search=resolved.keep())
             self.defer(trigger=trigger, method_name="execute_complete", timeout=left + TRIGGERER_GRACE)
         time.sleep(left.total_seconds())
 

@@ -26,8 +26,8 @@ from botocore.exceptions import ClientError
 from airflow_provider_healthimaging.exceptions import IncompleteResponseError
 from airflow_provider_healthimaging.output.checkpoint import CHECKPOINT_FILE, Checkpoint, search_fingerprint
 from airflow_provider_healthimaging.output.destination import S3Destination
-from airflow_provider_healthimaging.output.file_formats import FileFormat, file_format
-from airflow_provider_healthimaging.output.records import to_record
+from airflow_provider_healthimaging.output.file_formats import FileFormat, file_format, write_records
+from airflow_provider_healthimaging.output.records import to_records
 from airflow_provider_healthimaging.search.request import SearchRequest
 
 if TYPE_CHECKING:
@@ -99,14 +99,13 @@ def write_search(
     :param region: where the data store is, to tell its searches from those of another region.
     """
     raise_on_partial_delete(hook)
-    folder = window_folder(request.window)
-    dataset = S3Dataset(hook, destination, folder, file_format(destination.file_format, tags))
+    dataset = S3Dataset(hook, destination, window_folder(request.window), file_format(destination.file_format, tags))
     fingerprint = search_fingerprint(request, destination, tags, region)
     checkpoint = dataset.load_checkpoint(fingerprint, request.sort_field)
     if checkpoint.parts:
         log.info("An earlier attempt finished %s parts. Only the rest of the window is searched.", checkpoint.parts)
     with closing(search(request.with_window(checkpoint.remaining_window(request.window)))) as hits:
-        records = (to_record(hit, request.datastore_id, tags) for hit in checkpoint.skip_written(hits))
+        records = to_records(checkpoint.skip_written(hits), request.datastore_id, tags, log)
         return dataset.write(records, metadata, checkpoint)
 
 
@@ -214,8 +213,9 @@ class S3Dataset:
         size_limit = self.destination.rows_per_file
         for number in itertools.count(checkpoint.parts):
             with tempfile.TemporaryFile() as file:
-                written = self.file_format.write(itertools.islice(records, size_limit), file)
-                if not written:
+                written = write_records(self.file_format, itertools.islice(records, size_limit), file)
+                # An empty dataset has one part if that says which columns there are, so that it can be read.
+                if not written and (number or not self.file_format.has_schema):
                     return
                 size = file.tell()
                 file.seek(0)

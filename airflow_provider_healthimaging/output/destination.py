@@ -8,14 +8,18 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Self
 
+from airflow_provider_healthimaging.aws.connection_arguments import check_conn_id, check_verify
 from airflow_provider_healthimaging.exceptions import ConfigurationError, InvalidArgumentError
 from airflow_provider_healthimaging.search.image_set import parse_dicom_tags
+from airflow_provider_healthimaging.search.rendered import check_text, is_empty, shown
 from airflow_provider_healthimaging.search.suggestions import unknown_name_error
 from airflow_provider_healthimaging.search.validation import check_whole_number, parse_json_object
 
 FILE_FORMATS = ("jsonl", "parquet")
 
-_S3_URI = re.compile(r"s3a?://(?P<bucket>[^/]+)(/(?P<prefix>.*))?")
+_S3_URI = re.compile(r"s3a?://(?P<bucket>[^/]+)(/(?P<prefix>[^\x00-\x1f\x7f]*))?")
+_BUCKET = re.compile(r"[a-zA-Z0-9._-]{1,255}")
+"""As in botocore, which takes the names of old buckets, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class OutputRequest:
         max_xcom_items: object = 1000,
         s3_uri: object = None,
         s3_conn_id: object = None,
-        verify: bool | str | None = None,
+        verify: object = None,
         s3_extra_args: object = None,
         file_format: object = "jsonl",
         rows_per_file: object = 50_000,
@@ -79,14 +83,15 @@ class OutputRequest:
         :raises ConfigurationError: for ``"parquet"`` where pyarrow is not installed.
         """
         s3 = None
-        if s3_uri is not None and s3_uri != "":
+        extra_args = parse_s3_arguments(s3_extra_args)
+        if not is_empty(s3_uri):
             bucket, prefix = parse_s3_uri(s3_uri)
             s3 = S3Destination(
                 bucket=bucket,
                 prefix=prefix,
-                conn_id=parse_conn_id(s3_conn_id),
-                verify=verify,
-                extra_args=parse_json_object("s3_extra_args", s3_extra_args),
+                conn_id=check_conn_id("s3_conn_id", s3_conn_id),
+                verify=check_verify(verify),
+                extra_args=extra_args,
                 file_format=check_file_format(file_format),
                 rows_per_file=check_whole_number("rows_per_file", rows_per_file),
             )
@@ -101,13 +106,34 @@ class OutputRequest:
         )
 
 
-def parse_s3_uri(s3_uri: object) -> tuple[str, str]:
-    """Return bucket and prefix of ``s3://bucket/prefix/``; the prefix ends with ``/`` unless it is empty."""
-    match = _S3_URI.fullmatch(s3_uri) if isinstance(s3_uri, str) else None
+def parse_s3_uri(s3_uri: object, name: str = "s3_uri") -> tuple[str, str]:
+    """Return bucket and prefix of ``s3://bucket/prefix/``; the prefix ends with ``/`` unless it is empty.
+
+    :param name: the name of the argument, for the error.
+    :raises InvalidArgumentError: for an address in a form that S3 or this package does not take.
+    """
+    address = check_text(name, s3_uri).strip()
+    match = _S3_URI.fullmatch(address)
     if not match:
-        raise InvalidArgumentError(f"s3_uri={s3_uri!r} names no bucket. Give one such as 's3://bucket/prefix/'.")
-    prefix = (match["prefix"] or "").strip("/")
-    return match["bucket"], f"{prefix}/" if prefix else ""
+        raise InvalidArgumentError(
+            f"{name}={shown(address)} names no bucket. Give one such as 's3://bucket/prefix/', on one line."
+        )
+    bucket, prefix = match["bucket"], (match["prefix"] or "").strip("/")
+    if bucket.startswith("arn:"):
+        raise InvalidArgumentError(
+            f"{name}={shown(address)} names an access point by its ARN. Give its alias in place of the bucket, such as "
+            "'s3://name-a1b2c3-s3alias/prefix/'."
+        )
+    if "@" in bucket:
+        raise InvalidArgumentError(
+            f"{name}={shown(address)} names a connection before the '@'. Give the bucket only, and the connection as "
+            "s3_conn_id."
+        )
+    if not _BUCKET.fullmatch(bucket):
+        raise InvalidArgumentError(
+            f"{name}={shown(address)} names no bucket that can exist: its name has letters, digits, dots and hyphens."
+        )
+    return bucket, f"{prefix}/" if prefix else ""
 
 
 def check_file_format(name: object) -> str:
@@ -117,11 +143,16 @@ def check_file_format(name: object) -> str:
     return name
 
 
-def parse_conn_id(conn_id: object) -> str | None:
-    """Return the id of the connection for S3, or ``None`` for botocore's own way to find credentials."""
-    if conn_id is not None and not isinstance(conn_id, str):
-        raise InvalidArgumentError(f"s3_conn_id must be the id of a connection, not a {type(conn_id).__name__}.")
-    return conn_id or None
+def parse_s3_arguments(s3_extra_args: object) -> dict[str, object]:
+    """Return the arguments for each object; their names must be among those that boto3 knows for an upload."""
+    from boto3.s3.transfer import S3Transfer
+
+    arguments = parse_json_object("s3_extra_args", s3_extra_args)
+    known = S3Transfer.ALLOWED_UPLOAD_ARGS
+    for name in arguments:
+        if name not in known:
+            raise unknown_name_error("argument for S3 in s3_extra_args", name, known, private=True)
+    return arguments
 
 
 def _check_installed(file_format: str) -> None:

@@ -8,12 +8,14 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypedDict
 
+from airflow_provider_healthimaging.exceptions import HealthImagingError
 from airflow_provider_healthimaging.output.records import COLUMNS, tag_column_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_provider_healthimaging.output.records import ColumnType, Record
+    from airflow_provider_healthimaging.exceptions import HealthImagingError
+from airflow_provider_healthimaging.output.records import ColumnType, Record
 
 RECORDS_PER_WRITE = 1000
 """Records that are held in memory while a part is written."""
@@ -36,6 +38,8 @@ class FileFormat(Protocol):
 
     suffix: ClassVar[str]
     manifest_metadata: ClassVar[FormatMetadata]
+    has_schema: ClassVar[bool]
+    """Whether a file without records still says which columns there are."""
 
     def write(self, records: Iterator[Record], file: IO[bytes]) -> int:
         """Write all records, and return how many there were."""
@@ -46,6 +50,7 @@ class JsonLines:
 
     suffix: ClassVar[str] = "jsonl.gz"
     manifest_metadata: ClassVar[FormatMetadata] = {"format": "jsonl", "compression": "gzip"}
+    has_schema: ClassVar[bool] = False
 
     def write(self, records: Iterator[Record], file: IO[bytes]) -> int:
         """Write lines. The gzip header holds no name and no time, so that equal records give equal bytes."""
@@ -62,6 +67,7 @@ class Parquet:
 
     suffix: ClassVar[str] = "parquet"
     manifest_metadata: ClassVar[FormatMetadata] = {"format": "parquet", "compression": "zstd"}
+    has_schema: ClassVar[bool] = True
 
     def __init__(self, tags: tuple[str, ...]) -> None:
         """Take the DICOM tags that the records have."""
@@ -109,6 +115,23 @@ def _to_array(values: list[object], kind: pa.DataType) -> pa.Array[Any]:
     if pa.types.is_timestamp(kind):
         return pa.array(values, pa.string()).cast(kind)
     return pa.array(values, kind)
+
+
+def write_records(file_format: FileFormat, records: Iterator[Record], file: IO[bytes]) -> int:
+    """Write all records, and return how many there were.
+
+    :raises HealthImagingError: for a value that the format cannot hold. Errors of Python and pyarrow would show it.
+    """
+    try:
+        return file_format.write(records, file)
+    except HealthImagingError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        fault = type(error).__name__
+    raise HealthImagingError(
+        f"A value of a DICOM tag cannot be written as {file_format.manifest_metadata['format']} ({fault}). It is not "
+        "shown, because it may be patient data. Leave tags out of dicom_tags, or use file_format='jsonl'."
+    )
 
 
 def file_format(name: str, tags: tuple[str, ...]) -> FileFormat:

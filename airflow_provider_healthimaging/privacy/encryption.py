@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from contextlib import suppress
 
 from airflow.providers.common.compat.sdk import conf
 from cryptography.exceptions import InvalidTag
@@ -50,12 +51,10 @@ def unseal(text: str) -> str:
     """
     if not is_sealed(text):
         return text
-    sealed = base64.urlsafe_b64decode(text.removeprefix(SEALED_PREFIX))
     for cipher in _ciphers():
-        try:
-            return cipher.decrypt(sealed, None).decode()
-        except InvalidTag:
-            continue
+        # A ValueError means that the text is damaged.
+        with suppress(InvalidTag, ValueError):
+            return cipher.decrypt(base64.urlsafe_b64decode(text.removeprefix(SEALED_PREFIX)), None).decode()
     raise ConfigurationError(
         "The triggerer cannot decrypt search_criteria and match: its [core] fernet_key differs from that of the worker "
         "or DAG processor. Set the same key for all components of Airflow."

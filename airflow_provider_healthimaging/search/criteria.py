@@ -14,8 +14,13 @@ from typing import NotRequired, TypedDict
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.search.image_set import DICOM_TAGS
+from airflow_provider_healthimaging.search.rendered import type_and_hint
 from airflow_provider_healthimaging.search.suggestions import suggest_name, unknown_name_error
-from airflow_provider_healthimaging.search.validation import TIME_FIELDS, TimeField, parse_json_object
+from airflow_provider_healthimaging.search.validation import (
+    TIME_FIELDS,
+    TimeField,
+    parse_json_object,
+)
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant
 
 SORT_FIELDS = (*TIME_FIELDS, "DICOMStudyDateAndTime")
@@ -150,7 +155,9 @@ def _parse_sort(sort: object) -> Sort:
 
 
 def _parse_text(where: str, content: object, max_length: int = 512) -> str:
-    if not isinstance(content, str) or len(content) > max_length:
+    if not isinstance(content, str):
+        raise InvalidArgumentError(f"{where} {type_and_hint(content, 'a string')}")
+    if len(content) > max_length:
         raise InvalidArgumentError(f"{where} must be a string of at most {max_length} characters.")
     return content
 

@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import NotRequired, TypedDict, get_type_hints
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.search.rendered import is_empty, reject_none_text
 from airflow_provider_healthimaging.search.suggestions import unknown_name_error
+from airflow_provider_healthimaging.search.validation import load_json
 
 
 class DicomTags(TypedDict, total=False):
@@ -57,11 +59,14 @@ NOT_PATIENT_DATA = frozenset({"DICOMNumberOfStudyRelatedSeries", "DICOMNumberOfS
 def parse_dicom_tags(dicom_tags: object) -> tuple[str, ...]:
     """Return the tags that ``dicom_tags`` asks for, in the order of the API reference.
 
-    :param dicom_tags: names of tags, ``"all"``, or ``None`` for none.
+    :param dicom_tags: names of tags, the JSON text of a list of them, ``"all"``, or ``None`` for none.
     :raises InvalidArgumentError: for a name that is not a tag of a search hit. The message does not repeat it, because
         a search value may stand in its place.
     """
-    if dicom_tags is None or dicom_tags == "":
+    reject_none_text("dicom_tags", dicom_tags)
+    if isinstance(dicom_tags, str) and dicom_tags.strip().startswith(("[", '"')):
+        dicom_tags = load_json(dicom_tags)
+    if is_empty(dicom_tags):
         return ()
     if dicom_tags == "all":
         return tuple(DICOM_TAGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.search.criteria import parse_bool
 from airflow_provider_healthimaging.search.image_set import DICOM_TAGS, SearchHit, get_field
+from airflow_provider_healthimaging.search.rendered import NATIVE_RENDERING
 from airflow_provider_healthimaging.search.suggestions import unknown_name_error
 from airflow_provider_healthimaging.search.validation import is_whole_number, parse_json_object
 
@@ -56,5 +57,6 @@ def _parse_value(name: str, value: object) -> object:
     if kind is int and is_whole_number(value):
         return int(value)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise InvalidArgumentError(f"match on {name} takes {kind.__name__} values, not {type(value).__name__}.")
+        hint = NATIVE_RENDERING if kind is str and isinstance(value, int | float) else ""
+        raise InvalidArgumentError(f"match on {name} takes {kind.__name__} values, not {type(value).__name__}.{hint}")
     return value

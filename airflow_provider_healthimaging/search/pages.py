@@ -33,6 +33,9 @@ class Log(Protocol):
     def info(self, message: str, /, *args: object) -> object:
         """Log at INFO."""
 
+    def warning(self, message: str, /, *args: object) -> object:
+        """Log at WARNING."""
+
 
 @dataclass(slots=True)
 class ScanStats:

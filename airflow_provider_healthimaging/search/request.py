@@ -59,7 +59,7 @@ class SearchRequest:
         datastore_id: object,
         *,
         time_field: object = "createdAt",
-        window: TimeWindow | None = None,
+        window: object = None,
         search_criteria: object = None,
         match: object = None,
         pagination_config: object = None,
@@ -70,6 +70,8 @@ class SearchRequest:
         :raises InvalidArgumentError: for everything that the service would reject, and for a window without a
             ``time_field``.
         """
+        if not isinstance(window, TimeWindow | None):
+            raise InvalidArgumentError(f"window must be a TimeWindow, not {type(window).__name__}.")
         return cls(
             datastore_id=check_datastore_id(datastore_id),
             time_field=check_time_field(time_field),

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Literal, TypedDict, TypeGuard, cast
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.search.rendered import check_text, is_empty, reject_none_text, shown, type_and_hint
 from airflow_provider_healthimaging.search.suggestions import unknown_name_error
 from airflow_provider_healthimaging.window import format_utc
 
@@ -25,6 +26,9 @@ MAX_DELAY = timedelta(days=366)
 
 MAX_DURATION = timedelta(days=36_500)
 """The longest duration of any argument. A longer ``lookback`` could move the start of a window out of the calendar."""
+
+MAX_WHOLE_NUMBER = 1_000_000_000
+"""The largest number that any argument takes. Python's own functions fail for numbers of more than 64 bits."""
 
 _NOT_JSON = object()
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
@@ -41,10 +45,15 @@ class PaginationConfig(TypedDict, total=False):
 
 def check_datastore_id(datastore_id: object) -> str:
     """Return ``datastore_id`` if it has 32 characters of 0-9 and a-z, as the service's model requires."""
-    if not isinstance(datastore_id, str) or not _DATASTORE_ID.fullmatch(datastore_id):
+    if not isinstance(datastore_id, str):
+        wanted = "a string of 32 characters of 0-9 and a-z"
+        raise InvalidArgumentError(f"datastore_id={shown(datastore_id)} {type_and_hint(datastore_id, wanted)}")
+    reject_none_text("datastore_id", datastore_id)
+    if not _DATASTORE_ID.fullmatch(datastore_id):
         raise InvalidArgumentError(
-            f"datastore_id={datastore_id!r} is malformed: the id of a data store has 32 characters of 0-9 and a-z. "
-            "Its name and its ARN are not its id. Take the id from the HealthImaging console or from list_datastores."
+            f"datastore_id={shown(datastore_id)} is malformed: the id of a data store has 32 characters of 0-9 and "
+            "a-z. Its name and its ARN are not its id. Take the id from the HealthImaging console or from "
+            "list_datastores."
         )
     return datastore_id
 
@@ -65,12 +74,12 @@ def parse_pagination_config(config: object) -> PaginationConfig:
     for key in given:
         if key not in known:
             raise unknown_name_error("pagination_config key", key, known)
-    given = {key: value for key, value in given.items() if value not in (None, "")}
+    given = {key: value for key, value in given.items() if not is_empty(value)}
     for key, maximum in (("MaxItems", None), ("PageSize", MAX_PAGE_SIZE)):
         if key in given:
             given[key] = check_whole_number(key, given[key], maximum)
-    if not isinstance(given.get("StartingToken", ""), str):
-        raise InvalidArgumentError("StartingToken must be a string: the next_token of an earlier search.")
+    if "StartingToken" in given:
+        check_text("StartingToken in pagination_config", given["StartingToken"])
     return cast("PaginationConfig", given)
 
 
@@ -82,9 +91,10 @@ def is_whole_number(text: object) -> TypeGuard[str]:
 def check_whole_number(name: str, value: object, maximum: int | None = None) -> int:
     """Return ``value`` as an integer if it is one from 1 to ``maximum``, or the text of one."""
     number = int(value) if is_whole_number(value) else value
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1 or (maximum and number > maximum):
-        limit = f"from 1 to {maximum}" if maximum else "of 1 or more"
-        raise InvalidArgumentError(f"{name}={value!r} is out of range. Give a whole number {limit}.")
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= (maximum or MAX_WHOLE_NUMBER):
+        is_too_large = isinstance(number, int) and number > 1
+        limit = f"from 1 to {maximum or MAX_WHOLE_NUMBER}" if maximum or is_too_large else "of 1 or more"
+        raise InvalidArgumentError(f"{name}={shown(value)} is out of range. Give a whole number {limit}.")
     return number
 
 
@@ -97,10 +107,10 @@ def parse_duration(name: str, value: object, maximum: timedelta = MAX_DURATION) 
     duration = value if isinstance(value, timedelta) else _seconds(value, maximum)
     if duration is None or duration < timedelta(0):
         raise InvalidArgumentError(
-            f"{name}={value!r} must be a datetime.timedelta or a number of seconds, zero or more."
+            f"{name}={shown(value)} must be a datetime.timedelta or a number of seconds, zero or more."
         )
     if duration > maximum:
-        raise InvalidArgumentError(f"{name}={value!r} is too long: give at most {maximum.days} days.")
+        raise InvalidArgumentError(f"{name}={shown(value)} is too long: give at most {maximum.days} days.")
     return duration
 
 
@@ -109,7 +119,8 @@ def parse_interval(name: str, value: object) -> timedelta:
     interval = parse_duration(name, value, MAX_DELAY)
     if not interval:
         raise InvalidArgumentError(
-            f"{name}={value!r} would poll without a pause. Give a datetime.timedelta or a number of seconds above zero."
+            f"{name}={shown(value)} would poll without a pause. "
+            "Give a datetime.timedelta or a number of seconds above zero."
         )
     return interval
 
@@ -126,10 +137,11 @@ def _seconds(value: object, maximum: timedelta) -> timedelta | None:
 
 def parse_json_object(name: str, value: object) -> dict[str, object]:
     """Return a mapping as a dictionary; a template may have rendered to its JSON text. Empty text means no members."""
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if is_empty(value):
         return {}
     if isinstance(value, str):
-        value = _load_json(value)
+        reject_none_text(name, value)
+        value = load_json(value)
         if value is _NOT_JSON:
             raise InvalidArgumentError(
                 f"{name} is a string that is not JSON. Give AWS's structure, or a template that renders to its "
@@ -137,11 +149,12 @@ def parse_json_object(name: str, value: object) -> dict[str, object]:
             )
     if not isinstance(value, Mapping):
         raise InvalidArgumentError(f"{name} must be a JSON object, not a {type(value).__name__}.")
+    reject_none_text(name, value)
     return dict(value)
 
 
-def _load_json(text: str) -> object:
-    """Return what JSON text holds, or ``_NOT_JSON``: an exception raised here would carry the text with it."""
+def load_json(text: str) -> object:
+    """Return what JSON text holds, or an object of no JSON type: an exception raised here would carry the text."""
     with suppress(ValueError, RecursionError):
         return json.loads(text)
     return _NOT_JSON

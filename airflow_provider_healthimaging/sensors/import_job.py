@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import PokeReturnValue, conf
 
+from airflow_provider_healthimaging.aws.connection_arguments import check_config_arguments
 from airflow_provider_healthimaging.imports.arguments import check_job_id
 from airflow_provider_healthimaging.search.validation import check_datastore_id
 from airflow_provider_healthimaging.task.failure import fail_without_retry
@@ -19,7 +20,7 @@ from airflow_provider_healthimaging.window import format_utc
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
 
 
 class HealthImagingDicomImportJobSensor(ImportJobTask, DeferrableSensor):
@@ -113,12 +114,15 @@ class HealthImagingDicomImportJobSensor(ImportJobTask, DeferrableSensor):
             **kwargs,
         )
         self.job_id = job_id
+        with self.argument_checks():
+            check_config_arguments(botocore_config, json_only=self.deferrable)
 
     @fail_without_retry
     def execute(self, context: Context) -> Any:  # what the base class returns
         """Poke until the job has ended, in the way that the mode says."""
         check_datastore_id(self.datastore_id)
         check_job_id(self.job_id)
+        self.check_connection()
         self.mapping_limit(context, self.parse_output())
         self.persist_links(context, self.job_id)
         return super().execute(context)
@@ -127,6 +131,10 @@ class HealthImagingDicomImportJobSensor(ImportJobTask, DeferrableSensor):
         """Look at the job once; if it has ended, hand on its result."""
         result = self.look(context, self.job_id, self.parse_output())
         return False if result is None else PokeReturnValue(is_done=True, xcom_value=result)
+
+    def restore(self, event: Mapping[str, Any]) -> None:
+        """Go on with the job from before the deferral."""
+        self.job_id = event["job_id"]
 
     def describe_wait(self, context: Context) -> str:  # noqa: ARG002 - the base class passes it
         """Return what the sensor waits for."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import PokeReturnValue, conf
 
+from airflow_provider_healthimaging.aws.connection_arguments import check_config_arguments
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.search.criteria import parse_bool
 from airflow_provider_healthimaging.search.readiness import confirms_ready, is_ready
@@ -17,7 +18,8 @@ from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_wh
 from airflow_provider_healthimaging.task.base import SearchTask
 from airflow_provider_healthimaging.task.delivery import publish_result
 from airflow_provider_healthimaging.task.failure import fail_without_retry
-from airflow_provider_healthimaging.task.run_window import ResolvedWindow
+from airflow_provider_healthimaging.task.resolved_search import ResolvedSearch
+from airflow_provider_healthimaging.task.run_window import parse_edge
 from airflow_provider_healthimaging.task.waiting import DeferrableSensor
 from airflow_provider_healthimaging.triggers.healthimaging import HealthImagingImageSetTrigger
 from airflow_provider_healthimaging.window import format_utc, window_ending_now
@@ -25,7 +27,8 @@ from airflow_provider_healthimaging.window import format_utc, window_ending_now
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
+    from airflow_provider_healthimaging.window import TimeWindow
 
 OPEN_END = "9999-12-31T00:00:00Z"
 """The end that stands for "not over yet" while the run's window is resolved."""
@@ -137,31 +140,40 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
             deferrable=deferrable,
             **kwargs,
         )
-        self.min_image_sets = check_whole_number("min_image_sets", min_image_sets)
-        self.quiet_period = None if quiet_period is None else parse_duration("quiet_period", quiet_period, MAX_DELAY)
-        self.open_ended = parse_bool("open_ended", open_ended)
-        if self.open_ended and time_field is None:
-            raise InvalidArgumentError("open_ended=True needs a window. Set time_field to 'createdAt' or 'updatedAt'.")
+        self._resolved: ResolvedSearch | None = None
+        with self.argument_checks():
+            self.reject_templates(min_image_sets=min_image_sets, quiet_period=quiet_period, open_ended=open_ended)
+            self.min_image_sets = check_whole_number("min_image_sets", min_image_sets)
+            self.quiet_period = (
+                None if quiet_period is None else parse_duration("quiet_period", quiet_period, MAX_DELAY)
+            )
+            self.open_ended = parse_bool("open_ended", open_ended)
+            if self.open_ended and time_field is None:
+                raise InvalidArgumentError(
+                    "open_ended=True needs a window. Set time_field to 'createdAt' or 'updatedAt'."
+                )
+            check_config_arguments(botocore_config, json_only=self.deferrable)
 
     @fail_without_retry
     def execute(self, context: Context) -> Any:  # what the base class returns
         """Poke until the image sets are there, in the way that the mode says."""
+        self._resolved = None
         self.parse_request()
         self.parse_output()
-        if self.open_ended and self.window_end:
+        if self.open_ended and parse_edge(self.window_end, "window_end"):
             raise InvalidArgumentError("open_ended=True moves the window's end. Remove window_end.")
         return super().execute(context)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look for the image sets once; if they are there, search them, and hand on the result."""
         output = self.parse_output()
-        request, resolved = self.resolve_request(context)
+        resolved = self.resolve(context)
         try:
-            if not self._is_ready(request):
-                self.log.info("Not there yet: %s.", self._describe(resolved))
+            if not self._is_ready(resolved.request):
+                self.log.info("Not there yet: %s.", self._describe(resolved.request))
                 return False
             self.log_window(resolved)
-            delivery = self.search(context, request, output, resolved)
+            delivery = self.search(context, resolved, output)
         except HealthImagingError as error:
             if not error.retryable:
                 raise
@@ -173,19 +185,28 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
             min_image_sets=self.min_image_sets,
             quiet_since=self._quiet_since(),
         ):
-            self.log.info("Image sets changed during the search; still waiting for %s.", self._describe(resolved))
+            self.log.info(
+                "Image sets changed during the search; still waiting for %s.", self._describe(resolved.request)
+            )
             return False
         return PokeReturnValue(is_done=True, xcom_value=publish_result(self, context, delivery))
 
-    def resolve_window(self, context: Context, *, window_end: str | None = None) -> ResolvedWindow | None:
-        """Return the window to search now."""
+    def restore(self, event: Mapping[str, Any]) -> None:
+        """Go on with the search from before the deferral."""
+        if kept := event.get("resolved_search"):
+            self._resolved = ResolvedSearch.restore(kept)
+
+    def resolve(self, context: Context, *, window_end: str | None = None) -> ResolvedSearch:
+        """Return what to search for now: the search from before a deferral, or that of the arguments and the run."""
         if not self.open_ended:
-            return super().resolve_window(context, window_end=window_end)
-        resolved = super().resolve_window(context, window_end=OPEN_END)
+            return self._resolved or super().resolve(context, window_end=window_end)
+        resolved = self._resolved
         if resolved is None:
-            return None
-        window = window_ending_now(resolved.window.start, datetime.now(UTC))
-        return ResolvedWindow(window, f"{resolved.rule}; open-ended")
+            resolved = super().resolve(context, window_end=OPEN_END)
+            resolved = replace(resolved, rule=f"{resolved.rule}; open-ended")
+        start = cast("TimeWindow", resolved.request.window).start
+        request = resolved.request.with_window(window_ending_now(start, datetime.now(UTC)))
+        return replace(resolved, request=request)
 
     def _is_ready(self, request: SearchRequest) -> bool:
         # The check reads as little as possible, so one worker does it, and MaxItems must not end it early.
@@ -195,22 +216,24 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
     def _quiet_since(self) -> datetime | None:
         return None if self.quiet_period is None else datetime.now(UTC) - self.quiet_period
 
-    def _describe(self, resolved: ResolvedWindow | None) -> str:
+    def _describe(self, request: SearchRequest) -> str:
         quiet = "" if self.quiet_period is None else f", unchanged for {self.quiet_period}"
-        within = f" with {self.time_field} in [{', '.join(resolved.window.to_dict().values())})" if resolved else ""
-        return f"{self.min_image_sets} image set(s){within}{quiet}, in data store {self.datastore_id}"
+        window = request.window
+        within = f" with {self.time_field} in [{', '.join(window.to_dict().values())})" if window else ""
+        return f"{self.min_image_sets} image set(s){within}{quiet}, in data store {request.datastore_id}"
 
     def describe_wait(self, context: Context) -> str:
         """Return what the sensor waits for."""
-        return self._describe(self.resolve_window(context))
+        return self._describe(self.resolve(context).request)
 
     def make_trigger(self, context: Context, deadline: datetime) -> HealthImagingImageSetTrigger:
         """Return the trigger that searches until the image sets are there."""
-        request, resolved = self.resolve_request(context)
+        resolved = self.resolve(context)
+        request, window = resolved.request, resolved.request.window
         return HealthImagingImageSetTrigger(
             datastore_id=request.datastore_id,
-            window_start=format_utc(resolved.window.start) if resolved else None,
-            window_end=format_utc(resolved.window.end) if resolved and not self.open_ended else None,
+            window_start=format_utc(window.start) if window else None,
+            window_end=format_utc(window.end) if window and not self.open_ended else None,
             time_field=request.time_field,
             search_criteria=to_json(request.search_criteria),
             match=to_json(request.match),
@@ -218,6 +241,7 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
             quiet_period=self.quiet_period,
             poke_interval=self.poke_interval,
             deadline=format_utc(deadline),
+            resolved_search=resolved.keep(),
             aws_conn_id=self.aws_conn_id,
             region_name=self.region_name,
             verify=self.verify,

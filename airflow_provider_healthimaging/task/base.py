@@ -18,13 +18,14 @@ from airflow_provider_healthimaging.search.validation import check_time_field, c
 from airflow_provider_healthimaging.task.delivery import Delivery, deliver
 from airflow_provider_healthimaging.task.private_fields import MaskedField
 from airflow_provider_healthimaging.task.record_task import RecordTask
-from airflow_provider_healthimaging.task.run_window import ResolvedWindow, parse_edge, resolve_run_window
+from airflow_provider_healthimaging.task.resolved_search import ResolvedSearch
+from airflow_provider_healthimaging.task.run_window import parse_edge, resolve_run_window
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
     from airflow_provider_healthimaging.output.dataset import DatasetSummary
 
 
@@ -35,8 +36,9 @@ class SearchTask(RecordTask):
     match = MaskedField()
     private_fields = ("search_criteria", "match", "s3_extra_args")
     undefined_name_advice = (
-        "In Airflow 3, runs of assets and partitions have no data_interval_start, data_interval_end and logical_date: "
-        "leave window_start and window_end out, and the task searches the run's own window."
+        "In Airflow 3, runs of assets and partitions, and runs that were started without a date, have no "
+        "data_interval_start, data_interval_end and logical_date: leave window_start and window_end out, and the task "
+        "searches the run's own window."
     )
     template_fields: Sequence[str] = (
         "aws_conn_id",
@@ -108,14 +110,21 @@ class SearchTask(RecordTask):
         self.match = match
         self.pagination_config = pagination_config
         self.dicom_tags = dicom_tags
-        self.time_field = check_time_field(time_field)
-        self.lookback = parse_duration("lookback", lookback)
-        self.max_workers = check_whole_number("max_workers", max_workers)
         self.dataset: DatasetSummary | None = None
+        with self.argument_checks():
+            self.reject_templates(
+                time_field=time_field,
+                lookback=lookback,
+                max_workers=max_workers,
+            )
+            self.time_field = check_time_field(time_field)
+            self.lookback = parse_duration("lookback", lookback)
+            self.max_workers = check_whole_number("max_workers", max_workers)
 
     def parse_request(self) -> SearchRequest:
         """Return what to search for, without the window; all template fields must be rendered."""
         self.check_private_fields_rendered()
+        self.check_connection()
         edges = parse_edge(self.window_start, "window_start"), parse_edge(self.window_end, "window_end")
         if self.time_field is None and any(edges):
             raise InvalidArgumentError(
@@ -134,43 +143,32 @@ class SearchTask(RecordTask):
         """Return where the result goes; all template fields must be rendered."""
         return self.parse_output_arguments(dicom_tags=self.dicom_tags)
 
-    def resolve_window(self, context: Context, *, window_end: str | None = None) -> ResolvedWindow | None:
-        """Return the window that this run searches, with ``lookback``; ``None`` without a ``time_field``.
+    def resolve(self, context: Context, *, window_end: str | None = None) -> ResolvedSearch:
+        """Return what this run searches for; all template fields must be rendered.
 
         :param window_end: an end to use instead of the one given or owned.
         """
+        request = self.parse_request()
         if self.time_field is None:
-            return None
+            return ResolvedSearch(request, rule=None)
         resolved = resolve_run_window(
             context,
             window_start=self.window_start,
             window_end=window_end or self.window_end,
             datastore_id=self.datastore_id,
         )
-        return ResolvedWindow(resolved.window.extended_back(self.lookback), resolved.rule)
+        return ResolvedSearch(request.with_window(resolved.window.extended_back(self.lookback)), resolved.rule)
 
-    def resolve_request(self, context: Context) -> tuple[SearchRequest, ResolvedWindow | None]:
-        """Return what this run searches for, and its window with the rule that gave it."""
-        request, resolved = self.parse_request(), self.resolve_window(context)
-        return (request.with_window(resolved.window) if resolved else request), resolved
-
-    def log_window(self, resolved: ResolvedWindow | None) -> None:
+    def log_window(self, resolved: ResolvedSearch) -> None:
         """Log which window is searched, and by which rule."""
-        if resolved:
-            self.log.info("Window [%s, %s), by %s.", *resolved.window.to_dict().values(), resolved.rule)
+        if window := resolved.request.window:
+            self.log.info("Window [%s, %s), by %s.", *window.to_dict().values(), resolved.rule)
 
-    def search(
-        self, context: Context, request: SearchRequest, output: OutputRequest, resolved: ResolvedWindow | None
-    ) -> Delivery:
-        """Search, and put the result where ``output`` says.
-
-        :param request: what to search for.
-        :param resolved: the rule that gave its window.
-        """
+    def search(self, context: Context, resolved: ResolvedSearch, output: OutputRequest) -> Delivery:
+        """Search, and put the result where ``output`` says."""
         limit = self.mapping_limit(context, output)
         self.persist_datastore_link(context)
-        rule = resolved.rule if resolved else None
-        delivery = deliver(self.hook, request, output, rule=rule, limit=limit, log=self.log)
+        delivery = deliver(self.hook, resolved.request, output, rule=resolved.rule, limit=limit, log=self.log)
         self.dataset = delivery.dataset
         return delivery
 

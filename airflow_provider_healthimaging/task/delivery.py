@@ -13,10 +13,10 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_healthimaging.aws.error_table import S3
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, translate_errors
+from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, SETUP_ERRORS, translate_errors
 from airflow_provider_healthimaging.exceptions import TooManyImageSetsError
 from airflow_provider_healthimaging.output.dataset import DatasetSummary, ManifestMetadata, write_search
-from airflow_provider_healthimaging.output.records import Record, to_record
+from airflow_provider_healthimaging.output.records import Record, to_records
 from airflow_provider_healthimaging.search.pages import Log, ScanStats
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def deliver(
         image_sets, place = dataset["image_sets"], dataset["s3_uri"]
     else:
         with closing(hook.search(request, stats=stats)) as hits:
-            records = (to_record(hit, request.datastore_id, output.dicom_tags) for hit in hits)
+            records = to_records(hits, request.datastore_id, output.dicom_tags, log)
             result = collect_for_xcom(records, output, limit, fewer="search a shorter window")
         image_sets, place = stats.image_sets, "XCom"
     summary: SearchSummary = {
@@ -134,9 +134,18 @@ def publish_result(task: BaseOperator, context: Context, delivery: Delivery) -> 
 def publish_summary(task: BaseOperator, context: Context, summary: Mapping[str, Any]) -> None:
     """Push a summary to XCom and to the task's outlets."""
     for outlet in task.outlets:
-        context["outlet_events"][outlet].extra = cast("dict[str, JsonValue]", dict(summary))
+        _tell_outlet(task, context, outlet, summary)
     if task.do_xcom_push:
         context["ti"].xcom_push(key="summary", value=dict(summary))
+
+
+def _tell_outlet(task: BaseOperator, context: Context, outlet: Any, summary: Mapping[str, Any]) -> None:
+    """Put the summary into the event of an outlet. The result is there already, so a failure here is only logged."""
+    try:
+        context["outlet_events"][outlet].extra = cast("dict[str, JsonValue]", dict(summary))
+    except Exception as error:  # noqa: BLE001 - Airflow takes outlets of any type, and resolves references with a call
+        # Of an outlet that is no asset, such as a lineage entity, Airflow keeps no events.
+        task.log.info("The outlet of type %s gets no summary (%s).", type(outlet).__name__, type(error).__name__)
 
 
 def mapping_limit(task: BaseOperator, context: Context) -> int | None:
@@ -207,13 +216,16 @@ def _write_to_s3(
         # A worker that dies loses what it read ahead, so that should not be much more than a part.
         return hook.search(rest, read_ahead=max(destination.rows_per_file, MIN_READ_AHEAD), stats=stats)
 
+    s3_hook = S3Hook(
+        aws_conn_id=destination.conn_id, extra_args=dict(destination.extra_args), verify=destination.verify
+    )
+    region = hook.conn_region_name
+
     def write() -> DatasetSummary:
-        s3_hook = S3Hook(
-            aws_conn_id=destination.conn_id, extra_args=dict(destination.extra_args), verify=destination.verify
-        )
-        region = hook.conn_region_name
         return write_search(
             s3_hook, request, destination, tags=tags, metadata=metadata, search=search, region=region, log=log
         )
 
-    return translate_errors(write, f"{destination.uri}, connection {destination.conn_id!r}", S3, BOTOCORE_ERRORS)
+    location = f"s3_uri {destination.uri}, connection {destination.conn_id!r}"
+    translate_errors(s3_hook.get_conn, location, S3, SETUP_ERRORS)
+    return translate_errors(write, location, S3, BOTOCORE_ERRORS)

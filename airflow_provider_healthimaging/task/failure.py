@@ -26,6 +26,8 @@ Task = TypeVar("Task", bound="BaseOperator")
 def fail_without_retry(run: Callable[Concatenate[Task, P], R]) -> Callable[Concatenate[Task, P], R]:
     """Let an error that is not ``retryable`` fail the task at once, and raise every error of this package from here.
 
+    An error that was kept when the arguments of a mapped task were checked is raised instead of running the task.
+
     The frames below hold local variables, search values among them, and some logs show those: Airflow 3.0's
     ``dag.test()``, and services that collect errors. So the traceback is logged as text, and removed from the error.
     """
@@ -33,6 +35,8 @@ def fail_without_retry(run: Callable[Concatenate[Task, P], R]) -> Callable[Conca
     @functools.wraps(run)
     def wrapper(task: Task, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            if kept := getattr(task, "argument_error", None):
+                raise kept
             return run(task, *args, **kwargs)
         except HealthImagingError as error:
             lines = "".join(traceback.format_tb(error.__traceback__))
@@ -56,5 +60,21 @@ def not_retried(error: HealthImagingError) -> HealthImagingError:
 
 @functools.cache
 def _not_retried_class(kind: type[HealthImagingError]) -> type[HealthImagingError]:
-    namespace = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    namespace = {
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
+        "__reduce__": _reduce,
+    }
     return type(kind.__name__, (kind, AirflowFailException), namespace)
+
+
+def _reduce(error: HealthImagingError) -> tuple[Any, ...]:
+    """Say how to unpickle an error that is not retried: its class has no name of its own."""
+    return _unpickle, (type(error).__mro__[1], error.args, error.__dict__)
+
+
+def _unpickle(kind: Any, args: tuple[object, ...], state: dict[str, object]) -> HealthImagingError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return not_retried(error)

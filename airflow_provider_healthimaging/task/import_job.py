@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_healthimaging.aws.connection_arguments import check_conn_id
 from airflow_provider_healthimaging.exceptions import HealthImagingError, ImportJobError, ImportReportMissingError
 from airflow_provider_healthimaging.imports.job import ENDED
 from airflow_provider_healthimaging.links.healthimaging import (
     HealthImagingDatastoreLink,
     HealthImagingDicomImportJobLink,
 )
-from airflow_provider_healthimaging.output.destination import parse_conn_id
 from airflow_provider_healthimaging.search.criteria import parse_bool
 from airflow_provider_healthimaging.search.suggestions import unknown_name_error
 from airflow_provider_healthimaging.task.delivery import publish_summary
@@ -56,17 +56,19 @@ class ImportJobTask(RecordTask):
     def __init__(self, *, on_failed_files: str, require_primary: bool, **kwargs: Any) -> None:
         """Hold the template fields as they are, and check the other arguments."""
         super().__init__(**kwargs)
-        if on_failed_files not in ON_FAILED_FILES:
-            raise unknown_name_error("on_failed_files", on_failed_files, ON_FAILED_FILES)
-        self.on_failed_files = on_failed_files
-        self.require_primary = parse_bool("require_primary", require_primary)
+        with self.argument_checks():
+            self.reject_templates(on_failed_files=on_failed_files, require_primary=require_primary)
+            if on_failed_files not in ON_FAILED_FILES:
+                raise unknown_name_error("on_failed_files", on_failed_files, ON_FAILED_FILES)
+            self.on_failed_files = on_failed_files
+            self.require_primary = parse_bool("require_primary", require_primary)
         self.dataset: DatasetSummary | None = None
         self._imported_from: str | None = None
 
     @cached_property
     def import_files(self) -> ImportFilesHook:
         """The hook that reads the input's listing and the job's report in S3."""
-        return self.hook.import_files(parse_conn_id(self.s3_conn_id))
+        return self.hook.import_files(check_conn_id("s3_conn_id", self.s3_conn_id))
 
     def parse_output(self) -> OutputRequest:
         """Return where the result goes; all template fields must be rendered."""

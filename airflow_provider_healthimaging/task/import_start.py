@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_healthimaging.aws.connection_arguments import check_config_arguments
 from airflow_provider_healthimaging.aws.import_job_error_table import THROTTLED, TOO_MANY_JOBS
 from airflow_provider_healthimaging.exceptions import (
     HealthImagingError,
@@ -75,14 +76,23 @@ class StartImportJobTask(ImportJobTask):
         self.client_token = client_token
         self.input_owner_account_id = input_owner_account_id
         self.import_configuration = import_configuration
-        self.check_input = parse_bool("check_input", check_input)
-        self.wait_for_completion = parse_bool("wait_for_completion", wait_for_completion)
-        self.waiter_delay = parse_interval("waiter_delay", waiter_delay)
-        self.waiter_max_attempts = check_whole_number("waiter_max_attempts", waiter_max_attempts, 10**6)
-        self.max_wait = parse_duration(
-            "waiter_delay * waiter_max_attempts", self.waiter_delay * self.waiter_max_attempts, MAX_DELAY
-        )
-        self.deferrable = parse_bool("deferrable", deferrable)
+        with self.argument_checks():
+            self.reject_templates(
+                check_input=check_input,
+                wait_for_completion=wait_for_completion,
+                waiter_delay=waiter_delay,
+                waiter_max_attempts=waiter_max_attempts,
+                deferrable=deferrable,
+            )
+            self.check_input = parse_bool("check_input", check_input)
+            self.wait_for_completion = parse_bool("wait_for_completion", wait_for_completion)
+            self.waiter_delay = parse_interval("waiter_delay", waiter_delay)
+            self.waiter_max_attempts = check_whole_number("waiter_max_attempts", waiter_max_attempts, 10**6)
+            self.max_wait = parse_duration(
+                "waiter_delay * waiter_max_attempts", self.waiter_delay * self.waiter_max_attempts, MAX_DELAY
+            )
+            self.deferrable = parse_bool("deferrable", deferrable)
+            check_config_arguments(self.botocore_config, json_only=self.deferrable)
         self._job_id: str | None = None
 
     @abstractmethod
@@ -120,6 +130,7 @@ class StartImportJobTask(ImportJobTask):
     def parse_request(self) -> ImportRequest:
         """Return what to import; all template fields must be rendered."""
         self.check_private_fields_rendered()
+        self.check_connection()
         return ImportRequest.parse(
             self.datastore_id,
             input_s3_uri=self.input_s3_uri,

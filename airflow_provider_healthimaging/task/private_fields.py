@@ -8,16 +8,20 @@ templates in them were not rendered, and the task refuses to run.
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
-from jinja2.exceptions import TemplateError
+from jinja2.exceptions import TemplateError, UndefinedError
 
-from airflow_provider_healthimaging.exceptions import ConfigurationError, InvalidArgumentError, RenderingFailedError
+from airflow_provider_healthimaging.exceptions import (
+    ConfigurationError,
+    HealthImagingError,
+    InvalidArgumentError,
+    RenderingFailedError,
+)
 from airflow_provider_healthimaging.privacy.masking import MaskedValue
+from airflow_provider_healthimaging.task.arguments import CheckedArguments, is_template
 from airflow_provider_healthimaging.task.failure import not_retried
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 PERMANENT_RENDER_ERRORS = (TemplateError, AttributeError, TypeError, ValueError)
 """What a template raises each time it is rendered. A KeyError is not among them: Airflow 2 raises it if a secrets
 backend cannot be reached."""
+
+NOT_SHOWN = "The template and the text of the error are not shown, because they may hold patient data."
 
 _MISSING_VARIABLE = re.compile(
     r"(?:'Variable |VARIABLE_NOT_FOUND: \{'(?:key': '|message': 'Variable ))([\w.-]+)"
@@ -56,30 +62,13 @@ class MaskedField:
         vars(task)[self._name] = value if isinstance(value, MaskedValue) else MaskedValue(value)
 
 
-def is_template(value: object) -> bool:
-    """Whether ``value`` holds a Jinja expression, or the output of another task."""
-    if isinstance(value, str):
-        return "{{" in value or "{%" in value
-    if isinstance(value, Mapping):
-        return any(map(is_template, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(is_template, value))
-    return isinstance(value, XComArg)
-
-
-class PrivateFields(BaseOperator):
+class PrivateFields(CheckedArguments):
     """A task with private fields. A subclass has a :class:`MaskedField` for each, and names them."""
 
     private_fields: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, **kwargs: Any) -> None:  # the arguments of Airflow's base class
-        """Reject unknown arguments before Airflow does, because its error shows their values."""
-        known = _argument_names(type(self))
-        if unknown := sorted(name for name in kwargs if name not in known and not name.startswith("_airflow")):
-            raise InvalidArgumentError(
-                f"{type(self).__name__} has no argument {', '.join(unknown)}. Look up its arguments in the reference."
-            )
-        super().__init__(**kwargs)
+    undefined_name_advice: ClassVar[str] = ""
+    """What else to do about a name that a template refers to, and that does not exist."""
 
     def render_template(
         self,
@@ -88,19 +77,31 @@ class PrivateFields(BaseOperator):
         jinja_env: jinja2.Environment | None = None,
         seen_oids: set[int] | None = None,
     ) -> object:
-        """Render a template field; Airflow calls this for each field of a task, and of a mapped task."""
-        if not isinstance(content, MaskedValue):
+        """Render a template field; Airflow calls this for each field of any task, mapped or not, and for its parts."""
+        is_private = isinstance(content, MaskedValue)
+        names = [name for name in self.template_fields if content is getattr(self, name, None)]
+        if not names and not is_private:
             return super().render_template(content, context, jinja_env, seen_oids)
         try:
-            return MaskedValue(super().render_template(content.value, context, jinja_env, seen_oids), rendered=True)
+            # No variable here holds the value, because some logs show the variables of the frames of an error.
+            rendered = super().render_template(
+                content.value if isinstance(content, MaskedValue) else content, context, jinja_env, seen_oids
+            )
+        except HealthImagingError:
+            raise
         except PERMANENT_RENDER_ERRORS as error:
-            permanent, reason = True, _describe(error)
+            permanent, reason = True, _describe(error, is_private=is_private)
         except Exception as error:  # noqa: BLE001 - the text of any error may hold search values
-            permanent, reason = False, _describe(error)
-        field = next((name for name in self.private_fields if content is getattr(self, name)), "a template field")
+            permanent, reason = False, _describe(error, is_private=is_private)
+        else:
+            return MaskedValue(rendered, rendered=True) if is_private else rendered
+        name = next(iter(names), "a template field")
+        if is_private:
+            where, advice = f"A template in {name} cannot be rendered", NOT_SHOWN
+        else:
+            where, advice = f"A template of this task cannot be rendered ({name})", self.undefined_name_advice
         message = (
-            f"A template in {field} cannot be rendered: {reason}. Check the names in the template, and that what they "
-            "refer to exists. The template and the text of the error are not shown, because they may hold patient data."
+            f"{where}: {reason}. Check the names in the template, and that what they refer to exists. {advice}".rstrip()
         )
         raise not_retried(InvalidArgumentError(message)) if permanent else RenderingFailedError(message)
 
@@ -115,18 +116,11 @@ class PrivateFields(BaseOperator):
                 )
 
 
-def _argument_names(kind: type) -> set[str]:
-    """Return the names of the arguments that a class and its base classes take."""
-    constructors = (vars(ancestor).get("__init__", object.__init__) for ancestor in kind.__mro__)
-    parameters = [each for init in constructors for each in inspect.signature(init).parameters.values()]
-    # Airflow 2's logger has a parameter "context", which is not an argument of a task.
-    return {each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)} - {
-        "self",
-        "context",
-    }
-
-
-def _describe(error: Exception) -> str:
-    """Return the type of the error, and the name of the Variable that is missing, if that is the reason."""
+def _describe(error: Exception, *, is_private: bool) -> str:
+    """Return the type of the error, and what names it says are missing. Its other text may hold values."""
     missing = _MISSING_VARIABLE.fullmatch(str(error))
-    return f"{type(error).__name__}, no Variable {missing[1]!r}" if missing else type(error).__name__
+    if missing:
+        return f"{type(error).__name__}, no Variable {missing[1]!r}"
+    if isinstance(error, UndefinedError) and not is_private:
+        return str(error.message)
+    return type(error).__name__

@@ -6,22 +6,26 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jinja2.exceptions import UndefinedError
-
+from airflow_provider_healthimaging.aws.client_config import parse_config
+from airflow_provider_healthimaging.aws.connection_arguments import (
+    check_config_arguments,
+    check_conn_id,
+    check_region_name,
+    check_verify,
+)
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
-from airflow_provider_healthimaging.output.destination import OutputRequest, check_file_format
+from airflow_provider_healthimaging.output.destination import OutputRequest, check_file_format, parse_s3_arguments
 from airflow_provider_healthimaging.search.validation import check_whole_number
+from airflow_provider_healthimaging.task.arguments import is_template
 from airflow_provider_healthimaging.task.delivery import mapping_limit
-from airflow_provider_healthimaging.task.failure import not_retried
 from airflow_provider_healthimaging.task.private_fields import MaskedField, PrivateFields
 
 if TYPE_CHECKING:
-    import jinja2
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
 
 
 class RecordTask(PrivateFields):
@@ -31,9 +35,6 @@ class RecordTask(PrivateFields):
     private_fields: ClassVar[tuple[str, ...]] = ("s3_extra_args",)
     operator_extra_links: Any = (HealthImagingDatastoreLink(),)
     ui_color = "#d5e8e4"
-
-    undefined_name_advice: ClassVar[str] = ""
-    """What else to do about a name that a template refers to, and that does not exist."""
 
     def __init__(
         self,
@@ -61,11 +62,22 @@ class RecordTask(PrivateFields):
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.verify = verify
-        self.botocore_config = botocore_config
-        self.batch_size = None if batch_size is None else check_whole_number("batch_size", batch_size)
-        self.max_xcom_items = check_whole_number("max_xcom_items", max_xcom_items)
-        self.file_format = check_file_format(file_format)
-        self.rows_per_file = check_whole_number("rows_per_file", rows_per_file)
+        with self.argument_checks():
+            self.reject_templates(
+                batch_size=batch_size,
+                max_xcom_items=max_xcom_items,
+                file_format=file_format,
+                rows_per_file=rows_per_file,
+                botocore_config=botocore_config,
+            )
+            if isinstance(s3_extra_args, Mapping) or not is_template(s3_extra_args):
+                parse_s3_arguments(s3_extra_args)
+            self.batch_size = None if batch_size is None else check_whole_number("batch_size", batch_size)
+            self.max_xcom_items = check_whole_number("max_xcom_items", max_xcom_items)
+            self.file_format = check_file_format(file_format)
+            self.rows_per_file = check_whole_number("rows_per_file", rows_per_file)
+            self.botocore_config = check_config_arguments(botocore_config)
+            parse_config(self.botocore_config)
 
     @cached_property
     def hook(self) -> HealthImagingHook:
@@ -77,20 +89,11 @@ class RecordTask(PrivateFields):
             config=self.botocore_config,
         )
 
-    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render as Airflow does, and say what to do about a name that does not exist."""
-        undefined = None
-        try:
-            super().render_template_fields(context, jinja_env)
-        except UndefinedError as error:
-            undefined = error.message
-        if undefined:
-            raise not_retried(
-                InvalidArgumentError(
-                    f"A template of this task cannot be rendered: {undefined}. Correct the name. "
-                    f"{self.undefined_name_advice}".rstrip()
-                )
-            )
+    def check_connection(self) -> None:
+        """Check the template fields of the connection; they must be rendered."""
+        check_conn_id("aws_conn_id", self.aws_conn_id)
+        check_region_name(self.region_name)
+        check_verify(self.verify)
 
     def parse_output_arguments(self, *, dicom_tags: object = None) -> OutputRequest:
         """Return where the result goes; all template fields must be rendered."""

@@ -7,7 +7,11 @@ The first of these rules that applies:
 3. A data interval of length zero, widened to the schedule's last complete period.
 4. A partitioned run: from the partition's date to the schedule's next tick.
 5. Asset events whose payload carries our windows: from the smallest start to the largest end.
-6. Otherwise an error that names the run type and the ways out.
+6. A run without a data interval that no asset started: the schedule's last complete period at the run's ``run_after``.
+   Airflow 3 starts such runs for ``airflow dags trigger``, and for REST with ``logical_date: null``.
+7. Otherwise an error that names the run type and the ways out.
+
+Rules 3 and 6 give no window to a run that assets started. The runs that the schedule starts search that time.
 """
 
 from __future__ import annotations
@@ -18,10 +22,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, cast
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError, UndeterminedWindowError
+from airflow_provider_healthimaging.search.rendered import NATIVE_RENDERING, is_empty
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+
+ASSET_RUN_TYPES = ("asset_triggered", "dataset_triggered")
+"""The types of runs that assets start, in Airflow 3 and 2."""
 
 
 class AssetEvent(Protocol):
@@ -70,8 +79,12 @@ def resolve_run_window(
 
 def parse_edge(value: object, name: str) -> datetime | None:
     """Return an edge of the window in UTC, or ``None`` if it was not given: ``None``, or empty text."""
-    if value is None or (isinstance(value, str) and not value.strip()):
+    # With native rendering, an edge that Airflow does not know may be a proxy of None.
+    if is_empty(value):
         return None
+    if isinstance(value, int | float):
+        wanted = "Give an aware datetime or an ISO 8601 string."
+        raise InvalidArgumentError(f"{name} is a {type(value).__name__}. {wanted}{NATIVE_RENDERING}")
     if isinstance(value, str) and value.strip() == "None":
         raise InvalidArgumentError(
             f"{name} rendered to 'None': what the template refers to has no value in this run. "
@@ -86,17 +99,44 @@ def _resolve_by_run(context: Context, datastore_id: str | None, missing: str) ->
         _from_last_period,
         _from_partition,
         lambda each: _from_events(each, datastore_id),
+        _from_run_after,
     )
     for rule in rules:
         if resolved := rule(context):
             return resolved
-    run_type = getattr(context.get("dag_run"), "run_type", None) or "unknown"
+    reason, way_out = _why_none(context)
     raise UndeterminedWindowError(
-        f"This run (type {getattr(run_type, 'value', run_type)}) owns no time window. {missing} The run has no data "
-        "interval longer than zero, its DAG no cron or timedelta schedule with a last complete period, it has no "
-        "partition date, and no asset event that triggered it carries a window. Give window_start and window_end "
-        "(templated), schedule the DAG by time, or set time_field=None to search without a window."
+        f"This run (type {_run_type(context)}) owns no time window. {missing} {reason} Give window_start and "
+        f"window_end (templated), {way_out}, or set time_field=None to search without a window."
     )
+
+
+def _why_none(context: Context) -> tuple[str, str]:
+    """Return why no rule gives the run a window, and what else than a given window would."""
+    if _is_started_by_assets(context):
+        return (
+            "Assets triggered it, and none of their events carries a window of this data store.",
+            "let a task of this provider update the asset",
+        )
+    if _partition_key(context):
+        return "Its partition key is not a time of the DAG's schedule.", "partition the DAG by time"
+    reason = "It has no data interval longer than zero, and its DAG is not scheduled by cron or timedelta."
+    return reason, "schedule the DAG by time"
+
+
+def _run_type(context: Context) -> str:
+    run_type = getattr(context.get("dag_run"), "run_type", None) or "unknown"
+    return str(getattr(run_type, "value", run_type))
+
+
+def _is_started_by_assets(context: Context) -> bool:
+    return _run_type(context) in ASSET_RUN_TYPES
+
+
+def _partition_key(context: Context) -> str | None:
+    # Airflow 3.2 has the partition key in the run, and not in the context.
+    values = cast("Mapping[str, str | None]", context)
+    return values.get("partition_key") or getattr(context.get("dag_run"), "partition_key", None)
 
 
 def _data_interval(context: Context) -> tuple[datetime, datetime] | None:
@@ -115,7 +155,7 @@ def _from_last_period(context: Context) -> ResolvedWindow | None:
     # Airflow's timetables take seconds to import, and most runs do not need them.
     from airflow_provider_healthimaging.task.schedule import last_complete_period
 
-    interval = _data_interval(context)
+    interval = None if _is_started_by_assets(context) else _data_interval(context)
     if interval and interval[0] == interval[1] and (period := last_complete_period(context["dag"], interval[1])):
         rule = "rule 3: the data interval has no length, so the schedule's last complete period"
         return ResolvedWindow(TimeWindow(*period), rule)
@@ -125,12 +165,9 @@ def _from_last_period(context: Context) -> ResolvedWindow | None:
 def _from_partition(context: Context) -> ResolvedWindow | None:
     from airflow_provider_healthimaging.task.schedule import next_tick, partition_start
 
-    values = cast("Mapping[str, object]", context)
-    # Airflow 3.2 has the partition key in the run, and not in the context.
-    key = values.get("partition_key") or getattr(context.get("dag_run"), "partition_key", None)
-    start = cast("datetime | None", values.get("partition_date"))
-    if not start and key:
-        start = partition_start(context["dag"], str(key))
+    start = cast("Mapping[str, datetime | None]", context).get("partition_date")
+    if not start and (key := _partition_key(context)):
+        start = partition_start(context["dag"], key)
     if start and (end := next_tick(context["dag"], start)):
         return ResolvedWindow(TimeWindow(start, end), "rule 4: the run's partition, to the schedule's next tick")
     return None
@@ -158,3 +195,15 @@ def _event_windows(context: Context, datastore_id: str | None) -> Iterator[TimeW
             if datastore_id and payload.get("datastore_id", datastore_id) != datastore_id:
                 continue
             yield TimeWindow(window["start"], window["end"])
+
+
+def _from_run_after(context: Context) -> ResolvedWindow | None:
+    from airflow_provider_healthimaging.task.schedule import last_complete_period
+
+    run_after: datetime | None = getattr(context.get("dag_run"), "run_after", None)
+    if run_after is None or _is_started_by_assets(context) or _partition_key(context):
+        return None
+    if period := last_complete_period(context["dag"], run_after):
+        rule = "rule 6: the run has no data interval, so the schedule's last complete period at its run_after"
+        return ResolvedWindow(TimeWindow(*period), rule)
+    return None

@@ -18,7 +18,9 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.search.criteria import parse_bool
-from airflow_provider_healthimaging.search.validation import parse_interval
+from airflow_provider_healthimaging.search.suggestions import unknown_name_error
+from airflow_provider_healthimaging.search.validation import parse_duration, parse_interval
+from airflow_provider_healthimaging.task.arguments import CheckedArguments
 from airflow_provider_healthimaging.task.failure import fail_without_retry
 from airflow_provider_healthimaging.window import format_utc, parse_instant
 
@@ -29,33 +31,75 @@ if TYPE_CHECKING:
 TRIGGER_FAILED = "__fail__"
 """The method that Airflow names when it resumes a task whose trigger failed or timed out."""
 
+MODES = ("poke", "reschedule")
+
 TRIGGER_GRACE = timedelta(seconds=90)
 """How long after the deadline Airflow waits for the trigger's event: a last search of a minute, and half a minute."""
 
 
-class DeferrableSensor(BaseSensorOperator):
+class DeferrableSensor(CheckedArguments, BaseSensorOperator):
     """A sensor that pokes in the worker, and waits between two pokes as its mode says.
 
     A subclass implements ``poke``, which returns a ``PokeReturnValue`` at the end, :meth:`make_trigger`, whose trigger
-    fires ``{"status": "ready" | "timeout" | "failed", "deadline": ..., "error": ...}``, and :meth:`describe_wait`.
+    fires ``{"status": "ready" | "timeout" | "failed", "deadline": ..., "error": ...}``, :meth:`restore`, and
+    :meth:`describe_wait`. Templates may render to other values when the task resumes. So :meth:`make_trigger` gives the
+    trigger what was resolved, the event carries it, and :meth:`restore` takes it up.
 
     :param deferrable: wait in the triggerer.
     """
 
-    def __init__(self, *, deferrable: bool, **kwargs: Any) -> None:  # the arguments of Airflow's base class
-        """Hold ``deferrable``, and check what does not go together with it."""
-        super().__init__(**kwargs)
-        self.deferrable = parse_bool("deferrable", deferrable)
-        if self.deferrable:
-            parse_interval("poke_interval", self.poke_interval)
-            if self.silent_fail:
-                raise InvalidArgumentError(
-                    "silent_fail=True works in the modes poke and reschedule, not with deferrable."
-                )
+    def __init__(
+        self,
+        *,
+        deferrable: bool,
+        poke_interval: timedelta | float = 60,
+        timeout: timedelta | float | None = None,
+        mode: str = "poke",
+        soft_fail: bool = False,
+        exponential_backoff: bool = False,
+        max_wait: timedelta | float | None = None,
+        silent_fail: bool = False,
+        never_fail: bool = False,
+        **kwargs: Any,  # the arguments of Airflow's base class
+    ) -> None:
+        """Check the arguments before Airflow's own sensor, whose errors are of Python's types."""
+        waiting: dict[str, Any] = {}
+        flags = {
+            "soft_fail": soft_fail,
+            "exponential_backoff": exponential_backoff,
+            "silent_fail": silent_fail,
+            "never_fail": never_fail,
+        }
+        self.deferrable = False
+        with self.argument_checks():
+            durations = {"poke_interval": poke_interval, "timeout": timeout, "max_wait": max_wait}
+            self.reject_templates(deferrable=deferrable, mode=mode, **durations, **flags)
+            self.deferrable = parse_bool("deferrable", deferrable)
+            check_interval = parse_interval if self.deferrable else parse_duration
+            waiting = {
+                "poke_interval": check_interval("poke_interval", poke_interval),
+                "mode": _check_mode(mode),
+                **{name: parse_bool(name, value) for name, value in flags.items()},
+            }
+            for name, value in (("timeout", timeout), ("max_wait", max_wait)):
+                if value is not None:
+                    waiting[name] = parse_duration(name, value)
+            self._check_flags(waiting)
+        super().__init__(**waiting, **kwargs)
+
+    def _check_flags(self, flags: Mapping[str, object]) -> None:
+        if flags["soft_fail"] and flags["never_fail"]:
+            raise InvalidArgumentError("soft_fail and never_fail exclude each other. Set only one of them.")
+        if self.deferrable and flags["silent_fail"]:
+            raise InvalidArgumentError("silent_fail=True works in the modes poke and reschedule, not with deferrable.")
 
     @abstractmethod
     def make_trigger(self, context: Context, deadline: datetime) -> BaseTrigger:
         """Return the trigger that waits for the next poke."""
+
+    @abstractmethod
+    def restore(self, event: Mapping[str, Any]) -> None:
+        """Take up what was resolved before the deferral, from the event of the trigger."""
 
     @abstractmethod
     def describe_wait(self, context: Context) -> str:
@@ -68,8 +112,9 @@ class DeferrableSensor(BaseSensorOperator):
         with self._soft_fail_skips_timeout():
             return self._poke_or_defer(context, datetime.now(UTC) + timedelta(seconds=self.timeout))
 
-    def execute_complete(self, context: Context, event: Mapping[str, str]) -> object:
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> object:
         """Poke again after the trigger has fired."""
+        self.restore(event)
         deadline = parse_instant(event["deadline"], "deadline")
         if event["status"] == "timeout":
             raise self._timeout_error(context, deadline)
@@ -82,8 +127,7 @@ class DeferrableSensor(BaseSensorOperator):
         with self._soft_fail_skips_timeout():
             if next_method == TRIGGER_FAILED and "timeout" in error.lower():
                 raise AirflowSensorTimeout(
-                    f"Sensor has timed out: {self.describe_wait(context)}. Its trigger has not reported. Check that a "
-                    "triggerer is running."
+                    "Sensor has timed out, and its trigger has not reported. Check that a triggerer is running."
                 )
             # Not the method of Airflow's sensor: there, soft_fail skips a task that failed for any reason.
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
@@ -123,3 +167,9 @@ class DeferrableSensor(BaseSensorOperator):
         return AirflowSensorTimeout(
             f"Sensor has timed out: {self.describe_wait(context)} not there by {format_utc(deadline)}."
         )
+
+
+def _check_mode(mode: object) -> str:
+    if not isinstance(mode, str) or mode not in MODES:
+        raise unknown_name_error("mode", mode, MODES)
+    return mode

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from airflow_provider_healthimaging.imports.arguments import check_job_id
 from airflow_provider_healthimaging.imports.job import ENDED
 from airflow_provider_healthimaging.triggers.waiting import Status, WaitingTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
 
 
 class HealthImagingDicomImportJobTrigger(WaitingTrigger):
@@ -44,7 +45,7 @@ class HealthImagingDicomImportJobTrigger(WaitingTrigger):
         verify: bool | str | None = None,
         botocore_config: ConfigArguments | None = None,
     ) -> None:
-        """Hold the arguments; nothing is called before :meth:`run`."""
+        """Check the arguments; nothing is called before :meth:`run`."""
         super().__init__(
             datastore_id=datastore_id,
             poke_interval=poke_interval,
@@ -54,7 +55,7 @@ class HealthImagingDicomImportJobTrigger(WaitingTrigger):
             verify=verify,
             botocore_config=botocore_config,
         )
-        self.job_id = job_id
+        self.job_id = None if job_id is None else check_job_id(job_id)
 
     def is_ready(self) -> bool:
         """Ask for the state of the job."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,16 +13,10 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.privacy.encryption import is_sealed
-from airflow_provider_healthimaging.search.criteria import SearchCriteria, check_filter_slot_free, parse_criteria
-from airflow_provider_healthimaging.search.match import parse_match
-from airflow_provider_healthimaging.search.validation import (
-    MAX_DELAY,
-    TimeField,
-    check_datastore_id,
-    check_time_field,
-    parse_duration,
-    to_json,
-)
+from airflow_provider_healthimaging.search.criteria import check_filter_slot_free, parse_criteria
+from airflow_provider_healthimaging.search.pages import ScanStats
+from airflow_provider_healthimaging.search.rendered import holds_template
+from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_time_field, parse_duration
 from airflow_provider_healthimaging.triggers.polling import SearchTrigger, run_blocking, with_jitter
 from airflow_provider_healthimaging.triggers.watermark import (
     ArrivalEvent,
@@ -33,16 +27,16 @@ from airflow_provider_healthimaging.triggers.watermark import (
 from airflow_provider_healthimaging.window import TimeWindow, format_utc, parse_instant
 
 if TYPE_CHECKING:
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
 
 
 class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
     """Watch a data store for an :class:`~airflow.sdk.AssetWatcher`: one event for each batch of arrivals.
 
     The event's payload is ``{"datastore_id", "window": {"start", "end"}, "count"}``. The windows of successive events
-    touch and never overlap. The watermark is kept in the asset's state store, which Airflow has since 3.3. An event is
-    kept there before it is fired. So nothing is lost if the triggerer dies, and an event that may not have been
-    handed over is repeated as it was: at least once, and only whole.
+    never overlap, and leave out only what was searched and did not match. The watermark is kept in the asset's state
+    store, which Airflow has since 3.3. An event is kept there before it is fired. So nothing is lost if the triggerer
+    dies, and an event that may not have been handed over is repeated as it was: at least once, and only whole.
 
     :param datastore_id: the data store's id.
     :param time_field: ``"createdAt"`` for new image sets, ``"updatedAt"`` for new and changed ones.
@@ -78,14 +72,21 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
     ) -> None:
         """Check the arguments; nothing is called before :meth:`run`."""
         check_supported()
+        if holds_template([datastore_id, time_field, search_criteria, match, start, aws_conn_id, region_name, verify]):
+            raise InvalidArgumentError(
+                "An argument of HealthImagingNewImageSetsTrigger holds a template, but Airflow renders no templates of "
+                "an asset's trigger. Give values, for example from environment variables."
+            )
         checked_field = check_time_field(time_field)
         if checked_field is None:
             raise InvalidArgumentError("time_field must be 'createdAt' or 'updatedAt': they say what is new.")
+        if not is_sealed(search_criteria):
+            check_filter_slot_free(parse_criteria(search_criteria), checked_field)
         super().__init__(
-            datastore_id=check_datastore_id(datastore_id),
+            datastore_id=datastore_id,
             time_field=checked_field,
-            search_criteria=_to_json(search_criteria, partial(_parse_criteria, time_field=checked_field)),
-            match=_to_json(match, parse_match),
+            search_criteria=search_criteria,
+            match=match,
             poke_interval=poke_interval,
             aws_conn_id=aws_conn_id,
             region_name=region_name,
@@ -103,39 +104,36 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
             await watermark.confirm(unconfirmed)
         while True:
             start = await watermark.get(self.start or format_utc(self._indexed_until()))
-            if event := await run_blocking(partial(self._poll, start)):
-                await watermark.announce(start, event)
-                yield TriggerEvent(event)  # type: ignore[no-untyped-call]
-                await watermark.confirm(event)
+            found = await run_blocking(partial(self._poll, start))
+            if found and found["count"]:
+                await watermark.announce(start, found)
+                yield TriggerEvent(found)  # type: ignore[no-untyped-call]
+                await watermark.confirm(found)
+            elif found:
+                await watermark.advance(found["window"]["end"])
             await asyncio.sleep(with_jitter(self.poke_interval))
 
     def _indexed_until(self) -> datetime:
         return datetime.now(UTC) - timedelta(seconds=self.delay)
 
     def _poll(self, start: str) -> ArrivalEvent | None:
-        """Search from ``start`` to what the index shows, and return the event to fire, if anything is there."""
+        """Search from ``start`` to what the index shows, and return the event to fire.
+
+        :return: an event with a count of 0, which is not fired, if image sets were read and none of them matches. They
+            need not be read again. ``None`` if nothing is there, so that what the index shows late is still found.
+        """
         end = self._indexed_until()
         if end <= parse_instant(start, "watermark"):
             return None
-        window = TimeWindow(start, end)
+        window, stats = TimeWindow(start, end), ScanStats()
         try:
-            count = sum(1 for _ in self.search(window))
+            count = sum(1 for _ in self.search(window, stats))
         except HealthImagingError as error:
             level = logging.WARNING if error.retryable else logging.ERROR
             self.log.log(level, "Poke failed; trying again: %s", error)
             return None
-        if not count:
+        if count:
+            self.log.info("Found %s image sets in [%s, %s). Firing an event.", count, *window.to_dict().values())
+        elif not stats.read and stats.pages <= 1:
             return None
-        self.log.info("Found %s image sets in [%s, %s). Firing an event.", count, *window.to_dict().values())
         return {"datastore_id": self.datastore_id, "window": window.to_dict(), "count": count}
-
-
-def _to_json(value: Mapping[str, object] | str | None, parse: Callable[[object], object]) -> str:
-    """Return an argument as JSON text. What is encrypted was checked before, and stays as it is."""
-    return str(value) if is_sealed(value) else to_json(parse(value))
-
-
-def _parse_criteria(value: object, time_field: TimeField) -> SearchCriteria:
-    criteria = parse_criteria(value)
-    check_filter_slot_free(criteria, time_field)
-    return criteria

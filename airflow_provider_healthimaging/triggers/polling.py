@@ -11,7 +11,7 @@ import inspect
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cached_property
@@ -20,14 +20,28 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_healthimaging.privacy.encryption import seal, unseal
+from airflow_provider_healthimaging.aws.connection_arguments import (
+    ConfigArguments,
+    check_config_arguments,
+    check_conn_id,
+    check_region_name,
+    check_verify,
+)
+from airflow_provider_healthimaging.privacy.encryption import is_sealed, seal, unseal
+from airflow_provider_healthimaging.search.criteria import parse_criteria
+from airflow_provider_healthimaging.search.match import parse_match
 from airflow_provider_healthimaging.search.request import SearchRequest
-from airflow_provider_healthimaging.search.validation import parse_interval
+from airflow_provider_healthimaging.search.validation import (
+    check_datastore_id,
+    check_time_field,
+    parse_interval,
+    to_json,
+)
 
 if TYPE_CHECKING:
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
     from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
     from airflow_provider_healthimaging.search.image_set import SearchHit
+    from airflow_provider_healthimaging.search.pages import ScanStats
     from airflow_provider_healthimaging.window import TimeWindow
 
 T = TypeVar("T")
@@ -62,14 +76,14 @@ class PollingTrigger(BaseTrigger):
         verify: bool | str | None,
         botocore_config: ConfigArguments | None,
     ) -> None:
-        """Hold the arguments; nothing is called before ``run``."""
+        """Check the arguments; nothing is called before ``run``."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.datastore_id = datastore_id
+        self.datastore_id = check_datastore_id(datastore_id)
         self.poke_interval = parse_interval("poke_interval", poke_interval).total_seconds()
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
-        self.botocore_config = botocore_config
+        self.aws_conn_id = check_conn_id("aws_conn_id", aws_conn_id)
+        self.region_name = check_region_name(region_name)
+        self.verify = check_verify(verify)
+        self.botocore_config = check_config_arguments(botocore_config, json_only=True)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, encrypted if they may be patient data."""
@@ -95,20 +109,30 @@ class PollingTrigger(BaseTrigger):
 class SearchTrigger(PollingTrigger):
     """A trigger that searches. ``search_criteria`` and ``match`` are encrypted.
 
-    :param search_criteria: AWS's ``searchCriteria`` as JSON text, or encrypted as :meth:`serialize` returns it.
+    :param search_criteria: AWS's ``searchCriteria``, or its JSON text, or encrypted as :meth:`serialize` returns it.
     :param match: the same.
     """
 
-    def __init__(self, *, time_field: str | None, search_criteria: str, match: str, **kwargs: Any) -> None:
-        """Hold the arguments, and encrypt what may be patient data."""
+    def __init__(
+        self,
+        *,
+        time_field: str | None,
+        search_criteria: Mapping[str, object] | str | None,
+        match: Mapping[str, object] | str | None,
+        **kwargs: Any,
+    ) -> None:
+        """Check the arguments, and encrypt what may be patient data."""
         super().__init__(**kwargs)
-        self.time_field = time_field
-        self.search_criteria = seal(search_criteria)
-        self.match = seal(match)
+        self.time_field = check_time_field(time_field)
+        self.search_criteria = seal(_to_json(search_criteria, parse_criteria))
+        self.match = seal(_to_json(match, parse_match))
 
-    def search(self, window: TimeWindow | None) -> Iterator[SearchHit]:
-        """Run the search in ``window``, through the hook; this blocks."""
-        return self.cached_hook().search(self._request.with_window(window))
+    def search(self, window: TimeWindow | None, stats: ScanStats | None = None) -> Iterator[SearchHit]:
+        """Run the search in ``window``, through the hook; this blocks.
+
+        :param stats: updated while reading.
+        """
+        return self.cached_hook().search(self._request.with_window(window), stats=stats)
 
     @cached_property
     def _request(self) -> SearchRequest:
@@ -118,6 +142,11 @@ class SearchTrigger(PollingTrigger):
             search_criteria=unseal(self.search_criteria),
             match=unseal(self.match),
         )
+
+
+def _to_json(value: object, parse: Callable[[object], object]) -> str:
+    """Return an argument as JSON text. What is encrypted was checked before, and stays as it is."""
+    return str(value) if is_sealed(value) else to_json(parse(value))
 
 
 async def run_blocking(call: Callable[[], T]) -> T:

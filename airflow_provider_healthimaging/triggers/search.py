@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.search.readiness import is_ready
-from airflow_provider_healthimaging.search.validation import MAX_DELAY, parse_duration
+from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_whole_number, parse_duration
 from airflow_provider_healthimaging.triggers.polling import SearchTrigger
-from airflow_provider_healthimaging.triggers.waiting import WaitingTrigger
-from airflow_provider_healthimaging.window import TimeWindow, window_ending_now
+from airflow_provider_healthimaging.triggers.waiting import Status, WaitingTrigger
+from airflow_provider_healthimaging.window import TimeWindow, format_utc, parse_instant, window_ending_now
 
 if TYPE_CHECKING:
-    from airflow_provider_healthimaging.aws.client_config import ConfigArguments
+    from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
 
 
 class HealthImagingImageSetTrigger(WaitingTrigger, SearchTrigger):
     """Wait until enough image sets are found and have not changed for the quiet period, or until the deadline.
 
-    It fires one event, ``{"status": "ready" | "timeout" | "failed", "deadline": ..., "error": ...}``, after which the
-    task searches by itself. Throttling and other retryable errors are logged, and do not end the wait.
+    It fires one event, a :class:`Status`, after which the task searches by itself. Throttling and other retryable
+    errors are logged, and do not end the wait.
 
     :param datastore_id: the data store's id.
     :param window_start: start of the window, ISO 8601; ``None`` with ``window_end`` for no window.
     :param window_end: end of the window, ISO 8601; ``None`` with a start for a window that ends now.
     :param time_field: the timestamp that the window is about, or ``None``.
-    :param search_criteria: AWS's ``searchCriteria`` as JSON text, or encrypted as :meth:`serialize` returns it.
-    :param match: the sensor's ``match`` as JSON text, or encrypted.
+    :param search_criteria: AWS's ``searchCriteria``, or its JSON text, or encrypted as :meth:`serialize` returns it.
+    :param match: the sensor's ``match``; given and kept as ``search_criteria`` is.
     :param min_image_sets: how many image sets are enough.
     :param quiet_period: how long none of them may have changed: ``timedelta`` or seconds; ``None`` for any time.
     :param poke_interval: the pause between two searches, plus or minus a fifth: ``timedelta`` or seconds.
     :param deadline: ISO 8601 time at which to give up.
+    :param resolved_search: what the event hands back to the sensor: its whole search, as it resolved it before the
+        deferral.
     :param aws_conn_id: the Airflow connection for AWS.
     :param region_name: AWS region; default that of the connection.
     :param verify: whether to verify TLS certificates, or the path of a CA bundle.
@@ -46,18 +50,19 @@ class HealthImagingImageSetTrigger(WaitingTrigger, SearchTrigger):
         window_start: str | None,
         window_end: str | None,
         time_field: str | None,
-        search_criteria: str,
-        match: str,
+        search_criteria: Mapping[str, object] | str | None,
+        match: Mapping[str, object] | str | None,
         min_image_sets: int,
         quiet_period: timedelta | float | None,
         poke_interval: timedelta | float,
         deadline: str,
+        resolved_search: Mapping[str, object] | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
         botocore_config: ConfigArguments | None = None,
     ) -> None:
-        """Hold the arguments; nothing is called before :meth:`run`."""
+        """Check the arguments; nothing is called before :meth:`run`."""
         super().__init__(
             deadline=deadline,
             datastore_id=datastore_id,
@@ -70,12 +75,16 @@ class HealthImagingImageSetTrigger(WaitingTrigger, SearchTrigger):
             verify=verify,
             botocore_config=botocore_config,
         )
-        self.window_start = window_start
-        self.window_end = window_end
-        self.min_image_sets = min_image_sets
+        self.window_start, self.window_end = _check_window(window_start, window_end)
+        if self.window_start is not None and self.time_field is None:
+            raise InvalidArgumentError("A window needs a time_field: 'createdAt' or 'updatedAt'.")
+        self.min_image_sets = check_whole_number("min_image_sets", min_image_sets)
         self.quiet_period = (
             None if quiet_period is None else parse_duration("quiet_period", quiet_period, MAX_DELAY).total_seconds()
         )
+        if not isinstance(resolved_search, Mapping | None):
+            raise InvalidArgumentError(f"resolved_search must be a dictionary, not {type(resolved_search).__name__}.")
+        self.resolved_search = resolved_search
 
     def is_ready(self) -> bool:
         """Search once."""
@@ -84,9 +93,26 @@ class HealthImagingImageSetTrigger(WaitingTrigger, SearchTrigger):
         hits = self.search(self._window(now))
         return is_ready(hits, min_image_sets=self.min_image_sets, quiet_since=quiet_since)
 
+    def status(self, status: str) -> Status:
+        """Return the payload of an event."""
+        return {**super().status(status), "resolved_search": self.resolved_search}
+
     def _window(self, now: datetime) -> TimeWindow | None:
         if self.window_start is None:
             return None
         if self.window_end is None:
             return window_ending_now(self.window_start, now)
         return TimeWindow(self.window_start, self.window_end)
+
+
+def _check_window(start: object, end: object) -> tuple[str | None, str | None]:
+    """Return the edges of the window as ISO 8601; without an end, the window ends now."""
+    if start is None:
+        if end is not None:
+            raise InvalidArgumentError("window_end needs a window_start.")
+        return None, None
+    first = parse_instant(start, "window_start")
+    if end is None:
+        return format_utc(first), None
+    window = TimeWindow(first, parse_instant(end, "window_end"))
+    return format_utc(window.start), format_utc(window.end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -13,7 +13,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
 from airflow_provider_healthimaging.triggers.polling import PollingTrigger, initial_delay, run_blocking, with_jitter
-from airflow_provider_healthimaging.window import parse_instant
+from airflow_provider_healthimaging.window import format_utc, parse_instant
 
 LAST_POLL_SECONDS = 60.0
 """How long after the deadline a poll may end that began before it."""
@@ -22,13 +22,14 @@ LAST_POLL_SECONDS = 60.0
 class Status(TypedDict, total=False):
     """The payload of the event. ``status`` is ``"ready"``, ``"timeout"`` or ``"failed"``, with an ``error``.
 
-    ``job_id`` is the import job that was waited for.
+    ``job_id`` is the import job that was waited for, and ``resolved_search`` what the sensor gave to the trigger.
     """
 
     status: str
     deadline: str
     error: str
     job_id: str | None
+    resolved_search: Mapping[str, object] | None
 
 
 class WaitingTrigger(PollingTrigger):
@@ -42,8 +43,8 @@ class WaitingTrigger(PollingTrigger):
     def __init__(self, *, deadline: str, **kwargs: Any) -> None:
         """Hold the arguments."""
         super().__init__(**kwargs)
-        self.deadline = deadline
         self._deadline = parse_instant(deadline, "deadline")
+        self.deadline = format_utc(self._deadline)
 
     @abstractmethod
     def is_ready(self) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
@@ -62,11 +64,15 @@ def failures() -> Failures:
 
 
 @pytest.fixture(scope="session")
-def metadata_db() -> None:
-    """Airflow's tables, in the home that the session has for itself."""
+def metadata_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Airflow's tables, in the home that the session has for itself; returns a copy of them without a row of a test."""
     from airflow.utils.db import initdb
 
     initdb()
+    copy = tmp_path_factory.mktemp("metadata_db") / "airflow.db"
+    with closing(sqlite3.connect(Path(os.environ["AIRFLOW_HOME"], "airflow.db"))) as database:
+        database.execute("VACUUM INTO ?", [str(copy)])
+    return copy
 
 
 @pytest.fixture

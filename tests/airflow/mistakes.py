@@ -52,7 +52,13 @@ def filters(**attributes):
 def process(image_set):
     return image_set["imageSetId"]
 
-with DAG("{dag_id}", schedule={schedule!r}, start_date=datetime(2026, 1, 1), catchup=False):
+with DAG(
+    "{dag_id}",
+    schedule={schedule!r},
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    render_template_as_native_obj={native},
+):
     {line}
 """
 
@@ -73,6 +79,7 @@ class Mistake:
     :param where: changes the environment before the DAG is parsed.
     :param run: arguments of the run.
     :param airflow: the versions of Airflow in which the mistake can be made.
+    :param native: whether the DAG renders templates to Python objects.
     """
 
     words: str
@@ -81,6 +88,7 @@ class Mistake:
     schedule: str | None = "@hourly"
     run: Mapping[str, Any] = field(default_factory=dict)
     airflow: str = ">=2.11"
+    native: bool = False
 
 
 def connection(**extra: Any) -> Callable[[World], None]:
@@ -192,6 +200,12 @@ MISTAKES = [
         airflow=">=3",
     ),
     Mistake("rendered to 'None'", "search(window_start='{{ dag_run.conf.get(\"start\") }}')"),
+    Mistake(
+        "render_template_as_native_obj=True",
+        "search(search_criteria=filters(DICOMAccessionNumber=\"{{ '4711' }}\"))",
+        native=True,
+    ),
+    Mistake("holds a template, but Airflow does not render it", "search(max_workers='{{ params.workers }}')"),
     Mistake("ends more than a year from now", "search(window_start=DAY[0], window_end='9999-12-31T23:59:59Z')"),
     Mistake("is too long: give at most", "search(delay=timedelta(days=10**6))"),
     Mistake("must be a datetime.timedelta or a number of seconds", "search(delay='60 seconds')"),
@@ -224,6 +238,12 @@ MISTAKES = [
     ),
     Mistake("expand() got an unexpected type", "process.expand(image_set=search())"),
     Mistake("names no bucket", "search(s3_uri='image-sets/arrivals/')"),
+    Mistake(
+        "names an access point by its ARN",
+        "search(s3_uri='s3://arn:aws:s3:us-east-1:123456789012:accesspoint/scans/arrivals/')",
+    ),
+    Mistake("names a connection before the '@'", "search(s3_uri='s3://aws_default@image-sets/arrivals/')"),
+    Mistake("Unknown argument for S3", "search(s3_extra_args={'Encryption': 'aws:kms'})"),
     Mistake("answered NoSuchBucket", "search(s3_uri='s3://no-such-bucket/arrivals/')", arrived(1)),
     Mistake("Unknown file_format", "search(s3_uri='s3://image-sets/', file_format='parqet')"),
     Mistake("needs pyarrow", "search(s3_uri='s3://image-sets/', file_format='parquet')", pyarrow_is_missing),
@@ -243,7 +263,7 @@ MISTAKES = [
     Mistake("No import job could be started", "imports()", uploaded(import_max_jobs=0)),
     Mistake("has not ended by", "imports()", uploaded(import_duration=1000)),
     # Waiting.
-    Mistake("The mode must be one of", "Sensor(task_id='wait', datastore_id=STORE, mode='rescedule')"),
+    Mistake("Unknown mode", "Sensor(task_id='wait', datastore_id=STORE, mode='rescedule')"),
     Mistake("Sensor has timed out", "Sensor(task_id='wait', datastore_id=STORE, timeout=0.1, poke_interval=0.1)"),
     Mistake(
         "but [core] fernet_key is empty",

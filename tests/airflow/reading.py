@@ -35,7 +35,6 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from airflow_provider_healthimaging.get_provider_info import get_provider_info
-from tests.ports import port_of_the_documentation
 
 REPOSITORY = Path(__file__).parents[2]
 README = REPOSITORY / "README.md"
@@ -77,12 +76,16 @@ def as_on_this_airflow(code: str, airflow_version: Version) -> str:
     return re.sub(r"^( *).*  # Airflow 2: (.*)$", r"\1\2", code, flags=re.MULTILINE)
 
 
+DOCUMENTED_ADDRESS = "http://127.0.0.1:5000"
+
+
 class Reader:
     """Runs the blocks of a page, one after the other, and keeps what they leave behind."""
 
     def __init__(self, tmp_path, airflow_version, request):
         self.folder, self.airflow_version, self.request = tmp_path, airflow_version, request
         self.names, self.runs, self.tables, self.servers = {}, [], {}, ExitStack()
+        self.address = DOCUMENTED_ADDRESS
 
     def read(self, page):
         for block in BLOCKS[page]:
@@ -142,16 +145,21 @@ class Reader:
             elif line.startswith("python -m airflow_provider_healthimaging.local serve"):
                 self._serve(line)
             else:
-                self.request.getfixturevalue("shell")(line)
+                self.request.getfixturevalue("shell")(line.replace(DOCUMENTED_ADDRESS, self.address))
 
     def _serve(self, line):
-        self.servers.enter_context(port_of_the_documentation())
+        """Run the local service as the page says, but on a port that is free."""
         process = subprocess.Popen(
-            [sys.executable, *shlex.split(line)[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [sys.executable, *shlex.split(line.replace("--port 5000", "--port 0"))[1:]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.servers.callback(process.communicate, timeout=30)
         self.servers.callback(process.terminate)
         for printed in process.stdout:
+            if found := re.search(r"http://127\.0\.0\.1:\d+", printed):
+                self.address = found[0]
             if "aws medical-imaging" in printed:
                 return
         pytest.fail(f"{line!r} ended")

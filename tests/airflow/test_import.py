@@ -19,6 +19,7 @@ PACKAGE = Path(package.__file__).parent
 EXAMPLES = sorted((REPOSITORY / "example_dags").glob("*.py"))
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
+# What is seen while each of some groups is imported, and then while deeds are done that should be seen.
 # Airflow and what it brings are imported before anything is watched: its croniter runs `file`, for one.
 WATCH = """
 import importlib, json, runpy, sys
@@ -36,20 +37,23 @@ seen = []
 sys.addaudithook(lambda event, arguments: seen.append(event) if event in WATCHED else None)
 create_client = botocore.session.Session.create_client
 botocore.session.Session.create_client = lambda *a, **k: (seen.append("create_client"), create_client(*a, **k))[1]
-for target in sys.argv[1:]:
-    runpy.run_path(target) if target.endswith(".py") else importlib.import_module(target)
-{then}
-print(json.dumps(seen))
+groups, deeds = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+seen_in = {}
+for name, targets in groups.items():
+    for target in targets:
+        runpy.run_path(target) if target.endswith(".py") else importlib.import_module(target)
+    seen_in[name] = [*seen]
+    seen.clear()
+exec(deeds)
+print(json.dumps({**seen_in, "deeds": seen}))
 """
 
-
-def seen(*targets, then=""):
-    """Return what was seen while modules and files were imported in a fresh Python."""
-    done = subprocess.run(
-        [sys.executable, "-c", WATCH.replace("{then}", then), *targets], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+DEEDS = {
+    "socket.connect": "import socket; socket.socket().connect_ex(('127.0.0.1', 9))",
+    "create_client": "boto3.client('s3', region_name='us-east-1')",
+    "sqlite3.connect": "import sqlite3; sqlite3.connect(':memory:')",
+    "subprocess.Popen": "import subprocess; subprocess.run(['true'])",
+}
 
 
 def module(path):
@@ -57,34 +61,35 @@ def module(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def test_importing_the_package_opens_no_connection_database_or_client():
-    modules = [module(path) for path in SOURCES if "local" not in path.parts]
-
-    assert len(modules) > 30
-    assert seen(*modules) == []
-
-
-def test_importing_an_example_opens_no_connection_database_or_client():
-    new = Version(airflow.__version__) >= Version("3.3.0.dev0")
-    examples = [path for path in EXAMPLES if new or not needs_new_airflow(path)]
-
-    assert len(examples) > 4
-    assert seen(*map(str, examples)) == []
-
-
 def needs_new_airflow(path):
     return "AssetWatcher" in path.read_text()
 
 
-def test_what_is_watched_for_would_be_seen():
-    deeds = {
-        "socket.connect": "import socket; socket.socket().connect_ex(('127.0.0.1', 9))",
-        "create_client": "boto3.client('s3', region_name='us-east-1')",
-        "sqlite3.connect": "import sqlite3; sqlite3.connect(':memory:')",
-        "subprocess.Popen": "import subprocess; subprocess.run(['true'])",
-    }
+@pytest.fixture(scope="module")
+def seen():
+    """What was seen in a fresh Python: while the package and the examples were imported, and of the deeds."""
+    modules = [module(path) for path in SOURCES if "local" not in path.parts]
+    new = Version(airflow.__version__) >= Version("3.3.0.dev0")
+    examples = [str(path) for path in EXAMPLES if new or not needs_new_airflow(path)]
+    assert len(modules) > 30
+    assert len(examples) > 4
+    groups = json.dumps({"package": modules, "examples": examples})
+    command = [sys.executable, "-c", WATCH, groups, json.dumps("\n".join(DEEDS.values()))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
-    assert deeds.keys() <= set(seen(then="\n".join(deeds.values())))
+
+def test_importing_the_package_opens_no_connection_database_or_client(seen):
+    assert seen["package"] == []
+
+
+def test_importing_an_example_opens_no_connection_database_or_client(seen):
+    assert seen["examples"] == []
+
+
+def test_what_is_watched_for_would_be_seen(seen):
+    assert DEEDS.keys() <= set(seen["deeds"])
 
 
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "system", "popen", "unsafe_load", "full_load"}

@@ -12,6 +12,7 @@ from typing import Any
 import airflow
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset, task
+from packaging.version import Version
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, ImportJobFailedError, WaitTimeoutError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
@@ -36,7 +37,6 @@ REQUEST = {
 }
 IMPORT = {**REQUEST, "waiter_delay": 0.05}
 DATA_STORE = Asset("s3://image-sets/data-store")
-AIRFLOW_2 = airflow.__version__.startswith("2.")
 RETRIED = {"retries": 1, "retry_delay": timedelta(0)}
 
 
@@ -210,7 +210,6 @@ def test_outlets_get_the_summary(store, bucket, run_dag, asset_events):
     assert event.extra == run.xcom("import", "summary")
 
 
-@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 gives runs triggered by datasets a data interval of their own")
 def test_a_dag_that_the_outlet_starts_finds_the_image_sets_of_the_job(store, bucket, run_dag, asset_events):
     upload(bucket)
     with dag("starts_a_reader") as pipeline:
@@ -220,12 +219,21 @@ def test_a_dag_that_the_outlet_starts_finds_the_image_sets_of_the_job(store, buc
         HealthImagingSearchImageSetsOperator(
             task_id="search", datastore_id=DATASTORE_ID, time_field="updatedAt", delay=0
         )
+    (event,) = asset_events(pipeline)
 
-    read = run_dag(reader, None, run_type="asset_triggered", consumed_asset_events=asset_events(pipeline))
+    read = run_dag(reader, WHEN, **started_by(event), **NO_INTERVAL)
 
     assert read.state == "success"
     found = {record["imageSetId"] for record in read.xcom("search")}
     assert found == {record["imageSetId"] for record in run.xcom("import")}
+
+
+NO_INTERVAL = {"data_interval_start": None, "data_interval_end": None}
+
+
+def started_by(event):
+    kind = "asset" if Version("3") <= Version(airflow.__version__) else "dataset"
+    return {"run_type": f"{kind}_triggered", f"consumed_{kind}_events": [event]}
 
 
 def test_the_links_to_job_and_data_store_are_kept_at_the_start(store, bucket, run_dag):

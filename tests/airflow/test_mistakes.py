@@ -30,7 +30,8 @@ def last_line(store, bucket, server, monkeypatch, tmp_path, dag_bag, run_dag, fa
         mistake.where(World(store, server.url, monkeypatch))
         dag_id = f"mistake_{MISTAKES.index(mistake)}"
         path = tmp_path / f"{dag_id}.py"
-        path.write_text(DAG_FILE.format(dag_id=dag_id, schedule=mistake.schedule, line=mistake.line))
+        text = DAG_FILE.format(dag_id=dag_id, schedule=mistake.schedule, line=mistake.line, native=mistake.native)
+        path.write_text(text)
         bag = dag_bag(path)
         for shown in bag.import_errors.values():
             return shown.strip().splitlines()[-1]

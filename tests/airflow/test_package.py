@@ -48,21 +48,43 @@ def run(*command, **options):
     return done
 
 
+COMMANDS = {
+    name: ["providers", *arguments, "--output", "json"]
+    for name, arguments in {
+        "get": ["get", NAME, "--full"],
+        "links": ["links"],
+        "hooks": ["hooks"],
+    }.items()
+}
+
+# Airflow's command line once for each of its arguments, as often as there are any.
+RUN_COMMANDS = f"""
+import contextlib, io, json, sys
+import {PACKAGE}
+from airflow.__main__ import main
+printed = {{"file": {PACKAGE}.__file__}}
+for name, arguments in json.loads(sys.argv[1]).items():
+    sys.argv, out = ["airflow", *arguments], io.StringIO()
+    with contextlib.redirect_stdout(out):
+        main()
+    printed[name] = out.getvalue()
+print(json.dumps(printed))
+"""
+
+
 @pytest.fixture(scope="module")
 def airflow(installed, metadata_db):
-    """``airflow(...)`` runs Airflow's command line with the wheel, and returns its output, read as JSON."""
+    """What commands of Airflow's command line print with the wheel, by name, read as JSON."""
     # Before the editable installation, which the tests themselves run from.
     options = {"env": os.environ | {"PYTHONPATH": str(installed)}, "cwd": installed}
-    found = run("-c", f"import {PACKAGE}; print({PACKAGE}.__file__)", **options).stdout
-    assert Path(found).is_relative_to(installed)
-
-    def command(*arguments):
-        done = run("-m", "airflow", *arguments, "--output", "json", **options)
-        assert PACKAGE not in done.stderr
-        # Airflow 3.0 logs to the same stream before, each line with its time in brackets.
-        return json.loads(done.stdout[re.search(r"^\[(?!\d)", done.stdout, re.MULTILINE).start() :])
-
-    return command
+    done = run("-c", RUN_COMMANDS, json.dumps(COMMANDS), **options)
+    assert PACKAGE not in done.stderr
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert Path(printed.pop("file")).is_relative_to(installed)
+    # Airflow 3.0 logs to the same stream before, each line with its time in brackets.
+    return {
+        name: json.loads(text[re.search(r"^\[(?!\d)", text, re.MULTILINE).start() :]) for name, text in printed.items()
+    }
 
 
 def test_the_wheel_holds_the_package_its_licence_and_nothing_else(wheel):
@@ -145,7 +167,7 @@ def test_what_the_provider_info_names_can_be_imported():
 
 
 def test_airflow_providers_get_shows_all_of_the_provider(airflow):
-    (shown,) = airflow("providers", "get", NAME, "--full")
+    (shown,) = airflow["get"]
 
     text = json.dumps(shown)
     assert __version__ in text
@@ -154,8 +176,8 @@ def test_airflow_providers_get_shows_all_of_the_provider(airflow):
 
 
 def test_airflow_providers_links_lists_the_providers_link(airflow):
-    assert "HealthImagingDatastoreLink" in json.dumps(airflow("providers", "links"))
+    assert "HealthImagingDatastoreLink" in json.dumps(airflow["links"])
 
 
 def test_airflow_providers_hooks_still_lists_the_hook_of_the_connections_type(airflow):
-    assert "aws" in {hook["connection_type"] for hook in airflow("providers", "hooks")}
+    assert "aws" in {hook["connection_type"] for hook in airflow["hooks"]}

@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 import logging
+import re
 import traceback
 import uuid
 from datetime import timedelta
@@ -69,8 +70,9 @@ def variables(error):
 
 @pytest.fixture
 def hourly(request):
-    name = f"private_{abs(hash(request.node.name))}"
-    return DAG(name, schedule="@hourly", start_date=NOON - timedelta(days=1), catchup=False)
+    return DAG(
+        re.sub(r"\W", "_", request.node.name), schedule="@hourly", start_date=NOON - timedelta(days=1), catchup=False
+    )
 
 
 SEARCH = {"task_id": "search", "retry_delay": timedelta(0)}
@@ -194,7 +196,7 @@ def test_a_malformed_item_of_a_mapped_task_fails_at_once_and_shows_nothing(
 
 def test_a_misspelt_argument_of_a_mapped_task_is_named_without_its_value(canary, all_text):
     with pytest.raises(InvalidArgumentError, match="has no argument search_criterias") as caught:
-        unmapped(search_criterias=canary, _airflow_from_mapped=True)
+        unmapped(search_criterias=canary, _airflow_from_mapped=True).execute({})
 
     assert canary not in all_text(caught.value)
 

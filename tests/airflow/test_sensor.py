@@ -151,13 +151,13 @@ SCENARIOS = {
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_every_mode_ends_alike(scenario, mode, soft_fail, store, script, run_dag, failures):
     arguments = scenario(store, script) or {}
-    timeout = 1 if scenario is never_found else 60
+    timeout = 0.1 if scenario is never_found else 60
     with DAG(f"{scenario.__name__}_{mode}_{soft_fail}", schedule="@hourly", start_date=DAY, catchup=False) as dag:
         HealthImagingImageSetSensor(
             task_id="wait",
             **{"datastore_id": DATASTORE_ID, **arguments},
             aws_conn_id=script.conn_id,
-            poke_interval=0.1,
+            poke_interval=0.01,
             timeout=timeout,
             soft_fail=soft_fail,
             **MODES[mode],
@@ -184,7 +184,7 @@ def test_a_poke_costs_one_call_while_there_is_nothing_to_find(mode, store, scrip
     script.at[4] = lambda: put(store)
     with DAG(f"calls_{mode}", schedule="@hourly", start_date=DAY, catchup=False) as dag:
         HealthImagingImageSetSensor(
-            task_id="wait", datastore_id=DATASTORE_ID, aws_conn_id=script.conn_id, poke_interval=0.1, **MODES[mode]
+            task_id="wait", datastore_id=DATASTORE_ID, aws_conn_id=script.conn_id, poke_interval=0.01, **MODES[mode]
         )
 
     run = run_dag(dag, WHEN)
@@ -205,7 +205,7 @@ def test_a_quiet_period_waits_for_the_last_change(mode, store, script, run_dag):
             task_id="wait",
             datastore_id=DATASTORE_ID,
             aws_conn_id=script.conn_id,
-            poke_interval=0.1,
+            poke_interval=0.01,
             quiet_period=timedelta(minutes=10),
             **MODES[mode],
         )
@@ -224,7 +224,7 @@ def test_an_open_ended_window_follows_the_clock(mode, store, script, run_dag):
             task_id="wait",
             datastore_id=DATASTORE_ID,
             aws_conn_id=script.conn_id,
-            poke_interval=0.1,
+            poke_interval=0.01,
             open_ended=True,
             **MODES[mode],
         )
@@ -245,7 +245,7 @@ def test_enough_image_sets_are_waited_for(mode, store, script, run_dag):
             task_id="wait",
             datastore_id=DATASTORE_ID,
             aws_conn_id=script.conn_id,
-            poke_interval=0.1,
+            poke_interval=0.01,
             min_image_sets=3,
             batch_size=2,
             **MODES[mode],
@@ -278,7 +278,7 @@ def test_the_time_that_is_left_does_not_grow_with_a_deferral(store, script, run_
             task_id="wait",
             datastore_id=DATASTORE_ID,
             aws_conn_id=script.conn_id,
-            poke_interval=0.1,
+            poke_interval=0.01,
             deferrable=True,
         )
 
@@ -290,7 +290,7 @@ def test_the_time_that_is_left_does_not_grow_with_a_deferral(store, script, run_
 
 
 @pytest.mark.parametrize(("soft_fail", "state"), [(False, "failed"), (True, "skipped")], ids=["hard", "soft"])
-@pytest.mark.parametrize("timeout", [0, 1])
+@pytest.mark.parametrize("timeout", [0, 0.2])
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_there_but_cannot_be_handed_on_is_waited_for_until_the_timeout(
     mode, timeout, soft_fail, state, store, run_dag, failures
@@ -304,7 +304,7 @@ def test_what_is_there_but_cannot_be_handed_on_is_waited_for_until_the_timeout(
         HealthImagingImageSetSensor(
             task_id="wait",
             datastore_id=DATASTORE_ID,
-            poke_interval=0.1,
+            poke_interval=0.01,
             timeout=timeout,
             soft_fail=soft_fail,
             **MODES[mode],
@@ -322,7 +322,7 @@ def test_what_is_there_but_cannot_be_handed_on_is_waited_for_until_the_timeout(
     [
         ({"min_image_sets": 0}, "min_image_sets=0"),
         ({"quiet_period": "10 min"}, "quiet_period='10 min' must be a datetime.timedelta or a number of seconds"),
-        ({"deferrable": True, "poke_interval": 0}, "poke_interval=0.0 would poll without a pause"),
+        ({"deferrable": True, "poke_interval": 0}, "poke_interval=0 would poll without a pause"),
         ({"open_ended": True, "time_field": None}, "open_ended=True needs a window"),
         ({"deferrable": True, "silent_fail": True}, "silent_fail=True works in"),
         ({"quiet_periode": timedelta(1)}, "has no argument quiet_periode"),

@@ -11,6 +11,7 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_provider_healthimaging.operators import search as operator
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from airflow_provider_healthimaging.search import pages
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
@@ -136,25 +137,28 @@ def dies_at_the_manifest(load):
     return dying
 
 
+class OneSecondBeforeNoon(datetime):
+    """A clock that says first that the window is not over, and then the time."""
+
+    asked = False
+
+    @classmethod
+    def now(cls, tz=None):
+        before, cls.asked = not cls.asked, True
+        return NOON - SECOND if before else datetime.now(tz)
+
+
 def test_a_search_that_waits_for_its_window_tells_until_when(store, story, monkeypatch):
-    execute = HealthImagingSearchImageSetsOperator.execute
-    end = functools.cache(lambda: datetime.now(UTC) + 3 * SECOND)
-
-    def begin(task, context, **more):
-        # Airflow may take its time until here.
-        task.window_start, task.window_end = end() - SECOND, end()
-        return execute(task, context, **more)
-
-    monkeypatch.setattr(HealthImagingSearchImageSetsOperator, "execute", begin)
+    monkeypatch.setattr(OneSecondBeforeNoon, "asked", False)
+    monkeypatch.setattr(operator, "datetime", OneSecondBeforeNoon)
 
     _, lines = story(lambda: find(delay=timedelta(0), deferrable=True))
 
-    window = r"Window \[.*\), by rule 1: window_start and window_end."
     assert tells(
         [line for line in lines if "for moment" not in line],
-        window,
-        r"Waiting until .*Z: the window's end and a delay of 0:00:00.",
-        window,
+        WINDOW,
+        r"Waiting until 2026-03-01T12:00:00Z: the window's end and a delay of 0:00:00.",
+        WINDOW,
         SEARCHING,
         r"Found 0 image sets \(read: 0, calls: 1, .*\). Result: XCom.",
     )
@@ -163,8 +167,17 @@ def test_a_search_that_waits_for_its_window_tells_until_when(store, story, monke
 def test_a_deferred_sensor_tells_what_it_waits_for(store, story, monkeypatch):
     start = datetime.now(UTC) - timedelta(minutes=1)
     arrive = functools.cache(lambda: store.put_image_set(DATASTORE_ID))
+    age = functools.cache(lambda image_set_id: store.update_image_set(DATASTORE_ID, image_set_id, updated_at=start))
     look = HealthImagingImageSetTrigger._poll
-    monkeypatch.setattr(HealthImagingImageSetTrigger, "_poll", lambda trigger: arrive() and look(trigger))
+
+    def poll(trigger):
+        """It arrives before the first search, and was not changed for long before the second."""
+        row = arrive()
+        status = look(trigger)
+        age(row.image_set_id)
+        return status
+
+    monkeypatch.setattr(HealthImagingImageSetTrigger, "_poll", poll)
 
     def wait():
         HealthImagingImageSetSensor(
@@ -172,8 +185,8 @@ def test_a_deferred_sensor_tells_what_it_waits_for(store, story, monkeypatch):
             datastore_id=DATASTORE_ID,
             window_start=start,
             open_ended=True,
-            quiet_period=SECOND,
-            poke_interval=1,
+            quiet_period=30 * SECOND,
+            poke_interval=0.01,
             timeout=60,
             deferrable=True,
         )
@@ -181,6 +194,6 @@ def test_a_deferred_sensor_tells_what_it_waits_for(store, story, monkeypatch):
     run, lines = story(wait)
 
     assert run.states("wait") == ["success"]
-    awaited = r"1 image set\(s\) with createdAt in \[.*\), unchanged for 0:00:01, in data store d{32}."
+    awaited = r"1 image set\(s\) with createdAt in \[.*\), unchanged for 0:00:30, in data store d{32}."
     assert re.fullmatch(f"Not there yet: {awaited}", lines[0])
     assert tells(lines[-3:], r"Window \[.*", "Searching data store .*", r"Found 1 image sets .*")

@@ -21,8 +21,6 @@ import airflow
 import pytest
 from markdown_it import MarkdownIt
 
-from tests.ports import port_of_the_documentation
-
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
 BLOCKS = [(token.info, token.content) for token in MarkdownIt().parse(README) if token.type in {"fence", "code_block"}]
@@ -105,7 +103,6 @@ def environment(folder):
 def terminal(environment, folder):
     """Open terminals, and close them in the end."""
     with ExitStack() as opened:
-        opened.enter_context(port_of_the_documentation())
 
         def open_one():
             one = Terminal(environment, folder / "home")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import signal
 from collections import Counter
 from contextlib import contextmanager
 
 import airflow
 import boto3
-import botocore.session
+import botocore
 import pytest
 from cryptography.fernet import Fernet
 
@@ -40,14 +39,6 @@ def service(failing_s3):
         yield running
 
 
-@pytest.fixture(scope="session")
-def one_loader():
-    """Let botocore read its service descriptions once, and not for every session: a third of a case's time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
-        yield
-
-
 @contextmanager
 def ended_after(seconds):
     """Raise ``TimeoutError`` in what is done within, if it is not done by then."""
@@ -65,7 +56,7 @@ def ended_after(seconds):
 
 
 @pytest.fixture
-def played(service, failing_s3, no_waiting, one_loader, monkeypatch, pytestconfig):
+def played(service, failing_s3, no_waiting, monkeypatch, pytestconfig):
     """``played(case)`` plays a case on a service that knows nothing of the one before, and counts its outcome."""
     from moto.core.base_backend import BackendDict
 

@@ -12,8 +12,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from airflow_provider_healthimaging.aws import client_config, rate_limit
-from airflow_provider_healthimaging.aws.rate_limit import MAX_BACKOFF_SECONDS, install_rate_limiter
+from airflow_provider_healthimaging.aws import client_config
+from airflow_provider_healthimaging.aws.rate_limit import install_rate_limiter
 from airflow_provider_healthimaging.exceptions import AccessDeniedError, ServiceError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.search import parallel
@@ -306,20 +306,15 @@ def limiter_calls(monkeypatch):
     return calls
 
 
-@pytest.fixture
-def backoff(monkeypatch):
-    """Wait before retries, as outside tests. Without that, ten attempts end before a slow bucket has refilled."""
-    monkeypatch.setattr(rate_limit, "MAX_BACKOFF_SECONDS", MAX_BACKOFF_SECONDS)
-
-
 @pytest.mark.parametrize("workers", [1, 4])
-@pytest.mark.usefixtures("backoff")
-def test_throttled_calls_are_retried_and_the_result_is_complete(server, hook, store, workers):
+def test_throttled_calls_are_retried_and_the_result_is_complete(behind, store, workers):
     ids = fill(store, evenly_spread(1000))
+    server, hook = behind(
+        RequestWatch(lambda number, _: failing("ThrottlingException", 429) if number in {2, 3, 7, 12} else None)
+    )
     stats = ScanStats()
-    with quota(store, 10, 3):
-        assert search_ids(hook, workers=workers, stats=stats) == ids
-    assert server.calls.count(status=429) >= 1
+    assert search_ids(hook, workers=workers, stats=stats) == ids
+    assert server.calls.count(status=429) == 4
     assert stats.calls == server.calls.count()
 
 

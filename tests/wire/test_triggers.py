@@ -112,12 +112,18 @@ def test_a_search_without_end_ends_with_the_time_for_it(store, monkeypatch):
 def test_looks_that_hang_keep_no_other_from_looking(store, monkeypatch):
     store.put_image_set(DATASTORE_ID, dicom_tags={"DICOMPatientId": CANARY})
     hanging, closing = waiting(datastore_id="e" * 32), threading.Event()
-    monkeypatch.setattr(hanging, "_poll", lambda: closing.wait(60))
+    all_hang = threading.Barrier(17, timeout=60)
+
+    def hang():
+        all_hang.wait()
+        closing.wait(60)
+
+    monkeypatch.setattr(hanging, "_poll", hang)
 
     async def look():
         waits = [asyncio.ensure_future(anext(hanging.run())) for _ in range(16)]
-        await asyncio.sleep(0.1)
         try:
+            await asyncio.to_thread(all_hang.wait)
             return await anext(waiting().run())
         finally:
             closing.set()

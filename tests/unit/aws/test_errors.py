@@ -106,6 +106,7 @@ FAULTS_AND_ERRORS = (
     (ValueError(f"Invalid endpoint: {CANARY}"), ConfigurationError, "Write a URL: http:// or https://"),
     (ValueError(f"Bad starting token: {CANARY}"), InvalidArgumentError, "Use the next_token of an earlier run"),
     (ValueError(CANARY), InvalidArgumentError, "Botocore rejected a value"),
+    (TypeError(CANARY), ConfigurationError, "Check botocore_config, and in the extra of the connection"),
     (boto.PaginationError(message=CANARY), HealthImagingError, "the same page token twice"),
     (boto.SSLError(error=f"CERTIFICATE_VERIFY_FAILED {CANARY}", **URL), ConfigurationError, "CA bundle"),
     (boto.SSLError(error=f"WRONG_VERSION_NUMBER {CANARY}", **URL), ConfigurationError, "does not support TLS"),
@@ -130,8 +131,26 @@ def client_error(service, code, status):
     return boto.ClientError(response, OPERATIONS[service])
 
 
+S3_FAULTS_AND_ERRORS = (
+    (boto.NoRegionError(), ConfigurationError, "region_name in the extra of the connection that s3_conn_id names"),
+    (boto.ParamValidationError(report=CANARY), InvalidArgumentError, "Check s3_uri, and the values of s3_extra_args"),
+    (boto.EndpointConnectionError(**URL), ConnectionFailedError, "in the connection that s3_conn_id names"),
+)
+
+
+@pytest.mark.parametrize(("fault", "kind", "advice"), S3_FAULTS_AND_ERRORS, ids=lambda each: None)
+def test_an_error_of_s3_never_names_the_search(all_text, fault, kind, advice):
+    error = to_provider_error(fault, "s3_uri s3://bucket/", S3)
+    assert type(error) is kind
+    assert advice in str(error)
+    assert "search" not in str(error)
+    assert "HealthImaging" not in str(error)
+    assert CANARY not in all_text(error)
+
+
 def test_the_cases_of_this_module_cover_every_rule():
     errors = [to_provider_error(fault, WHERE) for fault, *_ in FAULTS_AND_ERRORS]
+    errors += [to_provider_error(fault, WHERE, S3) for fault, *_ in S3_FAULTS_AND_ERRORS]
     errors += [to_provider_error(client_error(*answer[:3]), WHERE, answer[0]) for answer in ANSWERS]
     covered = {(type(error), str(error).partition(f"{WHERE}). ")[2]) for error in errors}
 

@@ -73,7 +73,7 @@ BAD = {
     "a capital in the bucket": ({"input_s3_uri": f"s3://Inbox/{CANARY}/"}, "input_s3_uri is not an S3 address"),
     "a new line": ({"input_s3_uri": f"s3://inbox/{CANARY}/\n"}, "input_s3_uri is not an S3 address"),
     "a long input": ({"input_s3_uri": f"s3://inbox/{CANARY}{'x' * 1024}/"}, "at most 1024 characters"),
-    "no text": ({"input_s3_uri": 4711}, "input_s3_uri is not an S3 address"),
+    "no text": ({"input_s3_uri": 4711}, "input_s3_uri must be a string"),
     "an output that is no address": ({"output_s3_uri": "reports/"}, "output_s3_uri is not an S3 address"),
     "an output with a space": ({"output_s3_uri": "s3://reports/ "}, "output_s3_uri is not an S3 address"),
     "a role's name": ({"data_access_role_arn": "import"}, "data_access_role_arn='import' is malformed"),
@@ -164,9 +164,9 @@ def test_the_repr_of_a_request_shows_neither_the_input_nor_a_mapping():
     assert "2.25.1" not in shown
 
 
-@pytest.mark.parametrize("job_id", ["", "A" * 32, "d" * 33, None, 4711])
+@pytest.mark.parametrize("job_id", ["", "A" * 32, "d" * 33, None, 4711, "None"])
 def test_the_id_of_a_job_is_checked(job_id):
-    with pytest.raises(InvalidArgumentError, match=r"job_id=.* is malformed"):
+    with pytest.raises(InvalidArgumentError, match=r"job_id.* (is malformed|must be a string|rendered to 'None')"):
         check_job_id(job_id)
 
 

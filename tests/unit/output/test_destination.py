@@ -36,11 +36,11 @@ def test_a_key_in_the_arguments_for_s3_is_not_shown(extra):
     ("arguments", "says"),
     [
         ({"s3_uri": "bucket/prefix"}, "names no bucket"),
-        ({"s3_uri": 7}, "names no bucket"),
+        ({"s3_uri": 7}, "s3_uri must be a string, not int"),
         ({"s3_uri": "s3://bucket/", "batch_size": 3}, "Give only one of them"),
         ({"s3_uri": "s3://bucket/", "file_format": "csv"}, "Unknown file_format 'csv'"),
         ({"s3_uri": "s3://bucket/", "rows_per_file": 0}, "rows_per_file=0"),
-        ({"s3_uri": "s3://bucket/", "s3_conn_id": 7}, "s3_conn_id must be the id of a connection"),
+        ({"s3_uri": "s3://bucket/", "s3_conn_id": 7}, "s3_conn_id must be a string, not int"),
         ({"s3_uri": "s3://bucket/", "s3_extra_args": ["x"]}, "s3_extra_args must be a JSON object"),
         ({"max_xcom_items": "many"}, "max_xcom_items='many'"),
         ({"batch_size": 0.5}, "batch_size=0.5"),

@@ -4,7 +4,6 @@ import gc
 import random
 import sys
 import threading
-import time
 from bisect import bisect_left, bisect_right
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from airflow_provider_healthimaging.search import parallel
 from airflow_provider_healthimaging.search.pages import Page, ScanStats, deduplicate_hits
 from airflow_provider_healthimaging.search.parallel import read_window
 from airflow_provider_healthimaging.window import TimeWindow
+from tests.unit.search.turns import Turns
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
@@ -151,6 +151,14 @@ def no_thread_remains():
     assert worker_threads() == []
 
 
+@pytest.fixture
+def turns(monkeypatch):
+    """Let workers take turns, so that the number of calls does not depend on the machine's scheduler."""
+    turns = Turns()
+    monkeypatch.setattr(parallel, "threading", turns)
+    return turns
+
+
 @contextmanager
 def eager_workers(**more):
     """Make splits so cheap that a few hits justify them, and the space for waiting hits small."""
@@ -266,12 +274,12 @@ def most_hits_in_three_seconds(times):
 
 
 @pytest.mark.parametrize("workers", [2, 4, 8])
-def test_the_windows_of_these_tests_are_split(workers):
-    service = Service(uniform(120, MINUTE), size=5)
+def test_the_windows_of_these_tests_are_split(workers, turns):
+    service = Service(uniform(120, MINUTE), size=5, on_call=turns.call)
     with eager_workers():
-        assert search_all(service, MINUTE, workers=workers) == service.hits
+        assert list(search(service, MINUTE, workers=workers)) == service.hits
     assert service.splits >= 3
-    assert len(service.threads) >= 2
+    assert service.most_running >= 2
 
 
 @pytest.mark.parametrize("workers", [2, 4, 8])
@@ -295,11 +303,6 @@ def test_all_workers_call_at_the_same_time(workers):
 # The number of calls
 
 
-def respond_slowly(number, token):
-    """Take as long as a service nearby. With immediate responses, the machine's scheduler would assign the work."""
-    time.sleep(0.002)
-
-
 @pytest.mark.parametrize("workers", [1, 4, 8])
 @pytest.mark.parametrize("number", [0, 1, 50])
 def test_one_page_costs_one_call_and_no_thread(workers, number):
@@ -313,32 +316,33 @@ def test_one_page_costs_one_call_and_no_thread(workers, number):
 
 
 @pytest.mark.parametrize("workers", [4, 8])
-def test_an_evenly_filled_window_costs_few_more_calls_with_many_workers(workers):
-    service, stats = evenly_spread(20_000, on_call=respond_slowly), ScanStats()
-    assert search_all(service, workers=workers, stats=stats) == service.hits
+def test_an_evenly_filled_window_costs_few_more_calls_with_many_workers(workers, turns):
+    service, stats = evenly_spread(20_000, on_call=turns.call), ScanStats()
+    assert list(search(service, workers=workers, stats=stats)) == service.hits
     assert stats.calls == stats.pages == service.calls <= 1.03 * 20_000 / 50
-    assert len(service.threads) > 1
+    # One worker alone takes a unit of time for each call.
+    assert turns.now < 1.1 * service.calls / workers
 
 
 @pytest.mark.parametrize("workers", [4, 8])
 @pytest.mark.parametrize("seed", range(6))
-def test_bursts_cost_few_more_calls(workers, seed):
+def test_bursts_cost_few_more_calls(workers, seed, turns):
     chance = random.Random(seed)
     times = []
     while len(times) < 20_000:
         start, length = chance.random() * 86_000, chance.choice([5, 60, 600, 3600])
         times += [start + chance.random() * length for _ in range(chance.choice([10, 200, 2000]))]
-    service = Service(hits_at(NOON + timedelta(seconds=each) for each in times), on_call=respond_slowly)
-    assert search_all(service, workers=workers) == in_window(service.hits, DAY)
+    service = Service(hits_at(NOON + timedelta(seconds=each) for each in times), on_call=turns.call)
+    assert list(search(service, workers=workers)) == in_window(service.hits, DAY)
     assert service.calls <= 1.1 * len(times) / 50
 
 
-def test_three_dense_bursts_in_an_empty_day_cost_few_more_calls():
+def test_three_dense_bursts_in_an_empty_day_cost_few_more_calls(turns):
     chance = random.Random(1)
     starts = [1_000, 30_000, 80_000]
     times = [chance.choice(starts) + chance.random() * 200 for _ in range(20_000)]
-    service = Service(hits_at(NOON + timedelta(seconds=each) for each in times), on_call=respond_slowly)
-    assert search_all(service, workers=8) == service.hits
+    service = Service(hits_at(NOON + timedelta(seconds=each) for each in times), on_call=turns.call)
+    assert list(search(service, workers=8)) == service.hits
     assert service.calls <= 1.1 * len(times) / 50
 
 
@@ -377,8 +381,8 @@ def test_the_remaining_time_never_grows_and_is_zero_at_the_end(times, window, si
     assert remaining[-1] == timedelta(0)
 
 
-def test_each_page_counts_what_workers_have_read_ahead():
-    service, yielded_hits, yielded_calls, ahead = evenly_spread(20_000), 0, 0, []
+def test_each_page_counts_what_workers_have_read_ahead(turns):
+    service, yielded_hits, yielded_calls, ahead = evenly_spread(20_000, on_call=turns.call), 0, 0, []
     for page in read_window(service, DAY, "createdAt", workers=4):
         yielded_hits, yielded_calls = yielded_hits + len(page.hits), yielded_calls + page.calls
         assert yielded_calls + page.calls_ahead <= service.calls
@@ -489,27 +493,16 @@ def test_closing_the_iterator_ends_the_workers(workers, read_before):
     assert service.calls == calls < 400
 
 
-def test_closing_the_iterator_waits_for_calls_in_progress_and_starts_no_other():
-    in_progress, may_continue = threading.Event(), threading.Event()
-
-    def on_call(number, token):
-        if number > 50:
-            in_progress.set()
-            assert may_continue.wait(TIMEOUT_SECONDS)
-
-    service = evenly_spread(20_000, on_call=on_call)
-
-    def read_some():
-        pages = read_window(service, DAY, "createdAt", workers=4)
-        for _ in range(4):
-            next(pages)
-        assert in_progress.wait(TIMEOUT_SECONDS)
-        threading.Timer(0.05, may_continue.set).start()
-        pages.close()
-        return may_continue.is_set(), worker_threads()
-
-    assert with_timeout(read_some) == (True, [])
-    assert service.calls <= 50 + 4
+def test_closing_the_iterator_waits_for_calls_in_progress_and_starts_no_other(turns):
+    service = evenly_spread(20_000, on_call=turns.call)
+    pages = read_window(service, DAY, "createdAt", workers=4)
+    while turns.in_progress < 3:
+        next(pages)
+    started = service.calls
+    pages.close()
+    assert turns.in_progress == 0
+    assert service.running == 0
+    assert service.calls == started
 
 
 def test_an_error_in_the_consumer_ends_the_workers():
@@ -528,34 +521,21 @@ def test_an_error_in_the_consumer_ends_the_workers():
 
 
 @pytest.mark.parametrize("workers", [2, 4, 8])
-def test_waiting_hits_stay_within_bounds_while_no_page_is_consumed(workers, monkeypatch):
+def test_waiting_hits_stay_within_bounds_while_no_page_is_consumed(workers, monkeypatch, turns):
     monkeypatch.setattr(parallel, "READ_AHEAD_HITS", 300)
     received = []
-    full, too_full = threading.Event(), threading.Event()
+    service = evenly_spread(20_000, on_call=turns.call)
 
-    def on_call(number, token):
-        unconsumed = number * 50 - len(received)
-        # Of the pages at the two ends of a segment, only some hits wait.
-        at_ends = 2 * 50 * (service.splits + 1)
-        if unconsumed >= workers * 300:
-            full.set()
-        if unconsumed > workers * 300 + workers * 50 + at_ends:
-            too_full.set()
+    for number, page in enumerate(read_window(service, DAY, "createdAt", workers=workers)):
+        received.extend(page.hits)
+        if number in {3, 20}:
+            turns.rest()
+            # Of the pages at the two ends of a segment, only some hits wait.
+            at_ends = 2 * 50 * (service.splits + 1)
+            waiting = service.calls * 50 - len(received)
+            assert workers * 300 <= waiting <= workers * 300 + workers * 50 + at_ends
 
-    service = evenly_spread(20_000, on_call=on_call)
-
-    def read_all():
-        for number, page in enumerate(read_window(service, DAY, "createdAt", workers=workers)):
-            received.extend(page.hits)
-            if number in {3, 20}:
-                assert full.wait(TIMEOUT_SECONDS)
-                # In this time, a worker without bounds would have read all.
-                assert not too_full.wait(0.2)
-                full.clear()
-
-    with_timeout(read_all)
     assert received == service.hits
-    assert not too_full.is_set()
 
 
 def test_without_space_for_waiting_hits_the_search_still_ends():
@@ -580,19 +560,16 @@ def test_if_a_thread_cannot_be_started_the_error_is_raised_and_the_others_end(mo
 
 
 @pytest.mark.parametrize("read_ahead", [500, 1000])
-def test_read_ahead_bounds_what_workers_have_read_ahead(read_ahead):
+def test_read_ahead_bounds_what_workers_have_read_ahead(read_ahead, turns):
     received, most = [], []
 
     def on_call(number, token):
         most.append(number * 50 - len(received))
+        turns.call()
 
     service = evenly_spread(20_000, on_call=on_call)
-
-    def read_all():
-        for page in read_window(service, DAY, "createdAt", workers=4, read_ahead=read_ahead):
-            received.extend(page.hits)
-
-    with_timeout(read_all)
+    for page in read_window(service, DAY, "createdAt", workers=4, read_ahead=read_ahead):
+        received.extend(page.hits)
     assert received == service.hits
     # The hits that wait, the pages in progress, and the other hits of the pages at the two ends of a segment.
     assert max(most) <= 4 * read_ahead + 4 * 50 + 2 * 50 * (service.splits + 1)

@@ -41,7 +41,7 @@ def test_pagination_numbers_may_be_rendered_text_and_what_is_empty_is_not_given(
         ({"MaxItems": "many"}, "MaxItems='many'"),
         ({"MaxItems": 1.5}, "MaxItems=1.5"),
         ({"pageSize": 10}, "Did you mean 'PageSize'"),
-        ({"StartingToken": 7}, "StartingToken must be a string"),
+        ({"StartingToken": 7}, "StartingToken in pagination_config must be a string, not int"),
         ("MaxItems=3", "not JSON"),
     ],
 )
@@ -85,7 +85,11 @@ def test_a_duration_is_a_timedelta_or_seconds_zero_or_more(wrong):
         ),
         (
             lambda: parse_pagination_config({"StartingToken": 7}),
-            "StartingToken must be a string: the next_token of an earlier search.",
+            (
+                "StartingToken in pagination_config must be a string, not int. If a template gave it: with "
+                "render_template_as_native_obj=True, a text of digits becomes a number, without its leading zeros. "
+                "Write {{ ... | tojson }}, or give the output of a task as it is (.output)."
+            ),
         ),
         (
             lambda: parse_json_object("match", "{"),

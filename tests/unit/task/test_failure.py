@@ -1,6 +1,7 @@
 """An error that no retry can cure is not retried, keeps its own type, and says where it was raised without values."""
 
 import logging
+import pickle
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -21,6 +22,15 @@ def test_an_error_keeps_its_type_and_its_text(kind):
     assert (type(error).__name__, type(error).__module__) == (kind.__name__, kind.__module__)
     assert str(error) == "what happened"
     assert not_retried(error) is error
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_an_error_can_be_sent_to_another_process(kind):
+    error = not_retried(kind("what happened"))
+    error.add_note("a note")
+    received = pickle.loads(pickle.dumps(error))
+    assert type(received) is type(error)
+    assert (str(received), vars(received)) == (str(error), vars(error))
 
 
 def test_an_error_keeps_its_code():

@@ -409,7 +409,64 @@ def test_an_event_with_half_a_window_is_no_reason_for_a_crash():
         resolve_run_window(events(event({"start": FIRST["start"]})))
 
 
-# Rule 6: none
+# Rule 6: the schedule's last complete period at the run's run_after
+
+RULE_6 = "rule 6: the run has no data interval, so the schedule's last complete period at its run_after"
+
+
+def run_without_interval(schedule, run_after=NOON, **run):
+    return {
+        "dag": scheduled(schedule),
+        "dag_run": SimpleNamespace(run_after=run_after, **{"run_type": "manual", **run}),
+    }
+
+
+@pytest.mark.parametrize("run_type", ["manual", "operator_triggered", "asset_materialization"])
+@pytest.mark.parametrize("schedule", ["@hourly", timedelta(hours=1)])
+def test_a_run_without_an_interval_owns_the_last_complete_period_at_its_run_after(schedule, run_type):
+    owned = resolve_run_window(run_without_interval(schedule, run_type=run_type))
+    assert edges(owned) == (NOON - HOUR, NOON)
+    assert owned.rule == RULE_6
+
+
+def test_a_run_without_an_interval_owns_what_the_scheduled_run_before_it_owned():
+    for minute in range(0, 60, 7):
+        owned = resolve_run_window(run_without_interval("@hourly", NOON.add(minutes=minute)))
+        assert edges(owned) == (NOON - HOUR, NOON)
+
+
+def test_the_periods_of_a_schedule_by_assets_or_time_are_those_of_its_time_by_hand_as_well():
+    cron = timetables("CronTriggerTimetable")[0].values[0]
+    context = run_without_interval(asset_or_time(cron("0 * * * *", timezone="UTC")))
+    assert edges(resolve_run_window(context)) == (NOON - HOUR, NOON)
+
+
+# Rule 7: none
+
+
+@pytest.mark.parametrize("run_type", ["asset_triggered", "dataset_triggered", SimpleNamespace(value="asset_triggered")])
+def test_a_run_that_assets_started_owns_no_time_of_its_schedule_and_is_told_the_truth(run_type):
+    cron = timetables("CronTriggerTimetable")[0].values[0]
+    schedule = asset_or_time(cron("0 * * * *", timezone="UTC"))
+    context = run_without_interval(schedule, run_type=run_type)
+    for dates in ({}, {"data_interval_start": NOON, "data_interval_end": NOON}):
+        with pytest.raises(UndeterminedWindowError) as caught:
+            resolve_run_window({**context, **dates})
+        assert "none of their events carries a window" in str(caught.value)
+        assert "let a task of this provider update the asset" in str(caught.value)
+        assert "cron" not in str(caught.value)
+
+
+def test_a_partition_that_is_no_time_is_not_replaced_by_the_last_period():
+    with pytest.raises(UndeterminedWindowError, match="partition key is not a time") as caught:
+        resolve_run_window({**run_without_interval("@hourly"), "partition_key": "patient-7"})
+    assert "patient-7" not in str(caught.value)
+
+
+@pytest.mark.parametrize("schedule", [None, "@once"])
+def test_a_schedule_without_periods_is_called_so(schedule):
+    with pytest.raises(UndeterminedWindowError, match="its DAG is not scheduled by"):
+        resolve_run_window(run_without_interval(schedule))
 
 
 @pytest.mark.parametrize("run_type", ["manual", SimpleNamespace(value="manual")])
@@ -439,11 +496,20 @@ def test_the_order_of_the_rules_is_the_order_of_their_numbers():
         "partition_date": pendulum.datetime(2022, 1, 1),
         "data_interval_start": NOON,
         "data_interval_end": NOON,
+        "dag_run": SimpleNamespace(run_type="manual", run_after=NOON),
     }
     without_interval = {k: v for k, v in everything.items() if not k.startswith("data_interval")}
     without_partition = {k: v for k, v in without_interval.items() if k != "partition_date"}
-    contexts = [everything | {"data_interval_start": NOON - 2 * HOUR}, everything, without_interval, without_partition]
-    assert [resolve_run_window(each).rule[:6] for each in contexts] == ["rule 2", "rule 3", "rule 4", "rule 5"]
+    without_events = {k: v for k, v in without_partition.items() if k != "triggering_asset_events"}
+    contexts = [
+        everything | {"data_interval_start": NOON - 2 * HOUR},
+        everything,
+        without_interval,
+        without_partition,
+        without_events,
+    ]
+    rules = [resolve_run_window(each).rule[:6] for each in contexts]
+    assert rules == ["rule 2", "rule 3", "rule 4", "rule 5", "rule 6"]
     assert resolve_run_window(everything, window_start=NOON, window_end=NOON + HOUR).rule.startswith("rule 1")
 
 
@@ -456,3 +522,4 @@ def test_a_run_that_is_cleared_owns_the_same_window_whatever_the_clock_says(monk
     cron = CronTriggerTimetable("@hourly", timezone="UTC")
     assert edges(resolve_run_window(instant_run(cron, NOON))) == (NOON - HOUR, NOON)
     assert edges(resolve_run_window({"dag": dag(cron), "partition_date": NOON})) == (NOON, NOON + HOUR)
+    assert edges(resolve_run_window(run_without_interval("@hourly"))) == (NOON - HOUR, NOON)
