@@ -105,7 +105,11 @@ class StartImportJobTask(ImportJobTask):
         self.mapping_limit(context, output)
         if self.check_input:
             self.import_files.measure_input(request).check()
-        return self._wait(context, output, datetime.now(UTC) + self.max_wait, None)
+        max_wait = self.max_wait
+        # Airflow 3 does not hold a deferred task to its execution_timeout.
+        if self.deferrable and self.execution_timeout:
+            max_wait = min(max_wait, self.execution_timeout)
+        return self._wait(context, output, datetime.now(UTC) + max_wait, None)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Result | str:
         """Continue after the triggerer has waited."""
@@ -201,7 +205,9 @@ class StartImportJobTask(ImportJobTask):
             return False
 
     def _timeout_error(self, job_id: str | None, deadline: datetime) -> WaitTimeoutError:
-        limit = f"by {format_utc(deadline, timespec='seconds')} (waiter_delay * waiter_max_attempts)"
+        limit = (
+            f"by {format_utc(deadline, timespec='seconds')} (waiter_delay * waiter_max_attempts, or execution_timeout)"
+        )
         if job_id is None:
             return WaitTimeoutError(f"No import job could be started {limit}. The log says why. Retry later.")
         return WaitTimeoutError(

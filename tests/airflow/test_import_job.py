@@ -452,6 +452,16 @@ def test_a_task_whose_job_cannot_be_started_in_time_says_so(store, bucket, run_d
     assert failures[0].retryable
 
 
+def test_a_deferred_task_keeps_to_its_execution_timeout(store, bucket, run_dag, failures):
+    upload(bucket)
+    store.settings.import_duration = 1000
+    with dag("execution_timeout") as pipeline:
+        imported(deferrable=True, execution_timeout=timedelta(seconds=0.3), **failures.callbacks)
+
+    assert run_dag(pipeline, WHEN).states("import") == ["failed"]
+    assert [type(each) for each in failures] == [WaitTimeoutError]
+
+
 def test_an_error_of_the_trigger_that_the_task_does_not_see_itself_is_raised(store, bucket):
     upload(bucket)
     store.settings.import_duration = 1000
