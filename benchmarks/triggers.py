@@ -1,4 +1,4 @@
-"""Compares a thousand deferred sensors in one event loop with a thousand of amazon's ``SqsSensorTrigger``.
+"""Compares a thousand deferred sensors, or import jobs, with a thousand of amazon's ``SqsSensorTrigger``.
 
 Each side waits for something that never arrives, and polls the same local server at the same interval. Each side runs
 in a process of its own. The server does, too, and its CPU does not count. Python's garbage collector and a busy machine
@@ -27,7 +27,11 @@ from typing import Any
 
 DATASTORE_ID = "b" * 32
 QUEUE = "benchmark"
-SIDES = {"healthimaging": "HealthImagingImageSetTrigger", "sqs": "SqsSensorTrigger"}
+SIDES = {
+    "healthimaging": "HealthImagingImageSetTrigger",
+    "imports": "HealthImagingDicomImportJobTrigger",
+    "sqs": "SqsSensorTrigger",
+}
 TICK = 0.01
 """Seconds that the watchdog sleeps. If it sleeps longer, the event loop was blocked for the difference."""
 
@@ -48,6 +52,27 @@ def healthimaging_triggers(options: argparse.Namespace) -> Iterator[Any]:
             match="{}",
             min_image_sets=1,
             quiet_period=None,
+            poke_interval=options.interval,
+            deadline="2999-12-31T00:00:00Z",
+        )
+
+
+def import_triggers(options: argparse.Namespace) -> Iterator[Any]:
+    """Yield triggers as deferred import jobs make them. All wait for one job, which does not end."""
+    from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
+    from airflow_provider_healthimaging.triggers.healthimaging import HealthImagingDicomImportJobTrigger
+
+    job = HealthImagingHook().start_dicom_import_job(
+        DATASTORE_ID,
+        input_s3_uri="s3://benchmark/inbox/",
+        output_s3_uri="s3://benchmark/reports/",
+        data_access_role_arn="arn:aws:iam::123456789012:role/import",
+        client_token="benchmark",
+    )
+    for _ in range(options.triggers):
+        yield HealthImagingDicomImportJobTrigger(
+            datastore_id=DATASTORE_ID,
+            job_id=job["jobId"],
             poke_interval=options.interval,
             deadline="2999-12-31T00:00:00Z",
         )
@@ -113,7 +138,8 @@ def resident_kib() -> float:
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """Measure one side, in this process."""
-    make = {"healthimaging": healthimaging_triggers, "sqs": sqs_triggers}[options.measure]
+    sides = {"healthimaging": healthimaging_triggers, "imports": import_triggers, "sqs": sqs_triggers}
+    make = sides[options.measure]
     next(make(options))
     memory, cpu = resident_kib(), time.process_time()
     blocked = asyncio.run(run(list(make(options)), options.minutes * 60))
@@ -144,6 +170,7 @@ def serve() -> None:
         return call
 
     backend().create_datastore("benchmark", datastore_id=DATASTORE_ID)
+    backend().settings.import_duration = 10**9
     with LocalServer(middleware=counted) as server:
         boto3.client("sqs", endpoint_url=server.url).create_queue(QueueName=QUEUE)
         requests = 0
@@ -191,14 +218,14 @@ def has_aiobotocore(python: str) -> bool:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Measure both sides, one after the other, and print them side by side."""
-    results = {"healthimaging": measured("healthimaging", options.python, options)}
+    """Measure all sides, one after the other, and print them side by side."""
+    results = {side: measured(side, options.python, options) for side in ("healthimaging", "imports")}
     if has_aiobotocore(options.sqs_python):
         results["sqs"] = measured("sqs", options.sqs_python, options)
     else:
         print("SqsSensorTrigger is not measured: --sqs-python has no aiobotocore, which it needs.", file=sys.stderr)
     print(f"{options.triggers:,} triggers, a poll every {options.interval:g} s, {options.minutes:g} minutes\n")
-    print(f"{'':<34}" + "".join(f"{SIDES[side]:>30}" for side in results))
+    print(f"{'':<34}" + "".join(f"{SIDES[side]:>36}" for side in results))
     for label, name in (
         ("event loop blocked, p99, ms", "p99"),
         ("event loop blocked, longest, ms", "longest"),
@@ -210,7 +237,7 @@ def compare(options: argparse.Namespace) -> None:
     ):
         print(
             f"{label:<34}"
-            + "".join(f"{result[name]:>30,.{0 if name == 'requests' else 1}f}" for result in results.values())
+            + "".join(f"{result[name]:>36,.{0 if name == 'requests' else 1}f}" for result in results.values())
         )
 
 

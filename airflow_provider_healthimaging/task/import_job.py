@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_healthimaging.aws.connection_arguments import check_conn_id
 from airflow_provider_healthimaging.exceptions import HealthImagingError, ImportJobError, ImportReportMissingError
 from airflow_provider_healthimaging.imports.job import ENDED
 from airflow_provider_healthimaging.links.healthimaging import (
@@ -67,7 +68,7 @@ class ImportJobTask(RecordTask):
     @cached_property
     def import_files(self) -> ImportFilesHook:
         """The hook that reads the input's listing and the job's report in S3."""
-        return self.hook.import_files(self.s3_conn_id)
+        return self.hook.import_files(check_conn_id("s3_conn_id", self.s3_conn_id))
 
     def parse_output(self) -> OutputRequest:
         """Return where the result goes; all template fields must be rendered."""

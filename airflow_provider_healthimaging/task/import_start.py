@@ -195,7 +195,7 @@ class StartImportJobTask(ImportJobTask):
                 raise
             self.log.warning("No import job can be started now; trying again: %s", error)
             return None
-        self.log.info("Import job %s of data store %s.", job_id, request.datastore_id)
+        self.log.info("Waiting for import job %s of data store %s.", job_id, request.datastore_id)
         self.persist_links(context, job_id)
         return job_id
 

@@ -14,8 +14,9 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset, task
 from packaging.version import Version
 
-from airflow_provider_healthimaging.exceptions import ImportJobFailedError, WaitTimeoutError
+from airflow_provider_healthimaging.exceptions import HealthImagingError, ImportJobFailedError, WaitTimeoutError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
+from airflow_provider_healthimaging.links.healthimaging import HealthImagingDicomImportJobLink
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
 from airflow_provider_healthimaging.operators.healthimaging import (
     HealthImagingSearchImageSetsOperator,
@@ -35,6 +36,7 @@ REQUEST = {
     "data_access_role_arn": ROLE,
 }
 IMPORT = {**REQUEST, "waiter_delay": 0.05}
+DATA_STORE = Asset("s3://image-sets/data-store")
 RETRIED = {"retries": 1, "retry_delay": timedelta(0)}
 
 
@@ -198,23 +200,30 @@ def test_without_waiting_the_task_returns_the_id_that_the_sensor_waits_for(store
     assert len(run.xcom("wait")) == 2
 
 
-def test_outlets_get_the_summary_from_which_the_search_of_another_dag_finds_the_image_sets(
-    store, bucket, run_dag, asset_events, register
-):
+def test_outlets_get_the_summary(store, bucket, run_dag, asset_events):
     upload(bucket)
-    asset = Asset("s3://image-sets/data-store")
     with dag("tells_an_asset") as pipeline:
-        imported(outlets=[asset])
+        imported(outlets=[DATA_STORE])
     run = run_dag(pipeline, WHEN)
+
     (event,) = asset_events(pipeline)
     assert event.extra == run.xcom("import", "summary")
 
-    with DAG("reads_the_data_store", schedule=[asset], start_date=WHEN, catchup=False) as reader:
+
+def test_a_dag_that_the_outlet_starts_finds_the_image_sets_of_the_job(store, bucket, run_dag, asset_events):
+    upload(bucket)
+    with dag("starts_a_reader") as pipeline:
+        imported(outlets=[DATA_STORE])
+    run = run_dag(pipeline, WHEN)
+    with DAG("reads_the_data_store", schedule=[DATA_STORE], start_date=WHEN, catchup=False) as reader:
         HealthImagingSearchImageSetsOperator(
             task_id="search", datastore_id=DATASTORE_ID, time_field="updatedAt", delay=0
         )
+    (event,) = asset_events(pipeline)
+
     read = run_dag(reader, WHEN, **started_by(event), **NO_INTERVAL)
 
+    assert read.state == "success"
     found = {record["imageSetId"] for record in read.xcom("search")}
     assert found == {record["imageSetId"] for record in run.xcom("import")}
 
@@ -238,7 +247,7 @@ def test_the_links_to_job_and_data_store_are_kept_at_the_start(store, bucket, ru
     assert run.states("import") == ["failed"]
     (job_id,) = jobs(HealthImagingHook())
     assert run.xcom("import", "healthimaging_import_job")["job_id"] == job_id
-    link = import_job.HealthImagingDicomImportJobLink()
+    link = HealthImagingDicomImportJobLink()
     address = link.format_link(**run.xcom("import", "healthimaging_import_job"))
     assert address.endswith(f"/medical-imaging/home?region=us-east-1#/dataStores/{DATASTORE_ID}/importJobs/{job_id}")
 
@@ -363,6 +372,29 @@ def test_a_retry_after_a_time_out_waits_for_the_same_job(store, bucket, hook, ru
     assert len(jobs(hook)) == 1
 
 
+def test_a_retry_waits_for_the_report_of_a_job_that_has_completed_meanwhile(store, bucket, hook):
+    upload(bucket)
+    store.settings.import_output_lag = 0.3
+    operator = imported(waiter_max_attempts=1)
+    with pytest.raises(WaitTimeoutError, match="or its report is not complete"):
+        operator.execute(context())
+
+    records = imported().execute(context(try_number=2))
+
+    assert len(records) == 2
+    assert len(jobs(hook)) == 1
+
+
+def test_without_waiting_only_a_job_that_failed_is_left_behind(store, bucket, hook):
+    upload(bucket, broken=1)
+    first = imported(wait_for_completion=False).execute(context())
+    assert imported(wait_for_completion=False).execute(context(try_number=2)) == first
+    store.settings.import_failure_rate = 1
+    failed = imported(wait_for_completion=False).execute(context(run_id="another"))
+    store.settings.import_failure_rate = 0
+    assert imported(wait_for_completion=False).execute(context(run_id="another", try_number=2)) != failed
+
+
 def test_a_token_that_was_given_is_used_as_it_is(store, bucket, hook, run_dag):
     upload(bucket)
     with dag("token") as pipeline:
@@ -391,6 +423,52 @@ def test_without_a_triggerer_a_deferred_task_times_out_with_its_own_error():
     operator = imported(deferrable=True)
     with pytest.raises(WaitTimeoutError, match="check that a triggerer is running"):
         operator.resume_execution(TRIGGER_FAILED, {"error": "Trigger timeout"}, {})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"import_permission": "pass-role-denied"}, {"unknown_datastore": "access-denied"}]
+)
+def test_a_start_that_is_denied_is_not_waited_for(store, bucket, run_dag, failures, settings):
+    upload(bucket)
+    store.settings.update(settings)
+    with dag(f"denied_{len(str(settings))}") as pipeline:
+        datastore_id = "e" * 32 if "unknown_datastore" in settings else DATASTORE_ID
+        imported(datastore_id=datastore_id, **RETRIED, **failures.callbacks)
+
+    assert run_dag(pipeline, WHEN).states("import") == ["failed"]
+    assert failures.retried == []
+    assert "iam:PassRole" in str(failures[0])
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_task_whose_job_cannot_be_started_in_time_says_so(store, bucket, run_dag, failures, deferrable):
+    upload(bucket)
+    store.settings.import_max_jobs = 0
+    with dag(f"never_started_{deferrable}") as pipeline:
+        imported(deferrable=deferrable, waiter_max_attempts=3, **failures.callbacks)
+
+    assert run_dag(pipeline, WHEN).states("import") == ["failed"]
+    assert "No import job could be started by" in str(failures[0])
+    assert failures[0].retryable
+
+
+def test_a_deferred_task_keeps_to_its_execution_timeout(store, bucket, run_dag, failures):
+    upload(bucket)
+    store.settings.import_duration = 1000
+    with dag("execution_timeout") as pipeline:
+        imported(deferrable=True, execution_timeout=timedelta(seconds=0.3), **failures.callbacks)
+
+    assert run_dag(pipeline, WHEN).states("import") == ["failed"]
+    assert [type(each) for each in failures] == [WaitTimeoutError]
+
+
+def test_an_error_of_the_trigger_that_the_task_does_not_see_itself_is_raised(store, bucket):
+    upload(bucket)
+    store.settings.import_duration = 1000
+    job_id = imported(wait_for_completion=False).execute(context())
+    event = {"status": "failed", "deadline": "2999-01-01T00:00:00Z", "job_id": job_id, "error": "what the trigger met"}
+    with pytest.raises(HealthImagingError, match="what the trigger met"):
+        imported(deferrable=True).execute_complete(context(), event)
 
 
 # The truth.
@@ -678,6 +756,20 @@ def test_a_report_that_is_long_overdue_is_an_error(store, script, bucket, run_da
 
     assert run_dag(pipeline, WHEN).states("import") == ["failed"]
     assert [type(each).__name__ for each in failures] == ["ImportReportMissingError"]
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferred"])
+def test_a_list_of_warnings_that_may_still_come_is_waited_for_a_moment(store, bucket, run_dag, monkeypatch, deferrable):
+    upload(bucket)
+    store.settings.import_empty_output = False
+    monkeypatch.setattr(import_job, "WARNINGS_GRACE", timedelta(seconds=0.3))
+    with dag(f"warnings_{deferrable}") as pipeline:
+        imported(deferrable=deferrable)
+
+    run = run_dag(pipeline, WHEN)
+
+    assert run.states("import") == ["success"]
+    assert run.xcom("import", "summary")["with_warnings"] == 0
 
 
 def test_a_sensor_of_a_failed_job_is_not_retried(store, bucket, hook, run_dag, failures):

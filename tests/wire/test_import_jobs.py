@@ -22,6 +22,7 @@ from airflow_provider_healthimaging.exceptions import (
     ServiceError,
 )
 from airflow_provider_healthimaging.hooks import import_jobs
+from airflow_provider_healthimaging.imports import limits
 from airflow_provider_healthimaging.imports.limits import InputSize
 from airflow_provider_healthimaging.imports.request import ImportRequest
 from tests.dicom_files import ROLE, dicom_file, upload
@@ -304,6 +305,16 @@ def test_the_input_is_counted_over_all_pages_and_by_prefix(hook, bucket):
     bucket.put_object(Key="inbox/folder/", Body=b"")
     bucket.put_object(Key="inbox2/other", Body=b"12")
     assert hook.import_files().measure_input(request()) == InputSize(1001, 2002)
+
+
+def test_an_input_that_is_far_too_large_is_not_counted_to_its_end(hook, bucket, monkeypatch):
+    monkeypatch.setattr(limits, "COUNTING_ENDS_AT", 1000)
+    monkeypatch.setattr(limits, "MAX_FILES", 500)
+    objects = s3_backends["123456789012"]["aws"]
+    for number in range(2001):
+        objects.put_object("image-sets", f"inbox/{number}", b"")
+    with pytest.raises(InvalidArgumentError, match="at least 1000 files"):
+        hook.import_files().measure_input(request()).check()
 
 
 @pytest.mark.parametrize(
