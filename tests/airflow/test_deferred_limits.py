@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
-from airflow_provider_healthimaging.triggers import search as waiting_trigger
+from airflow_provider_healthimaging.triggers import waiting as waiting_trigger
 from airflow_provider_healthimaging.window import format_utc
 
 airflow_3 = pytest.mark.skipif(
