@@ -167,13 +167,16 @@ class HealthImagingStartDicomImportJobOperator(StartImportJobTask):
         """Check the input, start the job or find it, wait for its report, and hand on the result."""
         return self.start_and_wait(context)
 
-    def make_trigger(self, job_id: str | None, deadline: datetime) -> HealthImagingDicomImportJobTrigger:
+    def make_trigger(
+        self, job_id: str | None, deadline: datetime, started: datetime
+    ) -> HealthImagingDicomImportJobTrigger:
         """Return the trigger that waits for the job, or until another try to start one."""
         return HealthImagingDicomImportJobTrigger(
             datastore_id=self.datastore_id,
             job_id=job_id,
             poke_interval=self.waiter_delay,
             deadline=format_utc(deadline),
+            started=started.isoformat(),
             aws_conn_id=self.aws_conn_id,
             region_name=self.region_name,
             verify=self.verify,

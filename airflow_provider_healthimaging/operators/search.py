@@ -14,6 +14,12 @@ from airflow_provider_healthimaging.search.criteria import parse_bool
 from airflow_provider_healthimaging.search.suggestions import unknown_name_error
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, parse_duration
 from airflow_provider_healthimaging.task.base import SearchTask
+from airflow_provider_healthimaging.task.deferral import (
+    TRIGGER_FAILED,
+    check_execution_timeout,
+    execution_deadline,
+    first_start,
+)
 from airflow_provider_healthimaging.task.delivery import publish_result
 from airflow_provider_healthimaging.task.failure import fail_without_retry
 from airflow_provider_healthimaging.task.resolved_search import ResolvedSearch
@@ -25,11 +31,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
     from airflow_provider_healthimaging.task.delivery import Result
-    from airflow_provider_healthimaging.task.resolved_search import KeptSearch
 
 ON_EMPTY = ("succeed", "skip", "fail")
 
-TRIGGERER_GRACE = timedelta(minutes=10)
+LATE_TRIGGER_GRACE = timedelta(minutes=10)
 """How long after its moment a trigger may fire late, before Airflow fails the deferred task."""
 
 
@@ -150,24 +155,32 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
     @fail_without_retry
     def execute(self, context: Context) -> Result:
         """Wait until the window may be searched, search it, and return the result."""
-        return self._run(context, self.resolve(context))
+        return self._run(context, self.resolve(context), first_start(context))
 
     @fail_without_retry
-    def execute_complete(self, context: Context, event: Mapping[str, KeptSearch]) -> Result:
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Result:
         """Continue after the triggerer has waited. The search is the one from before the deferral."""
-        return self._run(context, ResolvedSearch.restore(event["resolved_search"]))
+        started = first_start(context, event)
+        check_execution_timeout(self, started)
+        return self._run(context, ResolvedSearch.restore(event["resolved_search"]), started)
 
-    def _run(self, context: Context, resolved: ResolvedSearch) -> Result:
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Continue after a deferral. If the trigger has not fired in time, execution_timeout may be the reason."""
+        if next_method == TRIGGER_FAILED:
+            check_execution_timeout(self, first_start(context))
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _run(self, context: Context, resolved: ResolvedSearch, started: datetime) -> Result:
         output = self.parse_output()
         self.log_window(resolved)
-        self._wait_until_searchable(resolved)
+        self._wait_until_searchable(resolved, started)
         delivery = self.search(context, resolved, output)
         result = publish_result(self, context, delivery)
         if not delivery.image_sets:
             self._on_empty()
         return result
 
-    def _wait_until_searchable(self, resolved: ResolvedSearch) -> None:
+    def _wait_until_searchable(self, resolved: ResolvedSearch, started: datetime) -> None:
         if (window := resolved.request.window) is None:
             return
         now = datetime.now(UTC)
@@ -182,8 +195,11 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
             return
         self.log.info("Waiting until %s: the window's end and a delay of %s.", format_utc(ready), self.delay)
         if self.deferrable:
-            trigger = WaitUntilTrigger(moment=ready, resolved_search=resolved.keep())
-            self.defer(trigger=trigger, method_name="execute_complete", timeout=left + TRIGGERER_GRACE)
+            moment = min(ready, execution_deadline(self, started) or ready)
+            trigger = WaitUntilTrigger(
+                moment=moment, resolved_search=resolved.keep(), started=format_utc(started.astimezone(UTC))
+            )
+            self.defer(trigger=trigger, method_name="execute_complete", timeout=moment - now + LATE_TRIGGER_GRACE)
         time.sleep(left.total_seconds())
 
     def _on_empty(self) -> None:

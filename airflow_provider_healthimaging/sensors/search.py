@@ -179,15 +179,10 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
                 raise
             self.log.warning("Poke failed with a retryable error; trying again: %s", error)
             return False
-        if not confirms_ready(
-            delivery.image_sets,
-            delivery.stats.changed,
-            min_image_sets=self.min_image_sets,
-            quiet_since=self._quiet_since(),
-        ):
-            self.log.info(
-                "Image sets changed during the search; still waiting for %s.", self._describe(resolved.request)
-            )
+        found, changed, quiet_since = delivery.image_sets, delivery.stats.changed, self._quiet_since()
+        if not confirms_ready(found, changed, min_image_sets=self.min_image_sets, quiet_since=quiet_since):
+            described = self._describe(resolved.request)
+            self.log.info("Image sets changed during the search; still waiting for %s.", described)
             return False
         return PokeReturnValue(is_done=True, xcom_value=publish_result(self, context, delivery))
 
@@ -216,15 +211,15 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
     def _quiet_since(self) -> datetime | None:
         return None if self.quiet_period is None else datetime.now(UTC) - self.quiet_period
 
+    def describe_wait(self, context: Context) -> str:
+        """Return what the sensor waits for."""
+        return self._describe(self.resolve(context).request)
+
     def _describe(self, request: SearchRequest) -> str:
         quiet = "" if self.quiet_period is None else f", unchanged for {self.quiet_period}"
         window = request.window
         within = f" with {self.time_field} in [{', '.join(window.to_dict().values())})" if window else ""
         return f"{self.min_image_sets} image set(s){within}{quiet}, in data store {request.datastore_id}"
-
-    def describe_wait(self, context: Context) -> str:
-        """Return what the sensor waits for."""
-        return self._describe(self.resolve(context).request)
 
     def make_trigger(self, context: Context, deadline: datetime) -> HealthImagingImageSetTrigger:
         """Return the trigger that searches until the image sets are there."""
@@ -241,6 +236,9 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
             quiet_period=self.quiet_period,
             poke_interval=self.poke_interval,
             deadline=format_utc(deadline),
+            started=self.started.isoformat(),
+            exponential_backoff=self.exponential_backoff,
+            max_wait=self.max_wait,
             resolved_search=resolved.keep(),
             aws_conn_id=self.aws_conn_id,
             region_name=self.region_name,

@@ -26,13 +26,19 @@ from airflow_provider_healthimaging.search.validation import (
     parse_duration,
     parse_interval,
 )
+from airflow_provider_healthimaging.task.deferral import (
+    TRIGGER_FAILED,
+    check_execution_timeout,
+    execution_deadline,
+    first_start,
+)
 from airflow_provider_healthimaging.task.delivery import publish_summary
 from airflow_provider_healthimaging.task.failure import fail_without_retry
 from airflow_provider_healthimaging.task.import_delivery import summarize
 from airflow_provider_healthimaging.task.import_job import ImportJobTask
 from airflow_provider_healthimaging.task.import_once import find_or_start
 from airflow_provider_healthimaging.task.private_fields import MaskedField
-from airflow_provider_healthimaging.task.waiting import TRIGGER_FAILED, TRIGGER_GRACE
+from airflow_provider_healthimaging.task.waiting import LAST_SEARCH_GRACE
 from airflow_provider_healthimaging.window import format_utc, parse_instant
 
 if TYPE_CHECKING:
@@ -96,7 +102,7 @@ class StartImportJobTask(ImportJobTask):
         self._job_id: str | None = None
 
     @abstractmethod
-    def make_trigger(self, job_id: str | None, deadline: datetime) -> BaseTrigger:
+    def make_trigger(self, job_id: str | None, deadline: datetime, started: datetime) -> BaseTrigger:
         """Return the trigger that waits for the job, or until another try to start one if there is none."""
 
     def start_and_wait(self, context: Context) -> Result | str:
@@ -105,20 +111,24 @@ class StartImportJobTask(ImportJobTask):
         self.mapping_limit(context, output)
         if self.check_input:
             self.import_files.measure_input(request).check()
-        max_wait = self.max_wait
-        # Airflow 3 does not hold a deferred task to its execution_timeout.
-        if self.deferrable and self.execution_timeout:
-            max_wait = min(max_wait, self.execution_timeout)
-        return self._wait(context, output, datetime.now(UTC) + max_wait, None)
+        self._started = first_start(context)
+        deadline = datetime.now(UTC) + self.max_wait
+        if self.deferrable:
+            deadline = min(deadline, execution_deadline(self, self._started) or deadline)
+        return self._wait(context, output, deadline, None)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Result | str:
         """Continue after the triggerer has waited."""
+        self._started = first_start(context, event)
+        check_execution_timeout(self, self._started)
         deadline = parse_instant(event["deadline"], "deadline")
         return self._wait(context, self.parse_output(), deadline, event["job_id"], event.get("error"))
 
     @fail_without_retry
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If no triggerer has run the trigger, time out as without a deferral."""
+        if next_method == TRIGGER_FAILED:
+            check_execution_timeout(self, first_start(context))
         if next_method == TRIGGER_FAILED and "timeout" in str((next_kwargs or {}).get("error", "")).lower():
             raise WaitTimeoutError(
                 "The wait for the import job has timed out. Its trigger has not reported: check that a triggerer is "
@@ -168,10 +178,11 @@ class StartImportJobTask(ImportJobTask):
                 raise HealthImagingError(trigger_error)
             left = deadline - datetime.now(UTC)
             if left <= timedelta(0):
+                check_execution_timeout(self, self._started, deadline)
                 raise self._timeout_error(job_id, deadline)
             if self.deferrable:
-                trigger = self.make_trigger(job_id, deadline)
-                self.defer(trigger=trigger, method_name="execute_complete", timeout=left + TRIGGER_GRACE)
+                trigger = self.make_trigger(job_id, deadline, self._started)
+                self.defer(trigger=trigger, method_name="execute_complete", timeout=left + LAST_SEARCH_GRACE)
             time.sleep(min(self.waiter_delay, left).total_seconds())
 
     def _start(self, context: Context) -> str | None:
@@ -205,9 +216,7 @@ class StartImportJobTask(ImportJobTask):
             return False
 
     def _timeout_error(self, job_id: str | None, deadline: datetime) -> WaitTimeoutError:
-        limit = (
-            f"by {format_utc(deadline, timespec='seconds')} (waiter_delay * waiter_max_attempts, or execution_timeout)"
-        )
+        limit = f"by {format_utc(deadline, timespec='seconds')} (waiter_delay * waiter_max_attempts)"
         if job_id is None:
             return WaitTimeoutError(f"No import job could be started {limit}. The log says why. Retry later.")
         return WaitTimeoutError(

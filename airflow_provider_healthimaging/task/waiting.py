@@ -21,6 +21,12 @@ from airflow_provider_healthimaging.search.criteria import parse_bool
 from airflow_provider_healthimaging.search.suggestions import unknown_name_error
 from airflow_provider_healthimaging.search.validation import parse_duration, parse_interval
 from airflow_provider_healthimaging.task.arguments import CheckedArguments
+from airflow_provider_healthimaging.task.deferral import (
+    TRIGGER_FAILED,
+    check_execution_timeout,
+    execution_deadline,
+    first_start,
+)
 from airflow_provider_healthimaging.task.failure import fail_without_retry
 from airflow_provider_healthimaging.window import format_utc, parse_instant
 
@@ -28,12 +34,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-TRIGGER_FAILED = "__fail__"
-"""The method that Airflow names when it resumes a task whose trigger failed or timed out."""
-
 MODES = ("poke", "reschedule")
 
-TRIGGER_GRACE = timedelta(seconds=90)
+LAST_SEARCH_GRACE = timedelta(seconds=90)
 """How long after the deadline Airflow waits for the trigger's event: a last search of a minute, and half a minute."""
 
 
@@ -47,6 +50,9 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
 
     :param deferrable: wait in the triggerer.
     """
+
+    started: datetime
+    """When the sensor began, before it was deferred. The trigger's event carries it as ``started``."""
 
     def __init__(
         self,
@@ -97,7 +103,6 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
     def make_trigger(self, context: Context, deadline: datetime) -> BaseTrigger:
         """Return the trigger that waits for the next poke."""
 
-    @abstractmethod
     def restore(self, event: Mapping[str, Any]) -> None:
         """Take up what was resolved before the deferral, from the event of the trigger."""
 
@@ -110,12 +115,16 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         with self._soft_fail_skips_timeout():
-            return self._poke_or_defer(context, datetime.now(UTC) + timedelta(seconds=self.timeout))
+            self.started = first_start(context)
+            deadline = datetime.now(UTC) + timedelta(seconds=self.timeout)
+            return self._poke_or_defer(context, min(deadline, execution_deadline(self, self.started) or deadline))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> object:
         """Poke again after the trigger has fired."""
         self.restore(event)
+        self.started = first_start(context, event)
         deadline = parse_instant(event["deadline"], "deadline")
+        check_execution_timeout(self, self.started)
         if event["status"] == "timeout":
             raise self._timeout_error(context, deadline)
         return self._poke_or_defer(context, deadline, event.get("error"))
@@ -124,6 +133,8 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If no triggerer has run the trigger, time out as in the other modes."""
         error = str((next_kwargs or {}).get("error", ""))
+        if next_method == TRIGGER_FAILED:
+            check_execution_timeout(self, first_start(context))
         with self._soft_fail_skips_timeout():
             if next_method == TRIGGER_FAILED and "timeout" in error.lower():
                 raise AirflowSensorTimeout(
@@ -154,7 +165,7 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
         if left <= timedelta(0):
             raise self._timeout_error(context, deadline)
         trigger = self.make_trigger(context, deadline)
-        return self.defer(trigger=trigger, method_name="execute_complete", timeout=left + TRIGGER_GRACE)
+        return self.defer(trigger=trigger, method_name="execute_complete", timeout=left + LAST_SEARCH_GRACE)
 
     def _poke_after(self, context: Context, trigger_error: str | None) -> bool | PokeReturnValue:
         """Poke, and raise the error that ended the trigger if the image sets are not there and no error is raised."""
@@ -164,6 +175,8 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
         return done
 
     def _timeout_error(self, context: Context, deadline: datetime) -> AirflowSensorTimeout:
+        # The triggerer's clock may be ahead, so the deadline counts, and not the time.
+        check_execution_timeout(self, self.started, deadline)
         return AirflowSensorTimeout(
             f"Sensor has timed out: {self.describe_wait(context)} not there by {format_utc(deadline)}."
         )

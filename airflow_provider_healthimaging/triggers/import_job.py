@@ -25,6 +25,9 @@ class HealthImagingDicomImportJobTrigger(WaitingTrigger):
         which the task tries again. It does not know what to import, because that may be patient data.
     :param poke_interval: the pause between two calls, plus or minus a fifth: ``timedelta`` or seconds.
     :param deadline: ISO 8601 time at which to give up.
+    :param started: ISO 8601 time at which the task began. The event hands it back.
+    :param exponential_backoff: let the pause double from poll to poll, counted from ``started``.
+    :param max_wait: the longest pause then: ``timedelta`` or seconds; ``None`` for any.
     :param aws_conn_id: the Airflow connection for AWS.
     :param region_name: AWS region; default that of the connection.
     :param verify: whether to verify TLS certificates, or the path of a CA bundle.
@@ -40,6 +43,9 @@ class HealthImagingDicomImportJobTrigger(WaitingTrigger):
         job_id: str | None,
         poke_interval: timedelta | float,
         deadline: str,
+        started: str | None = None,
+        exponential_backoff: bool = False,
+        max_wait: timedelta | float | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -50,6 +56,9 @@ class HealthImagingDicomImportJobTrigger(WaitingTrigger):
             datastore_id=datastore_id,
             poke_interval=poke_interval,
             deadline=deadline,
+            started=started,
+            exponential_backoff=exponential_backoff,
+            max_wait=max_wait,
             aws_conn_id=aws_conn_id,
             region_name=region_name,
             verify=verify,

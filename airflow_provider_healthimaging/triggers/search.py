@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class HealthImagingImageSetTrigger(WaitingTrigger, SearchTrigger):
     """Wait until enough image sets are found and have not changed for the quiet period, or until the deadline.
 
-    It fires one event, a :class:`Status`, after which the task searches by itself. Throttling and other retryable
-    errors are logged, and do not end the wait.
+    It fires one event, ``{"status": "ready" | "timeout" | "failed", "deadline": ..., "error": ...}``, after which the
+    task searches by itself. Throttling and other retryable errors are logged, and do not end the wait.
 
     :param datastore_id: the data store's id.
     :param window_start: start of the window, ISO 8601; ``None`` with ``window_end`` for no window.
@@ -32,6 +32,9 @@ class HealthImagingImageSetTrigger(WaitingTrigger, SearchTrigger):
     :param min_image_sets: how many image sets are enough.
     :param quiet_period: how long none of them may have changed: ``timedelta`` or seconds; ``None`` for any time.
     :param poke_interval: the pause between two searches, plus or minus a fifth: ``timedelta`` or seconds.
+    :param started: ISO 8601 time at which the sensor began. The event hands it back.
+    :param exponential_backoff: let the pause double from search to search, counted from ``started``.
+    :param max_wait: the longest pause then: ``timedelta`` or seconds; ``None`` for any.
     :param deadline: ISO 8601 time at which to give up.
     :param resolved_search: what the event hands back to the sensor: its whole search, as it resolved it before the
         deferral.
@@ -56,6 +59,9 @@ class HealthImagingImageSetTrigger(WaitingTrigger, SearchTrigger):
         quiet_period: timedelta | float | None,
         poke_interval: timedelta | float,
         deadline: str,
+        started: str | None = None,
+        exponential_backoff: bool = False,
+        max_wait: timedelta | float | None = None,
         resolved_search: Mapping[str, object] | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
@@ -65,6 +71,9 @@ class HealthImagingImageSetTrigger(WaitingTrigger, SearchTrigger):
         """Check the arguments; nothing is called before :meth:`run`."""
         super().__init__(
             deadline=deadline,
+            started=started,
+            exponential_backoff=exponential_backoff,
+            max_wait=max_wait,
             datastore_id=datastore_id,
             time_field=time_field,
             search_criteria=search_criteria,

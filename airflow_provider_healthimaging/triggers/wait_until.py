@@ -16,20 +16,21 @@ except ImportError:
 
 
 class WaitUntilTrigger(DateTimeTrigger):
-    """Wait until ``moment``, then fire ``{"resolved_search": ...}``.
+    """Wait until ``moment``, then fire ``{"resolved_search": ..., "started": ...}``.
 
     The arguments of a deferral (``kwargs``) would do the same in a deployment, but ``dag.test()`` drops them.
     """
 
-    def __init__(self, *, moment: datetime, resolved_search: Mapping[str, object]) -> None:
+    def __init__(self, *, moment: datetime, resolved_search: Mapping[str, object], started: str) -> None:
         """Hold the arguments."""
         super().__init__(moment)
         self.resolved_search = resolved_search
+        self.started = started
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
         path = f"{type(self).__module__}.{type(self).__name__}"
-        return path, {"moment": self.moment, "resolved_search": self.resolved_search}
+        return path, {"moment": self.moment, **self._event()}
 
     def __repr__(self) -> str:
         """Show the time only; Airflow's own shows every argument."""
@@ -38,4 +39,7 @@ class WaitUntilTrigger(DateTimeTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait as Airflow's trigger does."""
         async for _ in super().run():
-            yield TriggerEvent({"resolved_search": self.resolved_search})  # type: ignore[no-untyped-call]
+            yield TriggerEvent(self._event())  # type: ignore[no-untyped-call]
+
+    def _event(self) -> dict[str, object]:
+        return {"resolved_search": self.resolved_search, "started": self.started}

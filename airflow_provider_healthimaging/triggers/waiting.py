@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError
+from airflow_provider_healthimaging.search.criteria import parse_bool
+from airflow_provider_healthimaging.search.validation import parse_duration
 from airflow_provider_healthimaging.triggers.polling import PollingTrigger, initial_delay, run_blocking, with_jitter
 from airflow_provider_healthimaging.window import format_utc, parse_instant
 
@@ -22,11 +25,12 @@ LAST_POLL_SECONDS = 60.0
 class Status(TypedDict, total=False):
     """The payload of the event. ``status`` is ``"ready"``, ``"timeout"`` or ``"failed"``, with an ``error``.
 
-    ``job_id`` is the import job that was waited for, and ``resolved_search`` what the sensor gave to the trigger.
+    ``started`` and ``resolved_search`` are what the task gave to the trigger, ``job_id`` the import job waited for.
     """
 
     status: str
     deadline: str
+    started: str | None
     error: str
     job_id: str | None
     resolved_search: Mapping[str, object] | None
@@ -38,13 +42,28 @@ class WaitingTrigger(PollingTrigger):
     Throttling and other retryable errors are logged, and do not end the wait.
 
     :param deadline: ISO 8601 time at which to give up.
+    :param started: ISO 8601 time at which the task began. The event hands it back.
+    :param exponential_backoff: let the pause double from poll to poll, counted from ``started``.
+    :param max_wait: the longest pause then: ``timedelta`` or seconds; ``None`` for any.
     """
 
-    def __init__(self, *, deadline: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        deadline: str,
+        started: str | None,
+        exponential_backoff: bool,
+        max_wait: timedelta | float | None,
+        **kwargs: Any,  # the arguments of the base class
+    ) -> None:
         """Hold the arguments."""
         super().__init__(**kwargs)
         self._deadline = parse_instant(deadline, "deadline")
         self.deadline = format_utc(self._deadline)
+        self._started = None if started is None else parse_instant(started, "started")
+        self.started = None if self._started is None else format_utc(self._started)
+        self.exponential_backoff = parse_bool("exponential_backoff", exponential_backoff)
+        self.max_wait = None if max_wait is None else parse_duration("max_wait", max_wait).total_seconds()
 
     @abstractmethod
     def is_ready(self) -> bool:
@@ -63,13 +82,21 @@ class WaitingTrigger(PollingTrigger):
             if left <= 0:
                 yield TriggerEvent(self.status("timeout"))  # type: ignore[no-untyped-call]
                 return
-            pause = min(with_jitter(self.poke_interval), left)
+            pause = min(self._pause(datetime.now(UTC)), left)
             self.log.info("Not there yet. Next poll in %.0f s, until %s.", pause, self.deadline)
             await asyncio.sleep(pause)
 
     def status(self, status: str) -> Status:
         """Return the payload of an event."""
-        return {"status": status, "deadline": self.deadline}
+        return {"status": status, "deadline": self.deadline, "started": self.started}
+
+    def _pause(self, now: datetime) -> float:
+        """Return the seconds until the next poll."""
+        if self._started is None or not self.exponential_backoff:
+            return with_jitter(self.poke_interval)
+        # To wait as long as has been waited already doubles the pause each time, and needs no count of the polls.
+        waited = (now - self._started).total_seconds()
+        return min(with_jitter(max(self.poke_interval, waited)), self.max_wait or math.inf)
 
     def _seconds_left(self) -> float:
         return (self._deadline - datetime.now(UTC)).total_seconds()

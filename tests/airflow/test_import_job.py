@@ -11,7 +11,7 @@ from typing import Any
 
 import airflow
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset, task
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowTaskTimeout, Asset, task
 from packaging.version import Version
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, ImportJobFailedError, WaitTimeoutError
@@ -24,7 +24,7 @@ from airflow_provider_healthimaging.operators.healthimaging import (
 )
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingDicomImportJobSensor
 from airflow_provider_healthimaging.task import import_job
-from airflow_provider_healthimaging.task.waiting import TRIGGER_FAILED
+from airflow_provider_healthimaging.task.deferral import TRIGGER_FAILED
 from tests.dicom_files import ROLE, dicom_file, upload
 
 DATASTORE_ID = "d" * 32
@@ -459,7 +459,7 @@ def test_a_deferred_task_keeps_to_its_execution_timeout(store, bucket, run_dag, 
         imported(deferrable=True, execution_timeout=timedelta(seconds=0.3), **failures.callbacks)
 
     assert run_dag(pipeline, WHEN).states("import") == ["failed"]
-    assert [type(each) for each in failures] == [WaitTimeoutError]
+    assert [type(each) for each in failures] == [AirflowTaskTimeout]
 
 
 def test_an_error_of_the_trigger_that_the_task_does_not_see_itself_is_raised(store, bucket):

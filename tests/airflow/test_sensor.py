@@ -21,7 +21,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
-from airflow_provider_healthimaging.task.waiting import TRIGGER_FAILED
+from airflow_provider_healthimaging.task.deferral import TRIGGER_FAILED
 
 DATASTORE_ID = "d" * 32
 DAY = datetime(2026, 3, 1, tzinfo=UTC)

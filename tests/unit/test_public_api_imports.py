@@ -91,7 +91,7 @@ def test_the_trigger_has_a_public_attribute_for_each_argument_and_none_that_says
     assert arguments == {name: getattr(trigger, name) for name in named(type(trigger))}
     assert type(trigger)(**arguments).serialize() == (path, arguments)
     assert set(arguments) == {
-        *("datastore_id", "job_id", "poke_interval", "deadline"),
+        *("datastore_id", "job_id", "poke_interval", "deadline", "started", "exponential_backoff", "max_wait"),
         *("aws_conn_id", "region_name", "verify", "botocore_config"),
     }
 

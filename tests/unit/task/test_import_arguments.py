@@ -51,6 +51,9 @@ TRIGGER = {
     "job_id": "1",
     "poke_interval": 30,
     "deadline": "2999-01-01T00:00:00Z",
+    "started": None,
+    "exponential_backoff": False,
+    "max_wait": None,
 }
 
 scalars = st.one_of(
