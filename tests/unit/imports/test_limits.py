@@ -32,5 +32,6 @@ def test_the_objects_that_stand_for_folders_are_no_files():
     assert size == InputSize(0, 0)
     size.add("scans/1/empty.dcm", 0)
     size.add("scans/odd/", 7)
-    assert size == InputSize(2, 7)
+    size.add("scans/1/full.dcm", 5)
+    assert size == InputSize(3, 12)
     assert not size.is_counted_out

@@ -144,7 +144,13 @@ def test_files_that_come_late_are_waited_for_and_never_taken_for_empty(job, late
 
 @pytest.mark.parametrize(
     ("late", "name"),
-    [({MANIFEST}, MANIFEST), ({SUCCESS}, SUCCESS), ({FAILURE}, FAILURE), ({SUCCESS, WARNING}, SUCCESS)],
+    [
+        ({MANIFEST}, MANIFEST),
+        ({SUCCESS}, SUCCESS),
+        ({WARNING}, WARNING),
+        ({FAILURE}, FAILURE),
+        ({SUCCESS, WARNING}, SUCCESS),
+    ],
 )
 def test_the_error_names_the_file_that_is_not_there_yet(late, name):
     files = {
@@ -153,8 +159,42 @@ def test_the_error_names_the_file_that_is_not_there_yet(late, name):
         WARNING: ndjson(imported_line(2, IMAGE_SET)),
         FAILURE: ndjson(failed_line(3)),
     }
-    with pytest.raises(ImportReportMissingError, match=name):
+    with pytest.raises(ImportReportMissingError, match=f"^{name} is not in the job's output yet. The service may"):
         report({name: content for name, content in files.items() if name not in late})
+
+
+@pytest.mark.parametrize(
+    ("success", "warning", "complete"), [(2, None, True), (None, 2, True), (1, None, False), (None, 1, False)]
+)
+def test_as_many_lines_as_imported_files_are_enough(success, warning, complete):
+    counted = {
+        name: ndjson(*[imported_line(1, IMAGE_SET)] * lines)
+        for name, lines in ((SUCCESS, success), (WARNING, warning))
+        if lines is not None
+    }
+    files = {**manifest(numberOfImportedFiles=2), **counted}
+    if not complete:
+        with pytest.raises(ImportReportMissingError):
+            report(files)
+        return
+    assert report(files).imported == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "pending"),
+    [
+        ({SUCCESS: ndjson(imported_line(1, IMAGE_SET))}, True),
+        ({SUCCESS: ndjson(imported_line(1, IMAGE_SET)), WARNING: b""}, False),
+        ({FAILURE: ndjson(failed_line(1))}, False),
+    ],
+)
+def test_a_list_of_warnings_is_pending_where_files_were_imported_and_it_is_announced(files, pending):
+    assert report({**manifest(warningsOutputS3Uri="s3://x/"), **files}).warnings_pending is pending
+    assert report({**manifest(), **files}).warnings_pending is False
+
+
+def test_a_report_says_where_it_is():
+    assert report(manifest()).output_s3_uri == FOLDER
 
 
 def test_image_sets_that_are_counted_and_not_named_are_waited_for():
@@ -166,6 +206,8 @@ def test_failed_files_that_no_line_names_are_counted_too():
     found = report({**manifest(numberOfFilesWithServerError=3), FAILURE: ndjson(failed_line(1))})
     assert found.failed == 3
     assert dict(found.failed_by_type) == {"ValidationException": 1, UNKNOWN_TYPE: 2}
+    found = report({**manifest(numberOfFilesWithServerError=3), FAILURE: ndjson(failed_line(1, None))})
+    assert dict(found.failed_by_type) == {UNKNOWN_TYPE: 3}
 
 
 def test_failed_files_that_the_manifest_does_not_count_are_counted_too():
@@ -203,37 +245,43 @@ def test_an_image_set_that_does_not_say_whether_it_is_primary_is_not_taken_for_p
 
 
 BROKEN = {
-    "a manifest that is no JSON": ({MANIFEST: CANARY.encode()}, f"{MANIFEST} is not a JSON object"),
+    "a manifest that is no JSON": ({MANIFEST: CANARY.encode()}, "is not a JSON object"),
     "a manifest that was cut": ({MANIFEST: manifest(numberOfImportedFiles=1)[MANIFEST][:-1]}, "is not a JSON object"),
     "a manifest that is a list": ({MANIFEST: b"[]"}, "is not a JSON object"),
     "a manifest of bytes": ({MANIFEST: b"\xff\xfe"}, "is not a JSON object"),
     "a deep manifest": ({MANIFEST: b"[" * 100_000}, "is not a JSON object"),
-    "a summary that is a list": ({MANIFEST: b'{"jobSummary": []}'}, "jobSummary is not an object"),
-    "a count that is text": (manifest(numberOfScannedFiles=CANARY), "numberOfScannedFiles is not a whole number"),
+    "a summary that is a list": ({MANIFEST: b'{"jobSummary": []}'}, "in the document, jobSummary is not an object"),
+    "a count that is text": (
+        manifest(numberOfScannedFiles=CANARY),
+        "in jobSummary, numberOfScannedFiles is not",
+    ),
     "a count below zero": (manifest(numberOfImportedFiles=-1), "numberOfImportedFiles is not a whole number"),
-    "image sets that are no list": (manifest(imageSetsSummary={}), "imageSetsSummary is not a list"),
-    "an image set that is text": (manifest(imageSetsSummary=[IMAGE_SET, CANARY]), "entry 1 is not an object"),
+    "image sets that are no list": (manifest(imageSetsSummary={}), "in jobSummary, imageSetsSummary is not a list"),
+    "an image set that is text": (
+        manifest(imageSetsSummary=[IMAGE_SET, CANARY]),
+        "in imageSetsSummary, entry 1 is not",
+    ),
     "an id that is none": (
         manifest(imageSetsSummary=[{"imageSetId": CANARY}]),
         r"in imageSetsSummary\[0\], imageSetId",
     ),
     "a version that is text": (
         {**manifest(), SUCCESS: ndjson(imported_line(1, {**IMAGE_SET, "imageSetVersion": CANARY}))},
-        f"{SUCCESS} has an invalid member: in line 1, imageSetVersion",
+        "has an invalid member: in line 1, imageSetVersion is not a whole number",
     ),
     "primary that is text": (
         {**manifest(), WARNING: ndjson(imported_line(1, {**IMAGE_SET, "isPrimary": CANARY}))},
-        f"{WARNING} has an invalid member: in line 1, isPrimary",
+        "has an invalid member: in line 1, isPrimary is not true or false",
     ),
     "a line that was cut": (
         {**manifest(), SUCCESS: ndjson(imported_line(1, IMAGE_SET), imported_line(2, IMAGE_SET))[:-9]},
-        f"{SUCCESS} has an invalid line: line 2 is not a JSON object",
+        "has an invalid line: line 2 is not a JSON object",
     ),
     "a line after an empty one": (
         {**manifest(), FAILURE: ndjson(failed_line(1)) + b"\n" + CANARY.encode()},
-        f"{FAILURE} has an invalid line: line 3 is not a JSON object",
+        "has an invalid line: line 3 is not a JSON object",
     ),
-    "a line that is a list": ({**manifest(), WARNING: b"[]"}, f"{WARNING} has an invalid line: line 1"),
+    "a line that is a list": ({**manifest(), WARNING: b"[]"}, "has an invalid line: line 1"),
     "an exception that is text": (
         {**manifest(), FAILURE: ndjson({"inputFile": CANARY, "exception": CANARY})},
         "in line 1, exception is not an object",
@@ -244,7 +292,8 @@ BROKEN = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_what_cannot_be_read_is_an_error_with_file_and_line_and_without_content(case, all_text):
     files, words = BROKEN[case]
-    with pytest.raises(InvalidImportReportError, match=words) as caught:
+    name = next(name for name in (SUCCESS, WARNING, FAILURE, MANIFEST) if name in files)
+    with pytest.raises(InvalidImportReportError, match=f"^{name} .*{words}") as caught:
         report(files)
     assert not caught.value.retryable
     assert CANARY not in all_text(caught.value)
@@ -259,9 +308,9 @@ def test_no_content_raises_another_error(name, content):
 def test_a_line_or_a_manifest_without_end_is_an_error(monkeypatch):
     monkeypatch.setattr(lines, "MAX_LINE_BYTES", 100)
     monkeypatch.setattr(lines, "MAX_DOCUMENT_BYTES", 1000)
-    with pytest.raises(InvalidImportReportError, match="line 2 is longer than 100 bytes"):
+    with pytest.raises(InvalidImportReportError, match=f"{SUCCESS} .*line 2 is longer than 100 bytes"):
         report({**manifest(), SUCCESS: b"{}\n" + b" " * 200})
-    with pytest.raises(InvalidImportReportError, match="is larger than 1000 bytes"):
+    with pytest.raises(InvalidImportReportError, match=f"{MANIFEST} is larger than 1000 bytes"):
         report({MANIFEST: b" " * 2000})
 
 

@@ -94,6 +94,14 @@ BAD = {
     ),
     "a configuration that is no object": ({"import_configuration": [CANARY]}, "must be a JSON object"),
     "a configuration that is no JSON": ({"import_configuration": f"{{{CANARY}"}, "is a string that is not JSON"),
+    "another key inside": (
+        {"import_configuration": {"dicomJsonMetadataImportConfiguration": {"dicomMetadataMappings": [], CANARY: 1}}},
+        "and have no other keys",
+    ),
+    "mappings that are no list": (
+        {"import_configuration": {"dicomJsonMetadataImportConfiguration": {"dicomMetadataMappings": CANARY}}},
+        "and have no other keys",
+    ),
     "no mappings": ({"import_configuration": configuration()}, "has 0 mappings. Give 1 to 1000"),
     "too many mappings": ({"import_configuration": configuration(*[MAPPING] * 1001)}, "has 1001 mappings"),
     "a mapping without a file": (
@@ -156,6 +164,24 @@ def test_a_whole_bucket_holds_every_output_in_it():
     with pytest.raises(InvalidArgumentError, match="output_s3_uri lies under input_s3_uri"):
         parse(input_s3_uri="s3://inbox/", output_s3_uri="s3://inbox/reports/")
     assert parse(input_s3_uri="s3://inbox/").input_location == ("inbox", "")
+
+
+def test_a_thousand_mappings_are_taken():
+    taken = parse(import_configuration=configuration(*[MAPPING] * 1000)).to_parameters()["importConfiguration"]
+    assert taken == configuration(*[MAPPING] * 1000)
+
+
+def test_an_address_has_at_most_1024_characters():
+    longest = f"s3://inbox/{'x' * 1012}/"
+    assert parse(input_s3_uri=longest).input_s3_uri == longest
+    with pytest.raises(InvalidArgumentError, match="at most 1024 characters"):
+        parse(input_s3_uri=longest.replace("x/", "xx/"))
+
+
+def test_a_request_with_another_token_is_otherwise_the_same():
+    request = parse(job_name="nightly")
+    assert request.with_token("x") == parse(job_name="nightly", client_token="x")
+    assert request.client_token is None
 
 
 def test_the_repr_of_a_request_shows_neither_the_input_nor_a_mapping():
