@@ -131,8 +131,8 @@ BOTOCORE_RULES = (
     BotocoreErrorRule(
         ConfigurationError,
         "Check botocore_config, and in the extra of the connection: config_kwargs, endpoint_url, region_name.",
-        causes=(AttributeError, KeyError, TypeError),
-        description="A setting of the connection or of the client has a wrong type ({fault})",
+        causes=(AttributeError, KeyError, OverflowError, TypeError),
+        description="Botocore failed ({fault}). A setting of the connection or of the client may have a wrong type",
     ),
     # Errors of botocore while a request is sent, or while its response is read.
     BotocoreErrorRule(

@@ -48,7 +48,7 @@ def check_config_arguments(value: object, *, json_only: bool = False) -> ConfigA
             f"botocore_config must be a dictionary of the arguments of botocore's Config, such as "
             f"{{'read_timeout': 30}}, not {type(value).__name__}."
         )
-    if json_only and not _is_json(value):
+    if json_only and not is_json(value):
         raise InvalidArgumentError(
             "botocore_config must have JSON types only, because a trigger keeps it. Write 'unsigned' for "
             "botocore.UNSIGNED."
@@ -56,9 +56,9 @@ def check_config_arguments(value: object, *, json_only: bool = False) -> ConfigA
     return dict(value)
 
 
-def _is_json(value: object) -> bool:
+def is_json(value: object) -> bool:
+    """Whether ``value`` has JSON types only, so that it is the same after Airflow has kept it."""
     try:
-        json.dumps(value)
+        return bool(json.loads(json.dumps(value)) == value)
     except (TypeError, ValueError, RecursionError):
         return False
-    return True

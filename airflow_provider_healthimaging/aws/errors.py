@@ -23,14 +23,12 @@ T = TypeVar("T")
 BOTOCORE_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
 """The errors that botocore may raise in any call."""
 
-CALL_ERRORS = (*BOTOCORE_ERRORS, FileNotFoundError, ValueError)
-"""Also botocore's errors about credential files, endpoints and page tokens.
-
-Use it only if nothing but botocore can raise ``FileNotFoundError`` and ``ValueError`` in the call.
-"""
-
-SETUP_ERRORS = (*CALL_ERRORS, AttributeError, KeyError, TypeError)
-"""Also what botocore and amazon's provider raise if a setting of the connection or of the client has a wrong type.
+CALL_ERRORS = (
+    *BOTOCORE_ERRORS,
+    *(FileNotFoundError, ValueError, AttributeError, KeyError, OverflowError, TypeError),
+)
+"""Also botocore's errors about credential files, endpoints and page tokens, and those of Python that botocore and
+amazon's provider raise if a setting of the connection or of the client has a wrong type.
 
 Use it only if nothing else can raise these in the call.
 """

@@ -22,7 +22,7 @@ from airflow_provider_healthimaging.aws.connection_arguments import (
     check_region_name,
     check_verify,
 )
-from airflow_provider_healthimaging.aws.errors import SETUP_ERRORS, translate_errors
+from airflow_provider_healthimaging.aws.errors import translate_errors
 from airflow_provider_healthimaging.aws.rate_limit import install_rate_limiter
 from airflow_provider_healthimaging.aws.truncated_responses import install_truncation_retry
 from airflow_provider_healthimaging.privacy.debug_log_filter import install_debug_log_filter
@@ -60,7 +60,7 @@ class ServiceConnection(AwsBaseHook):
     def client_for(self, datastore_id: str) -> HealthImagingClient:
         """Return the boto3 client. If it cannot be made, the error names data store, region and connection."""
         location = self.location(datastore_id)
-        return translate_errors(lambda: cast("HealthImagingClient", self.conn), location, errors=SETUP_ERRORS)
+        return translate_errors(lambda: cast("HealthImagingClient", self.conn), location)
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.session.Session:  # noqa: FBT002 - amazon's signature
         """Return a boto3 session whose HealthImaging clients log no patient data."""
@@ -80,7 +80,7 @@ class ServiceConnection(AwsBaseHook):
     @cached_property
     def conn_config(self) -> AwsConnectionWrapper:
         """The connection, with its botocore configuration merged with our defaults and the caller's."""
-        return translate_errors(self._read_connection, f"connection {self.aws_conn_id!r}", errors=SETUP_ERRORS)
+        return translate_errors(self._read_connection, f"connection {self.aws_conn_id!r}")
 
     def _read_connection(self) -> AwsConnectionWrapper:
         wrapper = super().conn_config

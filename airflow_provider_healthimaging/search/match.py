@@ -18,6 +18,9 @@ MATCH_FIELDS: dict[str, type] = {
 }
 """The fields of a search hit that ``match`` may name, and their types. A window selects by time."""
 
+MAX_INTEGER = 10**18
+"""No number of DICOM has more digits (an IS has 12), and JSON text cannot hold all of Python's integers."""
+
 Match = dict[str, list[object]]
 """The values that each field may have; ``None`` stands for a missing tag."""
 
@@ -56,6 +59,8 @@ def _parse_value(name: str, value: object) -> object:
         return parse_bool(f"match on {name}", value)
     if kind is int and is_whole_number(value):
         return int(value)
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise InvalidArgumentError(f"match on {name} takes whole numbers of at most 18 digits.")
     if not isinstance(value, kind) or isinstance(value, bool):
         hint = NATIVE_RENDERING if kind is str and isinstance(value, int | float) else ""
         raise InvalidArgumentError(f"match on {name} takes {kind.__name__} values, not {type(value).__name__}.{hint}")

@@ -44,6 +44,7 @@ class ScanStats:
     :param pages: pages read.
     :param calls: requests sent, with those that were retried.
     :param read: search hits as the service returned them.
+    :param in_window: those of them that lie in the window, matching or not.
     :param image_sets: image sets that were passed on.
     :param changed: the latest ``updatedAt`` of these; the end of time if one has none.
     :param reached: the timestamp of the last hit that was read.
@@ -53,6 +54,7 @@ class ScanStats:
     pages: int = 0
     calls: int = 0
     read: int = 0
+    in_window: int = 0
     image_sets: int = 0
     changed: datetime | None = None
     reached: datetime | None = None
@@ -98,7 +100,7 @@ def deduplicate_hits(
         held in memory before the first hit is given.
     :param stats: updated while reading.
     """
-    hits = _in_window(_hits_of(pages, sort_field, stats), window, sort_field)
+    hits = _in_window(_hits_of(pages, sort_field, stats), window, sort_field, stats)
     groups: Iterable[tuple[object, Iterable[SearchHit]]] = (
         [("", hits)]
         if order_may_change
@@ -208,9 +210,14 @@ def _hits_of(pages: Iterable[Page], sort_field: str, stats: ScanStats) -> Iterat
         yield from page.hits
 
 
-def _in_window(hits: Iterable[SearchHit], window: TimeWindow | None, sort_field: str) -> Iterator[SearchHit]:
+def _in_window(
+    hits: Iterable[SearchHit], window: TimeWindow | None, sort_field: str, stats: ScanStats
+) -> Iterator[SearchHit]:
     """Yield the hits in the window, and skip the others. Only the service's last page proves that no hit follows."""
-    return (hit for hit in hits if window is None or hit_timestamp(hit, sort_field) in window)
+    for hit in hits:
+        if window is None or hit_timestamp(hit, sort_field) in window:
+            stats.in_window += 1
+            yield hit
 
 
 def _group_key(moment: datetime | None, window: TimeWindow | None) -> datetime | None:

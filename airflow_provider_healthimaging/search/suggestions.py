@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.search.rendered import shown
 
 SIMILARITY_CUTOFF = 0.65
 """How similar two names must be for one to be suggested for the other (the ratio of ``difflib``, 0 to 1)."""
@@ -30,14 +31,14 @@ def unknown_name_error(
     names = sorted(known)
     suggestion = suggest_name(name, names)
     hint = f"Did you mean {suggestion!r}? " if suggestion else ""
-    shown = "" if private else f" {name!r}"
-    return InvalidArgumentError(f"Unknown {kind}{shown}. {hint}Known: {', '.join(names)}.{example}")
+    named = "" if private else f" {shown(name)}"
+    return InvalidArgumentError(f"Unknown {kind}{named}. {hint}Known: {', '.join(names)}.{example}")
 
 
 def suggest_name(name: object, known: Iterable[str]) -> str | None:
     """Return the known name that is most like ``name``; DICOM attributes are found without their ``DICOM`` prefix."""
     by_spelling = {spelling: each for each in known for spelling in _spellings(each)}
-    written = str(name).lower()
+    written = name.lower() if isinstance(name, str) else ""
     completed = sorted(each for each in by_spelling if len(written) >= MIN_STEM_LENGTH and each.startswith(written))
     nearest = completed or difflib.get_close_matches(written, by_spelling, n=1, cutoff=SIMILARITY_CUTOFF)
     return by_spelling[nearest[0]] if nearest else None

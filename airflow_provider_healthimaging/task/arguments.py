@@ -7,6 +7,7 @@ callback would be told. So the error is kept, and
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -66,6 +67,7 @@ def is_template(value: object) -> bool:
     return isinstance(value, XComArg) or holds_template(value)
 
 
+@functools.cache
 def _argument_names(kind: type) -> set[str]:
     """Return the names of the arguments that a class and its base classes take."""
     constructors = (vars(ancestor).get("__init__", object.__init__) for ancestor in kind.__mro__)

@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_healthimaging.aws.error_table import S3
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, SETUP_ERRORS, translate_errors
+from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, CALL_ERRORS, translate_errors
 from airflow_provider_healthimaging.exceptions import TooManyImageSetsError
 from airflow_provider_healthimaging.output.dataset import DatasetSummary, ManifestMetadata, write_search
 from airflow_provider_healthimaging.output.records import Record, to_records
@@ -227,5 +227,5 @@ def _write_to_s3(
         )
 
     location = f"s3_uri {destination.uri}, connection {destination.conn_id!r}"
-    translate_errors(s3_hook.get_conn, location, S3, SETUP_ERRORS)
+    translate_errors(s3_hook.get_conn, location, S3, CALL_ERRORS)
     return translate_errors(write, location, S3, BOTOCORE_ERRORS)

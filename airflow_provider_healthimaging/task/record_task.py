@@ -17,6 +17,7 @@ from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
 from airflow_provider_healthimaging.output.destination import OutputRequest, check_file_format, parse_s3_arguments
+from airflow_provider_healthimaging.search.rendered import is_empty
 from airflow_provider_healthimaging.search.validation import check_whole_number
 from airflow_provider_healthimaging.task.arguments import is_template
 from airflow_provider_healthimaging.task.delivery import mapping_limit
@@ -102,7 +103,7 @@ class RecordTask(PrivateFields):
             batch_size=self.batch_size,
             max_xcom_items=self.max_xcom_items,
             s3_uri=self.s3_uri,
-            s3_conn_id=self.s3_conn_id or self.aws_conn_id,
+            s3_conn_id=self.aws_conn_id if is_empty(self.s3_conn_id) else self.s3_conn_id,
             verify=self.verify,
             s3_extra_args=self.s3_extra_args.value,
             file_format=self.file_format,

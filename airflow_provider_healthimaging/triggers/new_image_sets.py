@@ -119,8 +119,9 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
     def _poll(self, start: str) -> ArrivalEvent | None:
         """Search from ``start`` to what the index shows, and return the event to fire.
 
-        :return: an event with a count of 0, which is not fired, if image sets were read and none of them matches. They
-            need not be read again. ``None`` if nothing is there, so that what the index shows late is still found.
+        :return: an event with a count of 0, which is not fired, if image sets are there and none of them matches. They
+            need not be read again. ``None`` if nothing is there, so that what the index shows late is still found. The
+            image sets at the edge of the window before are read again each time, and do not count.
         """
         end = self._indexed_until()
         if end <= parse_instant(start, "watermark"):
@@ -134,6 +135,6 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
             return None
         if count:
             self.log.info("Found %s image sets in [%s, %s). Firing an event.", count, *window.to_dict().values())
-        elif not stats.read and stats.pages <= 1:
+        elif not stats.in_window and stats.pages <= 1:
             return None
         return {"datastore_id": self.datastore_id, "window": window.to_dict(), "count": count}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from airflow_provider_healthimaging.aws.connection_arguments import is_json
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.search.readiness import is_ready
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_whole_number, parse_duration
@@ -91,8 +92,8 @@ class HealthImagingImageSetTrigger(WaitingTrigger, SearchTrigger):
         self.quiet_period = (
             None if quiet_period is None else parse_duration("quiet_period", quiet_period, MAX_DELAY).total_seconds()
         )
-        if not isinstance(resolved_search, Mapping | None):
-            raise InvalidArgumentError(f"resolved_search must be a dictionary, not {type(resolved_search).__name__}.")
+        if not isinstance(resolved_search, Mapping | None) or not is_json(resolved_search):
+            raise InvalidArgumentError("resolved_search must be a dictionary of JSON types, which a sensor makes.")
         self.resolved_search = resolved_search
 
     def is_ready(self) -> bool:

@@ -92,3 +92,14 @@ def test_what_matches_beside_what_does_not_is_announced_with_all_of_its_window(w
         "window": {"start": format_utc(START), "end": format_utc(START + DAY)},
         "count": 1,
     }
+
+
+def test_what_was_announced_before_does_not_move_the_watermark(store, monkeypatch):
+    """It is read again, because a search asks for a second more at each end."""
+    store.put_image_set(DATASTORE_ID, created_at=START - timedelta(milliseconds=1))
+    trigger = HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID, delay=0)
+
+    assert trigger._poll(format_utc(START)) is None
+
+    store.put_image_set(DATASTORE_ID, created_at=START)
+    assert trigger._poll(format_utc(START))["count"] == 1
