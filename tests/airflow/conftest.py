@@ -72,6 +72,9 @@ def metadata_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("metadata_db") / "airflow.db"
     with closing(sqlite3.connect(Path(os.environ["AIRFLOW_HOME"], "airflow.db"))) as database:
         database.execute("VACUUM INTO ?", [str(copy)])
+    with closing(sqlite3.connect(copy)) as database, database:
+        # Airflow 2 adds examples of connections.
+        database.execute("DELETE FROM connection")
     return copy
 
 
