@@ -11,7 +11,7 @@ from typing import Any
 
 import airflow
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowTaskTimeout, Asset, task
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowTaskTimeout, Asset, TaskDeferred, task
 from packaging.version import Version
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, ImportJobFailedError, WaitTimeoutError
@@ -25,6 +25,7 @@ from airflow_provider_healthimaging.operators.healthimaging import (
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingDicomImportJobSensor
 from airflow_provider_healthimaging.task import import_job
 from airflow_provider_healthimaging.task.deferral import TRIGGER_FAILED
+from airflow_provider_healthimaging.window import parse_instant
 from tests.dicom_files import ROLE, dicom_file, upload
 
 DATASTORE_ID = "d" * 32
@@ -452,14 +453,18 @@ def test_a_task_whose_job_cannot_be_started_in_time_says_so(store, bucket, run_d
     assert failures[0].retryable
 
 
-def test_a_deferred_task_keeps_to_its_execution_timeout(store, bucket, run_dag, failures):
+def test_a_deferred_task_keeps_to_its_execution_timeout(store, bucket):
     upload(bucket)
     store.settings.import_duration = 1000
-    with dag("execution_timeout") as pipeline:
-        imported(deferrable=True, execution_timeout=timedelta(seconds=0.3), **failures.callbacks)
+    operator = imported(deferrable=True, execution_timeout=timedelta(minutes=5))
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context())
+    trigger = deferred.value.trigger
+    assert parse_instant(trigger.deadline, "deadline") <= datetime.now(UTC) + timedelta(minutes=5)
 
-    assert run_dag(pipeline, WHEN).states("import") == ["failed"]
-    assert [type(each) for each in failures] == [AirflowTaskTimeout]
+    event = {**trigger.status("timeout"), "started": "2026-01-01T00:00:00Z"}
+    with pytest.raises(AirflowTaskTimeout, match=r"execution_timeout of 0:05:00 is over"):
+        operator.execute_complete(context(), event)
 
 
 def test_an_error_of_the_trigger_that_the_task_does_not_see_itself_is_raised(store, bucket):
