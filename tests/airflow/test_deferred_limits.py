@@ -29,8 +29,7 @@ WINDOW = {"window_start": NOON - HOUR, "window_end": NOON}
 @pytest.fixture
 def dag(request):
     name = request.node.name.replace("[", "-").replace("]", "")
-    with DAG(name, schedule="@hourly", start_date=NOON, catchup=False) as made:
-        yield made
+    return DAG(name, schedule="@hourly", start_date=NOON, catchup=False)
 
 
 def sensor(**arguments):
@@ -48,13 +47,14 @@ def operator(**arguments):
 @airflow_3
 @pytest.mark.parametrize("soft_fail", [True, False])
 def test_a_deferred_sensor_ends_with_its_execution_timeout_in_a_real_run(soft_fail, store, dag, run_dag, failures):
-    sensor(
-        poke_interval=0.1,
-        timeout=600,
-        execution_timeout=timedelta(seconds=1),
-        soft_fail=soft_fail,
-        **failures.callbacks,
-    )
+    with dag:
+        sensor(
+            poke_interval=0.1,
+            timeout=600,
+            execution_timeout=timedelta(seconds=1),
+            soft_fail=soft_fail,
+            **failures.callbacks,
+        )
 
     run = run_dag(dag, NOON)
 
@@ -65,12 +65,13 @@ def test_a_deferred_sensor_ends_with_its_execution_timeout_in_a_real_run(soft_fa
 @airflow_3
 def test_a_deferred_operator_ends_with_its_execution_timeout_in_a_real_run(store, dag, run_dag, failures):
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    operator(
-        window_start=tomorrow - HOUR,
-        window_end=tomorrow,
-        execution_timeout=timedelta(seconds=1),
-        **failures.callbacks,
-    )
+    with dag:
+        operator(
+            window_start=tomorrow - HOUR,
+            window_end=tomorrow,
+            execution_timeout=timedelta(seconds=1),
+            **failures.callbacks,
+        )
 
     run = run_dag(dag, NOON)
 
