@@ -10,6 +10,7 @@ A test creates image sets with ``backend()``. The import of this package registe
 package imports neither Airflow nor the rest of the provider, and the rest of the provider does not import it.
 """
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 register()
 
 from moto import mock_aws  # noqa: E402 - after register(), so that mock_aws contains HealthImaging
+from moto.core.models import DEFAULT_ACCOUNT_ID  # noqa: E402
 
 from .call_log import Call, CallLog  # noqa: E402
 from .connection import airflow_connection  # noqa: E402
@@ -35,22 +37,21 @@ from .server import LocalServer  # noqa: E402
 
 __all__ = ["Call", "CallLog", "LocalServer", "airflow_connection", "backend", "load_dicom", "mock_aws", "register"]
 
-# moto's account for unknown credentials.
-DEFAULT_ACCOUNT_ID = "123456789012"
 
-
-def backend(account_id: str = DEFAULT_ACCOUNT_ID, region: str = "us-east-1") -> "MedicalImagingBackend":
+def backend(account_id: str | None = None, region: str = "us-east-1") -> "MedicalImagingBackend":
     """Return the backend of ``mock_aws`` and ``LocalServer`` in this process.
 
     A moto reset creates a new backend, so call this function again after it. ``mock_aws`` resets moto when it
     starts and when it ends.
 
-    :param account_id: AWS account, 12 digits. Unless you configure moto, all credentials belong to the default.
+    :param account_id: AWS account, 12 digits; default moto's: the environment variable ``MOTO_ACCOUNT_ID``, else
+        123456789012. Unless you configure moto, all credentials belong to it.
     :param region: region of the data stores.
     :raises KeyError: for a region without HealthImaging. The message lists the regions.
     """
     models: Any = import_module("moto.medicalimaging.models")
     if region not in models.REGIONS:
         raise KeyError(f"there is no HealthImaging in region {region}. The regions are {', '.join(models.REGIONS)}")
-    found: MedicalImagingBackend = models.medicalimaging_backends[account_id][region]
+    account = account_id or os.environ.get("MOTO_ACCOUNT_ID", DEFAULT_ACCOUNT_ID)
+    found: MedicalImagingBackend = models.medicalimaging_backends[account][region]
     return found
