@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +17,7 @@ from airflow_provider_healthimaging.privacy.encryption import is_sealed
 from airflow_provider_healthimaging.search.criteria import check_filter_slot_free, parse_criteria
 from airflow_provider_healthimaging.search.pages import ScanStats
 from airflow_provider_healthimaging.search.rendered import holds_template
-from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_time_field, parse_duration
+from airflow_provider_healthimaging.search.validation import MAX_DELAY, MAX_PAGE_SIZE, check_time_field, parse_duration
 from airflow_provider_healthimaging.triggers.polling import SearchTrigger, run_blocking, with_jitter
 from airflow_provider_healthimaging.triggers.watermark import (
     ArrivalEvent,
@@ -120,8 +121,9 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
         """Search from ``start`` to what the index shows, and return the event to fire.
 
         :return: an event with a count of 0, which is not fired, if image sets are there and none of them matches. They
-            need not be read again. ``None`` if nothing is there, so that what the index shows late is still found. The
-            image sets at the edge of the window before are read again each time, and do not count.
+            need not be read again; nor need pages that the service left empty. ``None`` if nothing is there, so that
+            what the index shows late is still found. The image sets at the edge of the window before are read again
+            each time, and do not count.
         """
         end = self._indexed_until()
         if end <= parse_instant(start, "watermark"):
@@ -135,6 +137,6 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
             return None
         if count:
             self.log.info("Found %s image sets in [%s, %s). Firing an event.", count, *window.to_dict().values())
-        elif not stats.in_window and stats.pages <= 1:
+        elif not stats.in_window and stats.pages <= max(1, math.ceil(stats.read / MAX_PAGE_SIZE)):
             return None
         return {"datastore_id": self.datastore_id, "window": window.to_dict(), "count": count}

@@ -96,7 +96,8 @@ def test_what_matches_beside_what_does_not_is_announced_with_all_of_its_window(w
 
 def test_what_was_announced_before_does_not_move_the_watermark(store, monkeypatch):
     """It is read again, because a search asks for a second more at each end."""
-    store.put_image_set(DATASTORE_ID, created_at=START - timedelta(milliseconds=1))
+    for _ in range(A_DAY_OF_OTHERS):
+        store.put_image_set(DATASTORE_ID, created_at=START - timedelta(milliseconds=1))
     trigger = HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID, delay=0)
 
     assert trigger._poll(format_utc(START)) is None
