@@ -73,8 +73,10 @@ def page_fetcher(client: HealthImagingClient, request: SearchRequest, location: 
 
 
 def _to_page(response: Mapping[str, Any]) -> Page:
+    hits, next_token = response.get("imageSetsMetadataSummaries") or [], response.get("nextToken") or None
     return Page(
-        hits=response.get("imageSetsMetadataSummaries") or [],
+        hits,
+        is_empty=not hits and next_token is not None,
         calls=1 + response["ResponseMetadata"].get("RetryAttempts", 0),
-        next_token=response.get("nextToken") or None,
+        next_token=next_token,
     )

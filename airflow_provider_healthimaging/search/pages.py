@@ -42,6 +42,7 @@ class ScanStats:
     """The counts of a search so far.
 
     :param pages: pages read.
+    :param empty_pages: those of them that the service returned without a hit although more pages followed.
     :param calls: requests sent, with those that were retried.
     :param read: search hits as the service returned them.
     :param in_window: those of them that lie in the window, matching or not.
@@ -52,6 +53,7 @@ class ScanStats:
     """
 
     pages: int = 0
+    empty_pages: int = 0
     calls: int = 0
     read: int = 0
     in_window: int = 0
@@ -71,6 +73,7 @@ class Page:
     :param remaining: how much of the window was unread when the page was given.
     :param hits_ahead: hits that workers had read by then, beyond this page.
     :param calls_ahead: the requests that these took.
+    :param is_empty: whether the service returned no hit although more pages follow.
     """
 
     hits: list[SearchHit]
@@ -79,6 +82,7 @@ class Page:
     remaining: timedelta | None = None
     hits_ahead: int = 0
     calls_ahead: int = 0
+    is_empty: bool = False
 
 
 def deduplicate_hits(
@@ -203,6 +207,7 @@ def with_progress(pages: Iterable[Page], window: TimeWindow | None, stats: ScanS
 def _hits_of(pages: Iterable[Page], sort_field: str, stats: ScanStats) -> Iterator[SearchHit]:
     for page in pages:
         stats.pages += 1
+        stats.empty_pages += page.is_empty
         stats.calls += page.calls
         stats.read += len(page.hits)
         if page.hits:

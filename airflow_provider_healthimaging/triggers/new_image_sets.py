@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,7 +16,7 @@ from airflow_provider_healthimaging.privacy.encryption import is_sealed
 from airflow_provider_healthimaging.search.criteria import check_filter_slot_free, parse_criteria
 from airflow_provider_healthimaging.search.pages import ScanStats
 from airflow_provider_healthimaging.search.rendered import holds_template
-from airflow_provider_healthimaging.search.validation import MAX_DELAY, MAX_PAGE_SIZE, check_time_field, parse_duration
+from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_time_field, parse_duration
 from airflow_provider_healthimaging.triggers.polling import SearchTrigger, run_blocking, with_jitter
 from airflow_provider_healthimaging.triggers.watermark import (
     ArrivalEvent,
@@ -137,6 +136,6 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
             return None
         if count:
             self.log.info("Found %s image sets in [%s, %s). Firing an event.", count, *window.to_dict().values())
-        elif not stats.in_window and stats.pages <= max(1, math.ceil(stats.read / MAX_PAGE_SIZE)):
+        elif not stats.in_window and not stats.empty_pages:
             return None
         return {"datastore_id": self.datastore_id, "window": window.to_dict(), "count": count}
