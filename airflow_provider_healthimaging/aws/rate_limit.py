@@ -1,4 +1,4 @@
-"""Paces the calls to SearchImageSets, so that the tasks of an account share its quota without knowing of each other.
+"""Paces the calls of a client, so that the tasks of an account share its quotas without knowing of each other.
 
 Until the quota is used up, no call waits. Then each client keeps to the share of the quota that it has had so far,
 tries a little more from time to time, and gives way when it is throttled. Throttling that has nothing to do with the
@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_healthimaging.aws.client_config import retry_settings
 
 if TYPE_CHECKING:
+    from botocore.hooks import BaseEventHooks
     from types_boto3_medical_imaging import HealthImagingClient
 
     from airflow_provider_healthimaging.aws.truncated_responses import HTTPResponse
+
+PACED_OPERATIONS = ("SearchImageSets", "GetImageSetMetadata", "GetImageFrame", "GetDICOMInstance")
+"""Each has a quota of its own, so each has a limiter of its own in a client."""
 
 BURST_SECONDS = 2.5
 """A full bucket is worth two seconds of the quota (AWS's quotas page). Half a second more keeps the first rate low."""
@@ -135,13 +139,17 @@ def backoff_seconds(attempt: int) -> float:
 
 
 def install_rate_limiter(client: HealthImagingClient) -> None:
-    """Pace the calls of ``client`` to SearchImageSets, and retry those that are throttled.
+    """Pace the calls of ``client`` to the operations of which tasks make many, and retry those that are throttled.
 
     A client in botocore's adaptive mode paces its calls by itself, and is not changed.
     """
     retries = retry_settings(client)
-    if retries["mode"] == "adaptive":
-        return
+    if retries["mode"] != "adaptive":
+        for operation in PACED_OPERATIONS:
+            _pace(client.meta.events, operation, retries["total_max_attempts"])
+
+
+def _pace(events: BaseEventHooks, operation: str, attempts_at_most: int) -> None:
     limiter, this_thread = RateLimiter(), threading.local()
 
     def before_send(**_: object) -> None:
@@ -155,8 +163,8 @@ def install_rate_limiter(client: HealthImagingClient) -> None:
             return None
         backoff = backoff_seconds(attempts)
         limiter.on_throttle(this_thread.number, backoff)
-        return backoff if attempts < retries["total_max_attempts"] else None
+        return backoff if attempts < attempts_at_most else None
 
-    client.meta.events.register("before-send.medical-imaging.SearchImageSets", before_send)
+    events.register(f"before-send.*.{operation}", before_send)
     # The stubs let handlers return nothing, but botocore takes the seconds until the next attempt from this one.
-    client.meta.events.register_first("needs-retry.medical-imaging.SearchImageSets", cast("Any", needs_retry))
+    events.register_first(f"needs-retry.*.{operation}", cast("Any", needs_retry))
