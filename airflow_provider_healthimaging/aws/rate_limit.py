@@ -42,9 +42,6 @@ MAX_THROTTLED_IN_A_ROW, THROTTLED_SHARE, SHARE_CALLS, FIRST_CALLS = 3, 0.4, 16, 
 """What shows that the quota is used up, once a few calls have succeeded: all calls under way are throttled, or three in
 a row; or a share of about the last 16 calls."""
 
-MIN_FIRST_RATE = 1.0
-"""Calls per second of a client that begins while others use the whole quota."""
-
 IDLE_SECONDS = 2.0
 """After this time without a call, the bucket is full again."""
 
@@ -105,7 +102,7 @@ class RateLimiter:
             if math.isinf(self._rate):
                 self._next_turn = max(self._next_turn, now + backoff)
                 if self._quota_is_used_up():
-                    self._first_rate = max(self._succeeded / (now - self._started + BURST_SECONDS), MIN_FIRST_RATE)
+                    self._first_rate = self._succeeded / (now - self._started + BURST_SECONDS)
                     self._set_rate(self._first_rate, now)
             elif now - self._reduced_at >= REDUCTION_PAUSE_SECONDS:
                 rate = REDUCTION * self._rate_at(now)

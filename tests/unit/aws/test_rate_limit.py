@@ -243,6 +243,12 @@ def test_calls_that_are_throttled_at_random_cost_only_themselves(rate, latency):
     assert median(seconds(seed, rate) / seconds(seed, 0) for seed in range(15)) <= 1.4
 
 
+def test_a_client_whose_first_calls_are_throttled_by_chance_is_not_slow():
+    calls = count()
+
+    assert run(lambda _: next(calls) > 4).seconds <= run(lambda _: True).seconds * 1.2
+
+
 def test_a_client_that_was_slowed_down_in_vain_is_fast_again():
     """Calls in a row are throttled by chance, and later ones at random, whatever the rate."""
     chance, calls = random.Random(1), count()
