@@ -27,17 +27,12 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import AssetStateStoreAccessors
     from pydantic import JsonValue
 
-__all__ = ["BaseEventTrigger", "SharedStreamProducer", "StateStore", "check_supported", "has_watchers"]
-
-
-def has_watchers() -> bool:
-    """Whether this Airflow has what a watcher needs: shared streams, and the state store of an asset."""
-    return tuple(int(part) for part in airflow.__version__.split(".")[:2]) >= (3, 3)
+__all__ = ["BaseEventTrigger", "SharedStreamProducer", "StateStore", "check_supported"]
 
 
 def check_supported() -> None:
     """Raise :class:`ConfigurationError` on an Airflow whose assets have no state store."""
-    if not has_watchers():
+    if tuple(int(part) for part in airflow.__version__.split(".")[:2]) < (3, 3):
         raise ConfigurationError(
             "HealthImagingNewImageSetsTrigger keeps its watermark in the asset state store, which Airflow has since "
             f"3.3. This is Airflow {airflow.__version__}. Schedule the DAG by time, or use HealthImagingImageSetSensor."
