@@ -48,7 +48,7 @@ def make_dag(asset, store, register):
 
 @pytest.fixture
 def fire(asset, store):
-    """``fire(minute, second)`` stores an event of that minute's window, so many seconds after the end of all windows."""
+    """``fire(minute, second)`` stores an event of that minute's window, seconds after all windows."""
     from airflow.models.asset import AssetEvent, AssetModel
     from airflow.utils.session import create_session
 
@@ -70,7 +70,7 @@ def fire(asset, store):
 def consume(run_dag):
     """``consume(dag, *events)`` runs the DAG as the scheduler does for these events.
 
-    The scheduler gives such a run no logical date. But ``dag.test()`` deletes earlier runs of the same date, or of none.
+    The scheduler gives such a run no logical date. But ``dag.test()`` deletes earlier runs of the same date.
     """
 
     def run(dag, *events):
