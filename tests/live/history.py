@@ -10,6 +10,7 @@ from tests.deployment import Deployment
 
 STATE = """
     SELECT state.value, event.extra FROM asset_state_store state
+    JOIN asset ON asset.id = state.asset_id AND asset.name = 'studies'
     LEFT JOIN asset_event event ON event.asset_id = state.asset_id ORDER BY event.id
 """
 

@@ -14,6 +14,7 @@ from tests.airflow.places import Evidence, Place, shown
 from tests.reporting import report
 
 from .conftest import CANARIES, DATASTORE_ID, LEAKED, PATIENT
+from .kills import idle
 
 TASK = "/api/v2/dags/{}/dagRuns/{}/taskInstances/{}"
 
@@ -43,6 +44,14 @@ def deferred(airflow, dag_id):
 def triggers(airflow, name):
     return airflow.rows(
         "SELECT id, kwargs FROM trigger WHERE classpath LIKE :name AND triggerer_id IS NOT NULL", name=f"%.{name}"
+    )
+
+
+def watchers(airflow):
+    return airflow.rows(
+        "SELECT trigger.id, trigger.kwargs FROM trigger JOIN asset_watcher ON asset_watcher.trigger_id = trigger.id"
+        " JOIN asset ON asset.id = asset_watcher.asset_id"
+        " WHERE asset.name = 'studies' AND trigger.triggerer_id IS NOT NULL"
     )
 
 
@@ -96,7 +105,7 @@ def test_each_batch_starts_a_run_and_every_image_set_is_handed_on_exactly_once(a
     arrivals.join()
     last = max(arrivals.created_at.values())
     airflow.wait_for(lambda: windows(history)[-1].end > last, "the last batch announced")
-    airflow.wait_for(lambda: runs_ended(airflow, history), "a run for each batch")
+    airflow.wait_for(lambda: idle(airflow, "on_arrival", "studies"), "a run for each batch")
 
     assert history.readings > 100
     assert not history.faults, "the watermark never passes an event that is not in the database"
@@ -127,21 +136,13 @@ def test_each_batch_starts_a_run_and_every_image_set_is_handed_on_exactly_once(a
     print(f"{len(handed_on)} image sets, {len(events)} events ({len(repeated)} repeated), {len(runs)} runs")  # noqa: T201
 
 
-def runs_ended(airflow, history):
-    """Whether every event has started a run, alone or with others, and all have ended."""
-    (waiting,) = airflow.rows("SELECT count(*) AS number FROM asset_dag_run_queue")
-    (consumed,) = airflow.rows("SELECT count(DISTINCT event_id) AS number FROM dagrun_asset_event")
-    (active,) = airflow.rows("SELECT count(*) AS number FROM dag_run WHERE state IN ('queued', 'running')")
-    return not waiting.number and not active.number and consumed.number == len(history.payloads())
-
-
 def test_watcher_is_the_same_trigger_after_its_file_was_parsed_again(airflow, history):
-    (before,) = triggers(airflow, "HealthImagingNewImageSetsTrigger")
+    (before,) = watchers(airflow)
     parsed = "SELECT last_parsed_time FROM dag WHERE dag_id = 'on_arrival'"
     first = airflow.rows(parsed)
     airflow.wait_for(lambda: airflow.rows(parsed) != first, "the file parsed again")
 
-    assert triggers(airflow, "HealthImagingNewImageSetsTrigger") == [before]
+    assert watchers(airflow) == [before]
     (versions,) = airflow.rows("SELECT count(*) AS number FROM dag_version WHERE dag_id = 'on_arrival'")
     assert versions.number == 1
 

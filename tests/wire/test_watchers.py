@@ -124,7 +124,7 @@ def run(database, watchers, until, **triggerer):
 
 
 async def happened(condition):
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - what it waits for has no event
         await asyncio.sleep(0)
 
 
