@@ -42,7 +42,7 @@ class Case:
     def __str__(self) -> str:
         how = "in bursts" if self.bursts else "evenly"
         return (
-            f"seed {self.seed}: {self.arrivals} arrivals {how} in {self.seconds:.0f} s, {self.triggerers} triggerer(s); "
+            f"seed {self.seed}: {self.arrivals} arrivals {how} in {self.seconds:.0f} s, {self.triggerers} triggerers; "
             f"killed: triggerer {self.triggerer_kills} times, scheduler {self.scheduler_kills} times"
         )
 
