@@ -25,7 +25,7 @@ class Case:
 
     :param arrivals: how many image sets arrive.
     :param seconds: in what time.
-    :param bursts: whether they come in bursts, or one by one.
+    :param bursts: whether some of them come in bursts, or all one by one.
     :param triggerer_kills: how often a triggerer is killed with SIGKILL.
     :param scheduler_kills: how often the scheduler is.
     :param triggerers: how many triggerers run; with two, they are killed in turn.
@@ -50,7 +50,8 @@ class Case:
         """Return when image sets arrive, in seconds from the start, and how many."""
         sizes = []
         while sum(sizes) < self.arrivals:
-            sizes.append(min(chance.randint(5, 60) if self.bursts else 1, self.arrivals - sum(sizes)))
+            size = chance.choice((1, 1, chance.randint(5, 60))) if self.bursts else 1
+            sizes.append(min(size, self.arrivals - sum(sizes)))
         return sorted((chance.uniform(0, self.seconds), size) for size in sizes)
 
 

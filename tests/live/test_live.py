@@ -88,6 +88,7 @@ def test_deferred_sensor_wakes_when_its_study_arrives_and_returns_the_records(ai
 
 def test_killed_triggerer_loses_neither_a_deferred_sensor_nor_an_announced_event(airflow, arrivals, history):
     run_id = deferred(airflow, "wait_for_study_2")
+    arrivals.put(datetime.now(UTC))
     announced = airflow.wait_for(lambda: (history.watermark() or {}).get("event"), "an event about to be announced")
 
     airflow.kill("triggerer")
@@ -112,28 +113,27 @@ def test_each_batch_starts_a_run_and_every_image_set_is_handed_on_exactly_once(a
     events = windows(history)
     for one, next_one in pairwise(dict.fromkeys(events)):
         assert one.end == next_one.start, "windows touch; what is repeated is repeated whole"
-    repeated = [window for window, times in Counter(events).items() if times > 1]
+    repeated = list((Counter(events) - Counter(set(events))).elements())
 
     starts, ends = {window.start for window in events}, {window.end for window in events}
-    covered, handed_on = Counter(), Counter()
+    handed_on, skipped = Counter(), 0
     runs = airflow.get("/api/v2/dags/on_arrival/dagRuns", limit=1000)["dag_runs"]
     assert len(runs) > 5
     for run in runs:
         assert run["state"] == "success"
+        if state(airflow, "on_arrival", run["dag_run_id"], "search") == "skipped":
+            skipped += 1
+            continue
         summary = xcom(airflow, "on_arrival", run["dag_run_id"], "search", "summary")
         own = TimeWindow(**summary["window"])
         assert "rule 5" in summary["rule"]
         assert own.start in starts
         assert own.end in ends
-        for window in dict.fromkeys(events):
-            covered[window] += own.start <= window.start and window.end <= own.end
         handed_on.update(each["imageSetId"] for each in xcom(airflow, "on_arrival", run["dag_run_id"], "search"))
-    assert handed_on.keys() == arrivals.created_at.keys()
-    for image_set_id, created_at in arrivals.created_at.items():
-        (window,) = (window for window in covered if window.start <= created_at < window.end)
-        assert handed_on[image_set_id] == covered[window]
-        assert covered[window] == 1 or window in repeated
-    print(f"{len(handed_on)} image sets, {len(events)} events ({len(repeated)} repeated), {len(runs)} runs")  # noqa: T201
+    assert handed_on == Counter(dict.fromkeys(arrivals.created_at, 1))
+    assert skipped <= len(repeated)
+    counts = f"{len(events)} events ({len(repeated)} repeated), {len(runs)} runs ({skipped} skipped)"
+    print(f"{len(handed_on)} image sets, {counts}")  # noqa: T201
 
 
 def test_watcher_is_the_same_trigger_after_its_file_was_parsed_again(airflow, history):
