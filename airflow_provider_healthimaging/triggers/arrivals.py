@@ -152,7 +152,8 @@ class ArrivalWatch:
         state = await self._watermark.read(self._initial)
         start = state.start
         if start != self._start and not state.event:
-            self._log.info("Watching data store %s from %s on.", self._request.datastore_id, format_utc(start))
+            where = self._request.datastore_id, self._watermark
+            self._log.info("Watching data store %s for %s from %s on.", *where, format_utc(start))
             self._start = self._searched_to = start
         return state
 

@@ -150,8 +150,8 @@ def test_nothing_is_lost_and_only_whole_windows_repeat_whenever_the_triggerer_di
     store_accessors = type(watcher().asset_state_store)
     if not asynchronous:
         # As on Airflow 3.3.0 and 3.3.1.
-        monkeypatch.delattr(store_accessors, "aget")
-        monkeypatch.delattr(store_accessors, "aset")
+        monkeypatch.delattr(store_accessors, "aget", raising=False)
+        monkeypatch.delattr(store_accessors, "aset", raising=False)
     arriving = iter(range(60))
     polled.before = lambda: put() if next(arriving, None) is not None else None
     start = datetime.now(UTC) - HOUR
