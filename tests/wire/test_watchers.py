@@ -211,6 +211,12 @@ def test_the_watermark_moves_when_the_event_is_in_the_database_and_not_before(wa
     assert state[WATERMARK_KEY] == {"start": format_utc(window.end)}
 
 
+def test_the_watermark_does_not_wait_for_the_next_poll(watcher, state, database, put, polled):
+    put()
+    run(database, watcher(poke_interval=3600), lambda: bool(database) and "event" not in state[WATERMARK_KEY])
+    assert (len(polled), state.start) == (1, windows(database)[0].end)
+
+
 def test_ten_watchers_cost_the_calls_of_one_and_each_gets_exactly_its_own(
     watcher, database, store, server, put, polled
 ):
@@ -389,6 +395,43 @@ def test_a_watermark_that_is_moved_before_an_event_is_confirmed_stays_moved(watc
 
     run(database, watcher(), lambda: len(database) == 2, stores=stores)
     assert windows(database)[1].start == first
+
+
+def test_a_watermark_that_is_moved_while_the_watcher_searches_stays_moved(
+    watcher, state, database, put, polled, monkeypatch
+):
+    put(timedelta(minutes=30))
+    first = datetime.now(UTC) - timedelta(minutes=40)
+    search = arrivals.ArrivalWatch._search
+
+    def moved_meanwhile(watch, window):
+        findings = search(watch, window)
+        if window.start != first:
+            state[WATERMARK_KEY] = {"start": format_utc(first)}
+        return findings
+
+    monkeypatch.setattr(arrivals.ArrivalWatch, "_search", moved_meanwhile)
+    run(database, watcher(), lambda: bool(database))
+    assert windows(database)[0].start == first
+
+
+def test_what_the_index_shows_late_is_found_while_nothing_else_arrives(watcher, database, put, polled):
+    polled.before = lambda: put(timedelta(seconds=30)) if len(polled) == 5 else None
+    run(database, watcher(), lambda: bool(database))
+    assert database[0][1]["count"] == 1
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_an_event_is_stored_only_if_airflow_says_so_of_all_watchers(failed):
+    from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
+
+    async def settled():
+        poll = shared_poll.Poll()
+        producer = shared_poll.SharedPoll(None, None, delay=HOUR, poke_interval=1)
+        await producer.advance([AdvanceItem(poll, AdvanceOutcome(acked=1, failed=failed))])
+        return await poll.settled
+
+    assert asyncio.run(settled()) is (failed == 0)
 
 
 @pytest.mark.parametrize("value", ["2026-01-01T00:00:00Z", {"start": "2026-01-01T00:00:00+00:00"}])
