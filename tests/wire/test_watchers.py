@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -413,6 +414,33 @@ def test_a_watermark_that_is_moved_while_the_watcher_searches_stays_moved(
     monkeypatch.setattr(arrivals.ArrivalWatch, "_search", moved_meanwhile)
     run(database, watcher(), lambda: bool(database))
     assert windows(database)[0].start == first
+
+
+def test_what_a_search_found_before_the_watermark_was_moved_says_nothing(
+    watcher, state, database, put, polled, monkeypatch
+):
+    put(timedelta(minutes=90))
+    first = datetime.now(UTC) - timedelta(minutes=100)
+    monkeypatch.setattr(arrivals, "PATIENCE_SECONDS", 0.0)
+    search = arrivals.ArrivalWatch._search
+    released = threading.Event()
+
+    def slow(watch, window):
+        findings = search(watch, window)
+        if window.start != first:
+            released.wait(60)
+        return findings
+
+    def move():
+        if len(polled) == 3:
+            state[WATERMARK_KEY] = {"start": format_utc(first)}
+        elif len(polled) == 6:
+            released.set()
+
+    monkeypatch.setattr(arrivals.ArrivalWatch, "_search", slow)
+    polled.before = move
+    run(database, watcher(), lambda: bool(database))
+    assert (windows(database)[0].start, database[0][1]["count"]) == (first, 1)
 
 
 def test_what_the_index_shows_late_is_found_while_nothing_else_arrives(watcher, database, put, polled):
