@@ -133,6 +133,15 @@ def test_the_first_run_searches_again_when_it_is_cleared(make_dag, fire, consume
     assert found(clear_and_run(dag, first)) == 1
 
 
+def test_of_two_events_of_the_same_moment_neither_is_the_earlier_one(make_dag, fire, consume, run_dag):
+    dag = make_dag()
+    consume(dag, fire(0, 1))
+    # Another logical date than that of the first run, which dag.test() would delete.
+    dates = {"data_interval_start": None, "data_interval_end": None}
+    again = run_dag(dag, NOON, run_type="asset_triggered", consumed_asset_events=[fire(0, 1)], **dates)
+    assert found(again) == 1
+
+
 def test_what_only_a_run_of_another_dag_has_is_searched(make_dag, fire, consume):
     consume(make_dag("first"), fire(0, 1))
     assert found(consume(make_dag("second"), fire(0, 2))) == 1

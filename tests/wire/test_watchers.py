@@ -488,6 +488,12 @@ def test_the_log_says_now_and_then_that_a_watcher_is_alive(watcher, database, pu
     assert "CANARY" not in log
 
 
+def test_the_log_says_once_where_a_watcher_begins(watcher, database, put, polled, logged):
+    polled.before = lambda: put(DICOMSeriesModality="MR")
+    run(database, watcher(match={"DICOMSeriesModality": "CT"}), lambda: len(polled) == 6)
+    assert logged().count(f"Watching data store {DATASTORE_ID} for") == 1
+
+
 def test_two_triggerers_that_run_the_same_watcher_for_a_moment_announce_the_same_windows(
     watcher, states, database, store, put, polled
 ):
