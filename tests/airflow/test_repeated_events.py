@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import airflow
@@ -28,7 +29,7 @@ def edges(minute):
 def asset(request):
     from airflow.sdk import Asset
 
-    return Asset(request.node.name)
+    return Asset(re.sub(r"\W", "_", request.node.name))
 
 
 @pytest.fixture
@@ -117,7 +118,9 @@ def test_a_run_of_repeated_and_new_events_searches_what_is_new(make_dag, fire, c
 
 
 def test_an_event_and_its_repetition_in_one_run_are_searched(make_dag, fire, consume):
-    assert found(consume(make_dag(), fire(0, 1), fire(0, 2))) == 1
+    run = consume(make_dag(), fire(0, 1), fire(0, 2))
+    assert found(run) == 1
+    assert run.xcom("find", "summary")["rule"] == "rule 5: the windows of 2 asset event(s)"
 
 
 def test_the_argument_searches_all_the_same(make_dag, fire, consume):
@@ -159,7 +162,9 @@ def test_another_window_and_another_data_store_are_no_repetition(make_dag, fire,
     assert found(consume(dag, fire(0, 3))) == 1
 
 
-def test_a_task_that_repeats_its_event_does_so_on_purpose(make_dag, fire, consume):
+@pytest.mark.parametrize(("first", "second"), [(False, False), (False, True), (True, False)])
+def test_only_events_of_watchers_are_repetitions(first, second, make_dag, fire, consume):
+    """A task that is cleared repeats its event on purpose."""
     dag = make_dag()
-    consume(dag, fire(0, 1, from_trigger=False))
-    assert found(consume(dag, fire(0, 2, from_trigger=False))) == 1
+    consume(dag, fire(0, 1, from_trigger=first))
+    assert found(consume(dag, fire(0, 2, from_trigger=second))) == 1
