@@ -118,9 +118,10 @@ class ArrivalWatch:
             return None
         if findings.count:
             return await self._announce(findings)
-        if not findings.read or await self._watermark.advance(state.start, findings.window.end):
-            self._searched_to = findings.window.end
-            self._start = findings.window.end if findings.read else state.start
+        self._searched_to = findings.window.end
+        if findings.read:
+            self._start = findings.window.end
+            await self._watermark.advance(state.start, self._start)
         return None
 
     async def _confirmed(self, event: ArrivalEvent, settled: asyncio.Future[bool]) -> bool:

@@ -147,4 +147,4 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
 async def _settled_when_passed(producer: SharedStreamProducer) -> AsyncIterator[Poll]:
     async for poll, _ in producer.open_stream():
         yield poll
-        poll.settle(stored=True)
+        poll.settled.set_result(True)

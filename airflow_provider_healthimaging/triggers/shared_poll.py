@@ -63,11 +63,6 @@ class Poll:
     failed: bool = False
     settled: asyncio.Future[bool] = field(default_factory=settlement, repr=False)
 
-    def settle(self, stored: bool) -> None:
-        """Say whether the events are stored, unless the watcher who would be told has gone."""
-        if not self.settled.done():
-            self.settled.set_result(stored)
-
 
 class SharedPoll(SharedStreamProducer):
     """Searches a data store without criteria, again and again.
@@ -106,7 +101,7 @@ class SharedPoll(SharedStreamProducer):
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         """Tell the watchers that their events are in Airflow's database; Airflow calls this."""
         for poll, outcome in batch:
-            poll.settle(stored=outcome.failed == 0)
+            poll.settled.set_result(outcome.failed == 0)
 
     async def _poll(self) -> Poll:
         end = utc_now() - self._delay

@@ -75,12 +75,10 @@ class Watermark:
         if state and state.event == event:
             await self._store.write({"start": event["window"]["end"]})
 
-    async def advance(self, start: datetime, end: datetime) -> bool:
-        """Move the watermark from ``start`` to ``end``; return whether it was still at ``start``."""
-        if await self._read() != State(start):
-            return False
-        await self._store.write({"start": format_utc(end)})
-        return True
+    async def advance(self, start: datetime, end: datetime) -> None:
+        """Move the watermark from ``start`` to ``end``, if it is still at ``start``."""
+        if await self._read() == State(start):
+            await self._store.write({"start": format_utc(end)})
 
     async def _read(self) -> State | None:
         value = await self._store.read()

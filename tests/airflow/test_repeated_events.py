@@ -53,8 +53,8 @@ def fire(asset, store):
     from airflow.models.asset import AssetEvent, AssetModel
     from airflow.utils.session import create_session
 
-    def fired(minute, second, *, from_trigger=True, datastore_id=DATASTORE_ID):
-        payload = {"datastore_id": datastore_id, "window": edges(minute), "count": 1}
+    def fired(minute, second, *, from_trigger=True, **given):
+        payload = {"datastore_id": DATASTORE_ID, "window": edges(minute), "count": 1, **given}
         extra = {"from_trigger": True, "payload": payload} if from_trigger else payload
         with create_session() as session:
             model = session.query(AssetModel).filter_by(name=asset.name).one()
@@ -159,6 +159,13 @@ def test_an_earlier_event_that_no_run_has_is_no_reason_to_skip(make_dag, fire, c
 def test_another_window_and_another_data_store_are_no_repetition(make_dag, fire, consume):
     dag = make_dag(window_start="{{ '' }}")
     consume(dag, fire(1, 1), fire(0, 2, datastore_id="e" * 32))
+    assert found(consume(dag, fire(0, 3))) == 1
+
+
+def test_an_earlier_event_of_another_kind_is_left_aside(make_dag, fire, consume):
+    dag = make_dag()
+    fire(0, 1, window={"start": "yesterday", "end": "today"})
+    fire(0, 2, window="all")
     assert found(consume(dag, fire(0, 3))) == 1
 
 

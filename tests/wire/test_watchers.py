@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from collections import Counter
 from contextlib import suppress
@@ -318,6 +319,31 @@ def test_while_the_service_fails_nothing_is_lost_and_the_log_says_why(
     assert "Poll failed; trying again" in logged()
 
 
+def test_a_search_of_its_own_that_fails_is_made_again(watcher, database, store, put, polled, monkeypatch, logged):
+    put(timedelta(minutes=30))
+    search, failing = arrivals.ArrivalWatch._search, iter([1.0])
+
+    def fail_once(watch, window):
+        monkeypatch.setattr(store.settings, "error_rate", next(failing, 0.0))
+        try:
+            return search(watch, window)
+        finally:
+            monkeypatch.setattr(store.settings, "error_rate", 0.0)
+
+    monkeypatch.setattr(arrivals.ArrivalWatch, "_search", fail_once)
+    run(database, watcher(), lambda: bool(database))
+    assert database[0][1]["count"] == 1
+    assert "Search failed; trying again" in logged()
+
+
+def test_a_clock_that_was_set_back_loses_nothing(watcher, database, store, put, polled, monkeypatch):
+    back = iter([0, 0, 700, 700, 0])
+    monkeypatch.setattr(shared_poll, "utc_now", lambda: datetime.now(UTC) - timedelta(seconds=next(back, 0)))
+    polled.before = lambda: put() if len(polled) in (1, 3) else None
+    run(database, watcher(), lambda: sum(payload["count"] for _, payload in database) == 2)
+    assert set(announced(store, database).values()) == {1}
+
+
 def test_a_data_store_that_does_not_exist_is_tried_again(watcher, database, polled):
     run(database, watcher(datastore_id="e" * 32), lambda: len(polled) == 3)
     assert database == []
@@ -351,16 +377,15 @@ def test_an_event_of_which_airflow_cannot_say_that_it_is_stored_is_repeated(
     watcher, database, put, polled, monkeypatch
 ):
     put()
-    settle = shared_poll.Poll.settle
-    answers = iter([False])
-    first = []
+    advance = shared_poll.SharedPoll.advance
+    unsure = iter([True])
 
-    def unknown(poll, stored):
-        if database and not first:
-            first.append(poll)
-        settle(poll, next(answers, stored) if database else stored)
+    async def another_watcher_failed(producer, batch):
+        if database and next(unsure, False):
+            batch = [each._replace(outcome=dataclasses.replace(each.outcome, failed=1)) for each in batch]
+        await advance(producer, batch)
 
-    monkeypatch.setattr(shared_poll.Poll, "settle", unknown)
+    monkeypatch.setattr(shared_poll.SharedPoll, "advance", another_watcher_failed)
     run(database, watcher(), lambda: len(database) == 2)
 
     assert database[0] == database[1]
