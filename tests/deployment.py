@@ -212,6 +212,10 @@ class Deployment:
         """POST to the REST API, as JSON."""
         return self._ask("POST", path, json=body).json()
 
+    def put(self, path: str, **body: Any) -> None:
+        """PUT to the REST API, as JSON."""
+        self._ask("PUT", path, json=body)
+
     def run_dag(self, dag_id: str, **conf: Any) -> str:
         """Start a run, and return its id."""
         return self.post(f"/api/v2/dags/{dag_id}/dagRuns", logical_date=None, conf=conf)["dag_run_id"]

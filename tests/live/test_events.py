@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_provider_healthimaging.local import backend
+from airflow_provider_healthimaging.triggers.watermark import WATERMARK_KEY
 from airflow_provider_healthimaging.window import TimeWindow
 from tests.reporting import report
 
@@ -93,6 +94,18 @@ def test_ten_watchers_cost_the_calls_of_one_and_each_gets_exactly_its_own(airflo
         windows = [TimeWindow(**each["window"]) for each in payloads(airflow, name)]
         assert [sum(moment in window for window in windows) for moment in moments] == [1] * len(moments)
         assert sum(each["count"] for each in payloads(airflow, name)) == len(moments)
+
+
+def test_a_watermark_that_is_moved_by_airflows_rest_api_is_where_the_watcher_starts_again(airflow):
+    (asset,) = airflow.rows("SELECT id FROM asset WHERE name = 'shared_0'")
+    before = payloads(airflow, "shared_0")
+    start = "2026-01-01T00:00:00Z"
+
+    airflow.put(f"/api/v2/assets/{asset.id}/state-store/{WATERMARK_KEY}", value={"start": start})
+
+    again = airflow.wait_for(lambda: payloads(airflow, "shared_0")[len(before) :], "an event from there on")
+    assert again[0]["window"]["start"] == start
+    assert again[0]["count"] == sum(each["count"] for each in before)
 
 
 def test_each_image_set_is_handed_on_and_handed_on_once_whatever_is_killed(airflow, case, second_triggerer, whole):
