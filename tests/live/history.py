@@ -35,6 +35,12 @@ class History(Thread):
         """Return the watermark as kept, with the event that is about to be announced, if any."""
         return self._read()[0]
 
+    def stored_and_not_acknowledged(self) -> dict[str, Any] | None:
+        """Return the event that is in the database while the watcher does not know it yet, if there is one."""
+        watermark, payloads = self._read()
+        event = (watermark or {}).get("event")
+        return event if event in payloads else None
+
     def payloads(self) -> list[dict[str, Any]]:
         """Return the events' payloads, oldest first."""
         return self._read()[1]

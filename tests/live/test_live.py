@@ -89,7 +89,7 @@ def test_deferred_sensor_wakes_when_its_study_arrives_and_returns_the_records(ai
 def test_killed_triggerer_loses_neither_a_deferred_sensor_nor_an_announced_event(airflow, arrivals, history):
     run_id = deferred(airflow, "wait_for_study_2")
     arrivals.put(datetime.now(UTC))
-    announced = airflow.wait_for(lambda: (history.watermark() or {}).get("event"), "an event about to be announced")
+    announced = airflow.wait_for(history.stored_and_not_acknowledged, "an event that is stored, and not acknowledged")
 
     airflow.kill("triggerer")
     image_set_id = arrivals.put(datetime.now(UTC), DICOMAccessionNumber=PATIENT.accession_numbers[1])
