@@ -23,7 +23,7 @@ WATCHERS = 10
 POKE_SECONDS = 2
 SLOWEST_START_SECONDS = 60
 
-QUICK = (Case(seed=1, arrivals=150, seconds=30, bursts=True, triggerer_kills=2, scheduler_kills=1, triggerers=2),)
+QUICK = (Case(seed=1, arrivals=100, seconds=20, bursts=True, triggerer_kills=1, scheduler_kills=1, triggerers=2),)
 """What `make test-live` plays. ``test_live.py`` kills the only triggerer that there is."""
 
 WHOLE = (
