@@ -50,9 +50,11 @@ def paginated(client: Any, datastore_id: str, start: datetime = START, end: date
         yield from page["imageSetsMetadataSummaries"]
 
 
-def paginated_in_parts(client: Any, datastore_id: str, parts: int) -> Iterator[dict[str, Any]]:
-    """Yield the search hits of ``parts`` paginators. Each reads an equal part of the day, in its own thread."""
-    edges = [START + (END - START) * part / parts for part in range(parts + 1)]
+def paginated_in_parts(
+    client: Any, datastore_id: str, parts: int, start: datetime = START, end: datetime = END
+) -> Iterator[dict[str, Any]]:
+    """Yield the search hits of ``parts`` paginators. Each reads an equal part of the window, in its own thread."""
+    edges = [start + (end - start) * part / parts for part in range(parts + 1)]
     with ThreadPoolExecutor(parts) as pool:
         for found in pool.map(lambda *part: list(paginated(client, datastore_id, *part)), edges, edges[1:]):
             yield from found
@@ -77,12 +79,14 @@ def hook(url: str, mode: str = "", connections: int | None = None) -> Any:
     return made
 
 
-def searched(client: Any, datastore_id: str, max_workers: int) -> Iterator[dict[str, Any]]:
+def searched(
+    client: Any, datastore_id: str, max_workers: int, start: datetime = START, end: datetime = END
+) -> Iterator[dict[str, Any]]:
     """Yield the search hits of a hook."""
     from airflow_provider_healthimaging.window import TimeWindow
 
     found: Iterator[dict[str, Any]] = client.search_image_sets(
-        datastore_id, window=TimeWindow(START, END), max_workers=max_workers
+        datastore_id, window=TimeWindow(start, end), max_workers=max_workers
     )
     return found
 

@@ -9,6 +9,8 @@ import gc
 import itertools
 import multiprocessing
 import time
+from contextlib import suppress
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from benchmarks import data
@@ -62,9 +64,21 @@ class Service:
             self._stores[wanted] = self._ask("fill", *wanted)
         return self._stores[wanted]
 
-    def limit(self, *, calls_per_second: float | None = None, burst: int = 50, latency: float = 0.0) -> None:
-        """Set the quota and the latency. The token bucket is full, and the count of calls starts at zero."""
-        self._ask("limit", calls_per_second, burst, latency)
+    def limit(
+        self,
+        *,
+        calls_per_second: float | None = None,
+        burst: int = 50,
+        latency: float = 0.0,
+        others: float = 0.0,
+        throttle_rate: float = 0.0,
+    ) -> None:
+        """Set the quota and the latency. The token bucket is full, and the count of calls starts at zero.
+
+        :param others: calls per second of other users of the account, which are not counted.
+        :param throttle_rate: the share of calls that are throttled whatever the quota.
+        """
+        self._ask("limit", calls_per_second, burst, latency, others, throttle_rate)
 
     def calls(self) -> Calls:
         """Return the calls since ``limit``."""
@@ -85,6 +99,8 @@ class _Answers:
     def __init__(self, server: Any, state: Any) -> None:
         self._server, self._state = server, state
         self._numbers = itertools.count()
+        self._others_end, self._others = Event(), Thread()
+        self._others.start()
 
     def fill(self, image_sets: int, layout: str, seed: int) -> str:
         from moto.medicalimaging.search import Query
@@ -101,13 +117,28 @@ class _Answers:
         gc.enable()
         return datastore_id
 
-    def limit(self, calls_per_second: float | None, burst: int, latency: float) -> None:
+    def limit(
+        self, calls_per_second: float | None, burst: int, latency: float, others: float, throttle_rate: float
+    ) -> None:
+        self._others_end.set()
+        self._others.join()
         settings = self._state.settings
         settings.calls_per_second = None
         # A call without a quota fills the bucket.
         self._state.admit_search()
         settings.calls_per_second, settings.burst, settings.latency = calls_per_second, burst, latency
+        settings.throttle_rate = throttle_rate
         self._server.calls.reset()
+        self._others_end, self._others = Event(), Thread(target=self._use, args=(others,), daemon=True)
+        self._others.start()
+
+    def _use(self, calls_per_second: float) -> None:
+        """Take tokens as another user of the account does, who never slows down."""
+        from moto.medicalimaging.exceptions import ThrottlingError
+
+        while calls_per_second and not self._others_end.wait(1 / calls_per_second):
+            with suppress(ThrottlingError):
+                self._state.admit_search()
 
     def calls(self) -> tuple[int, int]:
         count = self._server.calls.count

@@ -1,6 +1,7 @@
 """Compares a thousand deferred sensors, or import jobs, with a thousand of amazon's ``SqsSensorTrigger``.
 
-Each side waits for something that never arrives, and polls the same local server at the same interval. Each side runs
+Each side waits for something that never arrives, and polls the same local server at the same interval. The server has
+AWS's quota of 25 searches per second. Each side runs
 in a process of its own. The server does, too, and its CPU does not count. Python's garbage collector and a busy machine
 also block an event loop, so both are shown.
 
@@ -171,6 +172,7 @@ def serve() -> None:
 
     backend().create_datastore("benchmark", datastore_id=DATASTORE_ID)
     backend().settings.import_duration = 10**9
+    backend().settings.calls_per_second = 25
     with LocalServer(middleware=counted) as server:
         boto3.client("sqs", endpoint_url=server.url).create_queue(QueueName=QUEUE)
         requests = 0
@@ -210,7 +212,12 @@ def measured(side: str, python: str, options: argparse.Namespace) -> dict[str, f
         if process.returncode:
             raise SystemExit(f"{SIDES[side]} ended with {process.returncode}; see above.")
         requests = serving.communicate("")[0]
-    return {**json.loads(output.splitlines()[-1]), "idle": max(idle)[0] * 1000, "requests": int(requests)}
+    return {
+        **json.loads(output.splitlines()[-1]),
+        "idle": max(idle)[0] * 1000,
+        "requests": int(requests),
+        "rate": int(requests) / (options.minutes * 60),
+    }
 
 
 def has_aiobotocore(python: str) -> bool:
@@ -234,6 +241,7 @@ def compare(options: argparse.Namespace) -> None:
         ("CPU per sensor, ms", "cpu"),
         ("additional memory per sensor, KiB", "memory"),
         ("requests", "requests"),
+        ("requests per second", "rate"),
     ):
         print(
             f"{label:<34}"

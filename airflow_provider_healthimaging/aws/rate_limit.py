@@ -1,8 +1,8 @@
-"""Paces the calls to SearchImageSets after the service has throttled one.
+"""Paces the calls to SearchImageSets, so that the tasks of an account share its quota without knowing of each other.
 
-Between two throttled calls, the service's bucket is emptied once. So the calls that succeeded in between are what the
-quota refills in that time, and this is the rate to keep. The rate then grows slowly, because other users of the account
-may stop. Until the first throttled call, no call waits. docs/adr/0004 compares this with botocore's own modes.
+Until the quota is used up, no call waits. Then each client keeps to the share of the quota that it has had so far,
+tries a little more from time to time, and gives way when it is throttled. Throttling that has nothing to do with the
+rate of this client does not slow it down. docs/adr/0004 has the reasons, and what else was tried.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import math
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
@@ -23,23 +22,30 @@ if TYPE_CHECKING:
 
     from airflow_provider_healthimaging.aws.truncated_responses import HTTPResponse
 
-THROTTLE_BURST_SECONDS = 0.2
-"""Throttled calls within this time count as one: these calls were under way together."""
+BURST_SECONDS = 2.5
+"""A full bucket is worth two seconds of the quota (AWS's quotas page). Half a second more keeps the first rate low."""
 
-RATE_SAMPLE_SECONDS = (1.0, 30.0)
-"""The shortest and the longest time between throttled calls from which the service's rate can be measured."""
+GROWTH = 0.005
+"""The rate grows by ``exp(GROWTH * t**2)``, ``t`` seconds after it was reduced: by 13 % in 5 s, by 65 % in 10 s."""
 
-IDLE_RESET_SECONDS = 2.0
-"""After this time without a call the rate is unknown again, because the service's bucket has filled up."""
+REDUCTION, REDUCTION_PAUSE_SECONDS = 0.85, 0.3
+"""The factor for a rate at which a call was throttled. Throttled calls within the pause count as one."""
 
-MIN_RATE = 1.0
-"""Calls per second that are always tried. The back-off before a retry grows by itself."""
+REDUCED_IN_VAIN = 0.7
+"""If calls are still throttled at this part of the first rate, a lower rate does not help, and the limit is removed."""
 
-GROWTH_KNOWN, GROWTH_UNKNOWN = 0.01, 0.5
-"""How much the rate grows each second, after it was measured and before."""
+MAX_THROTTLED_IN_A_ROW, THROTTLED_SHARE, SHARE_CALLS, FIRST_CALLS = 3, 0.4, 16, 5
+"""What shows that the quota is used up, once a few calls have succeeded: all calls under way are throttled, or three in
+a row; or a share of about the last 16 calls."""
+
+MIN_FIRST_RATE = 1.0
+"""Calls per second of a client that begins while others use the whole quota."""
+
+IDLE_SECONDS = 2.0
+"""After this time without a call, the bucket is full again."""
 
 MAX_BACKOFF_SECONDS = 20.0
-"""The longest pause before a throttled call is retried, as in botocore's standard mode."""
+"""The longest pause before a throttled call is sent again, as in botocore's standard mode."""
 
 
 class RateLimiter:
@@ -52,50 +58,80 @@ class RateLimiter:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._rate = math.inf
-        self._growth = GROWTH_UNKNOWN
-        self._throttled_at = -math.inf
-        self._successes_since = 0
-        self._recent = deque([self._clock()], maxlen=20)
-        self._next = -math.inf
+        self._next_turn = self._started = clock()
+        self._rate, self._first_rate, self._reduced_at = math.inf, math.inf, -math.inf
+        self._sent = self._answered = self._succeeded = self._most_under_way = 0
+        self._share = 0.0
+        self._throttled: list[int] = []
 
-    def acquire(self) -> None:
-        """Wait for this call's turn."""
+    def acquire(self) -> int:
+        """Wait for this call's turn, and return its number in the order of sending."""
         with self._lock:
             now = self._clock()
-            if now > self._next + IDLE_RESET_SECONDS:
-                self._rate, self._throttled_at = math.inf, -math.inf
-            turn = max(now, self._next)
-            self._next = turn + 1 / self._rate_at(now)
+            if now > self._next_turn + IDLE_SECONDS:
+                self._started, self._succeeded = now, 0
+                self._remove_limit()
+            turn = max(now, self._next_turn)
+            self._next_turn = turn + 1 / self._rate_at(now)
         if turn > now:
             self._sleep(turn - now)
+        with self._lock:
+            self._sent += 1
+            self._most_under_way = max(self._most_under_way, self._sent - self._answered)
+            return self._sent
 
-    def on_success(self) -> None:
+    def on_success(self, number: int) -> None:
         """Note that a call was not throttled."""
         with self._lock:
-            self._successes_since += 1
-            self._recent.append(self._clock())
+            self._answered += 1
+            self._succeeded += 1
+            self._share -= self._share / SHARE_CALLS
+            self._throttled = [each for each in self._throttled if each > number]
 
-    def on_throttle(self) -> None:
-        """Note that a call was throttled, and slow down."""
+    def on_throttle(self, number: int, backoff: float = 0.0) -> None:
+        """Note that a call was throttled, and slow down if that helps.
+
+        :param backoff: seconds until the call is sent again.
+        """
         with self._lock:
             now = self._clock()
-            since = now - self._throttled_at
-            if since < THROTTLE_BURST_SECONDS:
-                return
-            if RATE_SAMPLE_SECONDS[0] <= since <= RATE_SAMPLE_SECONDS[1] and self._successes_since:
-                self._rate, self._growth = max(self._successes_since / since, MIN_RATE), GROWTH_KNOWN
-            else:
-                lately = len(self._recent) / max(now - self._recent[0], 1e-3)
-                self._rate = max(min(lately, self._rate_at(now)) / 2, MIN_RATE)
-                self._growth = GROWTH_UNKNOWN
-            self._throttled_at, self._successes_since = now, 0
-            self._next = max(self._next, now + 1 / self._rate)
+            self._answered += 1
+            self._share += (1 - self._share) / SHARE_CALLS
+            self._throttled.append(number)
+            if math.isinf(self._rate):
+                self._next_turn = max(self._next_turn, now + backoff)
+                if self._quota_is_used_up():
+                    self._first_rate = max(self._succeeded / (now - self._started + BURST_SECONDS), MIN_FIRST_RATE)
+                    self._set_rate(self._first_rate, now)
+            elif now - self._reduced_at >= REDUCTION_PAUSE_SECONDS:
+                rate = REDUCTION * self._rate_at(now)
+                if rate < REDUCED_IN_VAIN * self._first_rate:
+                    self._remove_limit()
+                else:
+                    self._set_rate(rate, now)
+
+    def _remove_limit(self) -> None:
+        self._rate, self._share, self._throttled = math.inf, 0.0, []
+
+    def _quota_is_used_up(self) -> bool:
+        enough = min(max(self._most_under_way, 2), MAX_THROTTLED_IN_A_ROW)
+        sent_since_the_first = self._sent - min(self._throttled) + 1
+        in_a_row = len(self._throttled) >= max(enough, 0.75 * sent_since_the_first)
+        return self._succeeded >= FIRST_CALLS and (in_a_row or self._share >= THROTTLED_SHARE)
+
+    def _set_rate(self, rate: float, now: float) -> None:
+        self._rate, self._reduced_at = rate, now
+        jitter = random.random()  # noqa: S311 - not a secret
+        self._next_turn = max(self._next_turn, now + jitter / rate)
 
     def _rate_at(self, now: float) -> float:
-        if math.isinf(self._rate):
-            return self._rate
-        return self._rate * math.exp(min(self._growth * (now - self._throttled_at), 50.0))
+        return self._rate * math.exp(min(GROWTH * (now - self._reduced_at) ** 2, 50.0))
+
+
+def backoff_seconds(attempt: int) -> float:
+    """Return the pause after a throttled attempt. It is short at first, because the rate itself makes calls wait."""
+    jitter = random.uniform(0.5, 1.5)  # noqa: S311 - not a secret
+    return jitter * min(0.02 * 3.0 ** (attempt - 1), MAX_BACKOFF_SECONDS)
 
 
 def install_rate_limiter(client: HealthImagingClient) -> None:
@@ -106,22 +142,20 @@ def install_rate_limiter(client: HealthImagingClient) -> None:
     retries = retry_settings(client)
     if retries["mode"] == "adaptive":
         return
-    limiter = RateLimiter()
+    limiter, this_thread = RateLimiter(), threading.local()
 
     def before_send(**_: object) -> None:
-        limiter.acquire()
+        this_thread.number = limiter.acquire()
 
     def needs_retry(response: tuple[HTTPResponse, object] | None, attempts: int, **_: object) -> float | None:
         if response is None:
             return None
         if response[0].status_code != HTTPStatus.TOO_MANY_REQUESTS:
-            limiter.on_success()
+            limiter.on_success(this_thread.number)
             return None
-        limiter.on_throttle()
-        if attempts >= retries["total_max_attempts"]:
-            return None
-        jitter = random.uniform(0.5, 1)  # noqa: S311 - not a secret
-        return jitter * min(0.1 * 2.0 ** (attempts - 1), MAX_BACKOFF_SECONDS)
+        backoff = backoff_seconds(attempts)
+        limiter.on_throttle(this_thread.number, backoff)
+        return backoff if attempts < retries["total_max_attempts"] else None
 
     client.meta.events.register("before-send.medical-imaging.SearchImageSets", before_send)
     # The stubs let handlers return nothing, but botocore takes the seconds until the next attempt from this one.

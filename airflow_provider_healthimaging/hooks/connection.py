@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from airflow.providers.common.compat.sdk import conf
 from botocore.config import Config
 
 from airflow_provider_healthimaging.aws.client_config import (
@@ -25,7 +24,7 @@ from airflow_provider_healthimaging.aws.connection_arguments import (
 from airflow_provider_healthimaging.aws.errors import translate_errors
 from airflow_provider_healthimaging.aws.rate_limit import install_rate_limiter
 from airflow_provider_healthimaging.aws.truncated_responses import install_truncation_retry
-from airflow_provider_healthimaging.privacy.debug_log_filter import install_debug_log_filter
+from airflow_provider_healthimaging.privacy.debug_log_filter import filter_debug_log
 
 if TYPE_CHECKING:
     import boto3
@@ -65,8 +64,7 @@ class ServiceConnection(AwsBaseHook):
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.session.Session:  # noqa: FBT002 - amazon's signature
         """Return a boto3 session whose HealthImaging clients log no patient data."""
         session = super().get_session(region_name, deferrable)
-        if not conf.getboolean("healthimaging", "log_botocore_debug", fallback=False):
-            session.events.register("creating-client-class.medical-imaging", install_debug_log_filter)
+        filter_debug_log(session, "medical-imaging")
         return session
 
     def get_client_type(self, *args: Any, **kwargs: Any) -> HealthImagingClient:  # amazon's own arguments

@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow.providers.common.compat.sdk import conf
 from botocore.exceptions import ClientError
 
 from airflow_provider_healthimaging.aws.error_table import S3
@@ -15,7 +14,7 @@ from airflow_provider_healthimaging.exceptions import HealthImagingError, Incomp
 from airflow_provider_healthimaging.imports.arguments import parse_s3_uri
 from airflow_provider_healthimaging.imports.limits import InputSize
 from airflow_provider_healthimaging.imports.report import ImportReport, read_report
-from airflow_provider_healthimaging.privacy.debug_log_filter import install_debug_log_filter
+from airflow_provider_healthimaging.privacy.debug_log_filter import filter_debug_log
 
 if TYPE_CHECKING:
     import boto3
@@ -31,8 +30,7 @@ class ImportFilesHook(S3Hook):
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.session.Session:  # noqa: FBT002 - amazon's signature
         """Return a boto3 session whose S3 clients log no names of files."""
         session = super().get_session(region_name, deferrable)
-        if not conf.getboolean("healthimaging", "log_botocore_debug", fallback=False):
-            session.events.register("creating-client-class.s3", install_debug_log_filter)
+        filter_debug_log(session, "s3")
         return session
 
     @property

@@ -13,6 +13,7 @@ from airflow_provider_healthimaging.hooks.connection import ServiceConnection
 from airflow_provider_healthimaging.hooks.import_files import ImportFilesHook
 from airflow_provider_healthimaging.imports.arguments import check_job_id
 from airflow_provider_healthimaging.imports.job import JOB_STATUSES
+from airflow_provider_healthimaging.imports.report import WARNINGS_GRACE
 from airflow_provider_healthimaging.imports.request import ImportRequest
 from airflow_provider_healthimaging.search.suggestions import unknown_name_error
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_datastore_id, parse_duration
@@ -20,9 +21,6 @@ from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_da
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.imports.job import ImportJob, JobSummary, StartedJob
     from airflow_provider_healthimaging.imports.report import ImportReport
-
-WARNINGS_GRACE_SECONDS = 5.0
-"""How long to wait for a list of warnings that may still come, if the rest of the report is there."""
 
 REPORT_POLL_SECONDS = 1.0
 """The pause before the output of a job is looked for again."""
@@ -136,7 +134,7 @@ class ImportJobCalls(ServiceConnection):
             waited = time.monotonic() - started
             try:
                 report = files.read_report(job["outputS3Uri"])
-                if not report.warnings_pending or waited >= min(limit, WARNINGS_GRACE_SECONDS):
+                if not report.warnings_pending or waited >= min(limit, WARNINGS_GRACE.total_seconds()):
                     return report
             except HealthImagingError as error:
                 if not error.retryable or waited >= limit:

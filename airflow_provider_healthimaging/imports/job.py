@@ -9,6 +9,7 @@ from airflow_provider_healthimaging.imports.arguments import ImportConfiguration
 
 JobStatus = Literal["SUBMITTED", "IN_PROGRESS", "COMPLETED", "FAILED"]
 JOB_STATUSES: tuple[JobStatus, ...] = get_args(JobStatus)
+RUNNING: tuple[JobStatus, ...] = ("SUBMITTED", "IN_PROGRESS")
 ENDED: tuple[JobStatus, ...] = ("COMPLETED", "FAILED")
 
 

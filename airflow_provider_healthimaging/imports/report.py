@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypedDict
 
 from airflow_provider_healthimaging.exceptions import ImportReportMissingError
@@ -30,6 +31,9 @@ FAILURE_COUNTS = ("numberOfFilesWithCustomerError", "numberOfFilesWithServerErro
 
 UNKNOWN_TYPE = "unknown"
 """The type of a failed file for which the output gives no type."""
+
+WARNINGS_GRACE = timedelta(seconds=5)
+"""How long to wait for a list of warnings that may still come, if the rest of the report is there."""
 
 OpenFile = Callable[[str], Iterable[bytes] | None]
 """Gives the content of a file of the output in chunks, or ``None`` if the file is not there."""

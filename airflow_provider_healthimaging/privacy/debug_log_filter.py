@@ -9,8 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_healthimaging.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    import boto3
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +24,15 @@ LIBRARIES = ("boto3.", "botocore.", "urllib3.")
 """The libraries whose loggers see a request, a response or a URL."""
 
 _in_healthimaging_call: ContextVar[bool] = ContextVar("in a call to AWS HealthImaging", default=False)
+
+
+def filter_debug_log(session: boto3.session.Session, service: str) -> None:
+    """Keep the DEBUG lines of the session's clients for a service out of the log, unless Airflow's settings say not to.
+
+    :param service: botocore's name, such as ``"s3"``.
+    """
+    if not conf.getboolean("healthimaging", "log_botocore_debug", fallback=False):
+        session.events.register(f"creating-client-class.{service}", install_debug_log_filter)
 
 
 def install_debug_log_filter(class_attributes: object, base_classes: list[type], **_: object) -> None:  # noqa: ARG001 - botocore's names

@@ -68,12 +68,10 @@ def is_template(value: object) -> bool:
 
 
 @functools.cache
-def _argument_names(kind: type) -> set[str]:
+def _argument_names(kind: type) -> frozenset[str]:
     """Return the names of the arguments that a class and its base classes take."""
     constructors = (vars(ancestor).get("__init__", object.__init__) for ancestor in kind.__mro__)
     parameters = [each for init in constructors for each in inspect.signature(init).parameters.values()]
     # Airflow 2's logger has a parameter "context", which is not an argument of a task.
-    return {each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)} - {
-        "self",
-        "context",
-    }
+    named = frozenset(each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
+    return named - {"self", "context"}

@@ -7,7 +7,7 @@ is counted from the first start. The trigger's event carries it, because ``dag.t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
@@ -17,8 +17,24 @@ from airflow_provider_healthimaging.window import parse_instant
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
+LAST_POLL_GRACE = timedelta(seconds=90)
+"""How long after the deadline Airflow waits for the trigger's event: a last poll of a minute, and half a minute."""
+
 TRIGGER_FAILED = "__fail__"
 """The method that Airflow names when it resumes a task whose trigger failed or timed out."""
+
+
+def check_trigger_reported(
+    task: BaseOperator, context: Context, next_method: str, next_kwargs: Mapping[str, object] | None
+) -> bool:
+    """Return whether the trigger of a resumed task has reported. If not, it did not run until the deadline.
+
+    :raises AirflowTaskTimeout: if the task's own time is over.
+    """
+    if next_method != TRIGGER_FAILED:
+        return True
+    check_execution_timeout(task, first_start(context))
+    return "timeout" not in str((next_kwargs or {}).get("error", "")).lower()
 
 
 def first_start(context: Context, event: Mapping[str, object] | None = None) -> datetime:

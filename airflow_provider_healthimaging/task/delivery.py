@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -216,16 +216,19 @@ def _write_to_s3(
         # A worker that dies loses what it read ahead, so that should not be much more than a part.
         return hook.search(rest, read_ahead=max(destination.rows_per_file, MIN_READ_AHEAD), stats=stats)
 
-    s3_hook = S3Hook(
-        aws_conn_id=destination.conn_id, extra_args=dict(destination.extra_args), verify=destination.verify
-    )
     region = hook.conn_region_name
 
-    def write() -> DatasetSummary:
+    def write(s3_hook: S3Hook) -> DatasetSummary:
         return write_search(
             s3_hook, request, destination, tags=tags, metadata=metadata, search=search, region=region, log=log
         )
 
+    return write_dataset(destination, write)
+
+
+def write_dataset(destination: S3Destination, write: Callable[[S3Hook], DatasetSummary]) -> DatasetSummary:
+    """Write a dataset with a hook for its destination. Errors of S3 name ``s3_uri``."""
+    hook = S3Hook(aws_conn_id=destination.conn_id, extra_args=dict(destination.extra_args), verify=destination.verify)
     location = f"s3_uri {destination.uri}, connection {destination.conn_id!r}"
-    translate_errors(s3_hook.get_conn, location, S3, CALL_ERRORS)
-    return translate_errors(write, location, S3, BOTOCORE_ERRORS)
+    translate_errors(hook.get_conn, location, S3, CALL_ERRORS)
+    return translate_errors(lambda: write(hook), location, S3, BOTOCORE_ERRORS)

@@ -6,10 +6,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypedDict
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-from airflow_provider_healthimaging.aws.error_table import S3
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, translate_errors
 from airflow_provider_healthimaging.exceptions import (
     FilesNotImportedError,
     ImportJobFailedError,
@@ -18,14 +14,14 @@ from airflow_provider_healthimaging.exceptions import (
 from airflow_provider_healthimaging.imports.report import FAILURE
 from airflow_provider_healthimaging.output.import_dataset import write_import
 from airflow_provider_healthimaging.output.records import to_record
-from airflow_provider_healthimaging.task.delivery import Result, collect_for_xcom
+from airflow_provider_healthimaging.task.delivery import Result, collect_for_xcom, write_dataset
 from airflow_provider_healthimaging.window import TimeWindow
 
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.imports.job import ImportJob
     from airflow_provider_healthimaging.imports.report import ImportReport
     from airflow_provider_healthimaging.output.dataset import DatasetSummary
-    from airflow_provider_healthimaging.output.destination import OutputRequest, S3Destination
+    from airflow_provider_healthimaging.output.destination import OutputRequest
     from airflow_provider_healthimaging.output.records import Record
 
 
@@ -121,10 +117,13 @@ def hand_on(
     :param limit: the most items that a task can be mapped over, if one is mapped over the result.
     """
     records = _records(job["datastoreId"], report)
-    if output.s3 is None:
+    destination = output.s3
+    if destination is None:
         fewer = "import fewer files with each job"
         return collect_for_xcom(records, output, limit, fewer=fewer), "XCom", None
-    dataset = _write(output.s3, job, records)
+    dataset = write_dataset(
+        destination, lambda hook: write_import(hook, destination, job["datastoreId"], job["jobId"], records)
+    )
     return dataset, dataset["s3_uri"], dataset
 
 
@@ -132,13 +131,3 @@ def _records(datastore_id: str, report: ImportReport) -> Iterator[Record]:
     for image_set in report.image_sets:
         record = to_record({"imageSetId": image_set["imageSetId"]}, datastore_id)
         yield {**record, "version": image_set["version"], "isPrimary": image_set["isPrimary"]}
-
-
-def _write(destination: S3Destination, job: ImportJob, records: Iterator[Record]) -> DatasetSummary:
-    def write() -> DatasetSummary:
-        hook = S3Hook(
-            aws_conn_id=destination.conn_id, extra_args=dict(destination.extra_args), verify=destination.verify
-        )
-        return write_import(hook, destination, job["datastoreId"], job["jobId"], records)
-
-    return translate_errors(write, f"{destination.uri}, connection {destination.conn_id!r}", S3, BOTOCORE_ERRORS)

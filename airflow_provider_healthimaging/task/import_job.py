@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_healthimaging.aws.connection_arguments import check_conn_id
 from airflow_provider_healthimaging.exceptions import HealthImagingError, ImportJobError, ImportReportMissingError
 from airflow_provider_healthimaging.imports.job import ENDED
+from airflow_provider_healthimaging.imports.report import WARNINGS_GRACE
 from airflow_provider_healthimaging.links.healthimaging import (
     HealthImagingDatastoreLink,
     HealthImagingDicomImportJobLink,
@@ -40,9 +41,6 @@ ON_FAILED_FILES = ("fail", "warn", "ignore")
 
 REPORT_GRACE = timedelta(minutes=10)
 """How long after its end a job's report may be missing. AWS gives no number; users met some seconds."""
-
-WARNINGS_GRACE = timedelta(seconds=5)
-"""How long after its end a job's list of warnings may still come, if the rest of the report is there."""
 
 
 class ImportJobTask(RecordTask):

@@ -27,8 +27,9 @@ from airflow_provider_healthimaging.search.validation import (
     parse_interval,
 )
 from airflow_provider_healthimaging.task.deferral import (
-    TRIGGER_FAILED,
+    LAST_POLL_GRACE,
     check_execution_timeout,
+    check_trigger_reported,
     execution_deadline,
     first_start,
 )
@@ -38,7 +39,6 @@ from airflow_provider_healthimaging.task.import_delivery import summarize
 from airflow_provider_healthimaging.task.import_job import ImportJobTask
 from airflow_provider_healthimaging.task.import_once import find_or_start
 from airflow_provider_healthimaging.task.private_fields import MaskedField
-from airflow_provider_healthimaging.task.waiting import LAST_SEARCH_GRACE
 from airflow_provider_healthimaging.window import format_utc, parse_instant
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class StartImportJobTask(ImportJobTask):
     import_configuration = MaskedField()
     private_fields = ("import_configuration", "s3_extra_args")
     retry_starts_another_job: ClassVar[bool] = True
+    _started: datetime
 
     def __init__(
         self,
@@ -127,9 +128,7 @@ class StartImportJobTask(ImportJobTask):
     @fail_without_retry
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If no triggerer has run the trigger, time out as without a deferral."""
-        if next_method == TRIGGER_FAILED:
-            check_execution_timeout(self, first_start(context))
-        if next_method == TRIGGER_FAILED and "timeout" in str((next_kwargs or {}).get("error", "")).lower():
+        if not check_trigger_reported(self, context, next_method, next_kwargs):
             raise WaitTimeoutError(
                 "The wait for the import job has timed out. Its trigger has not reported: check that a triggerer is "
                 "running. The job goes on, and a retry waits for it."
@@ -182,7 +181,7 @@ class StartImportJobTask(ImportJobTask):
                 raise self._timeout_error(job_id, deadline)
             if self.deferrable:
                 trigger = self.make_trigger(job_id, deadline, self._started)
-                self.defer(trigger=trigger, method_name="execute_complete", timeout=left + LAST_SEARCH_GRACE)
+                self.defer(trigger=trigger, method_name="execute_complete", timeout=left + LAST_POLL_GRACE)
             time.sleep(min(self.waiter_delay, left).total_seconds())
 
     def _start(self, context: Context) -> str | None:

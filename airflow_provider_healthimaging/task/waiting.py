@@ -22,8 +22,9 @@ from airflow_provider_healthimaging.search.suggestions import unknown_name_error
 from airflow_provider_healthimaging.search.validation import parse_duration, parse_interval
 from airflow_provider_healthimaging.task.arguments import CheckedArguments
 from airflow_provider_healthimaging.task.deferral import (
-    TRIGGER_FAILED,
+    LAST_POLL_GRACE,
     check_execution_timeout,
+    check_trigger_reported,
     execution_deadline,
     first_start,
 )
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 MODES = ("poke", "reschedule")
-
-LAST_SEARCH_GRACE = timedelta(seconds=90)
-"""How long after the deadline Airflow waits for the trigger's event: a last search of a minute, and half a minute."""
 
 
 class DeferrableSensor(CheckedArguments, BaseSensorOperator):
@@ -132,11 +130,9 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
     @fail_without_retry
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If no triggerer has run the trigger, time out as in the other modes."""
-        error = str((next_kwargs or {}).get("error", ""))
-        if next_method == TRIGGER_FAILED:
-            check_execution_timeout(self, first_start(context))
+        reported = check_trigger_reported(self, context, next_method, next_kwargs)
         with self._soft_fail_skips_timeout():
-            if next_method == TRIGGER_FAILED and "timeout" in error.lower():
+            if not reported:
                 raise AirflowSensorTimeout(
                     "Sensor has timed out, and its trigger has not reported. Check that a triggerer is running."
                 )
@@ -165,7 +161,7 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
         if left <= timedelta(0):
             raise self._timeout_error(context, deadline)
         trigger = self.make_trigger(context, deadline)
-        return self.defer(trigger=trigger, method_name="execute_complete", timeout=left + LAST_SEARCH_GRACE)
+        return self.defer(trigger=trigger, method_name="execute_complete", timeout=left + LAST_POLL_GRACE)
 
     def _poke_after(self, context: Context, trigger_error: str | None) -> bool | PokeReturnValue:
         """Poke, and raise the error that ended the trigger if the image sets are not there and no error is raised."""

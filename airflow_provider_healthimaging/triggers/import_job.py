@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_healthimaging.imports.arguments import check_job_id
 from airflow_provider_healthimaging.imports.job import ENDED
+from airflow_provider_healthimaging.triggers.feed import Feed, shared_feed
+from airflow_provider_healthimaging.triggers.running_jobs import RunningJobs
 from airflow_provider_healthimaging.triggers.waiting import Status, WaitingTrigger
 
 if TYPE_CHECKING:
@@ -72,6 +74,14 @@ class HealthImagingDicomImportJobTrigger(WaitingTrigger):
             return True
         job = self.cached_hook().get_dicom_import_job(self.datastore_id, self.job_id)
         return job["jobStatus"] in ENDED
+
+    def feed(self) -> Feed[RunningJobs]:
+        """Return the feed of the jobs that have not ended."""
+        return shared_feed(self.feed_key("import jobs"), lambda: RunningJobs(self.datastore_id, self.cached_hook))
+
+    def has_news(self, source: RunningJobs) -> bool:
+        """Whether the job is not among those that run."""
+        return self.job_id is None or (source.job_ids is not None and self.job_id not in source.job_ids)
 
     def status(self, status: str) -> Status:
         """Return the payload of an event."""

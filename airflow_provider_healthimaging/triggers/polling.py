@@ -11,7 +11,7 @@ import inspect
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cached_property
@@ -97,13 +97,19 @@ class PollingTrigger(BaseTrigger):
 
     def cached_hook(self) -> HealthImagingHook:
         """Return the hook that all triggers of this process with the same connection share; this may block."""
-        return get_cached_hook(
-            self.datastore_id,
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            config=self.botocore_config,
-        )
+        return get_cached_hook(self.datastore_id, **self._hook_arguments())
+
+    def feed_key(self, what: str) -> Hashable:
+        """Return what triggers have in common that can share a feed of ``what``."""
+        return what, self.datastore_id, json.dumps(self._hook_arguments(), sort_keys=True)
+
+    def _hook_arguments(self) -> dict[str, Any]:
+        return {
+            "aws_conn_id": self.aws_conn_id,
+            "region_name": self.region_name,
+            "verify": self.verify,
+            "config": self.botocore_config,
+        }
 
 
 class SearchTrigger(PollingTrigger):

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_healthimaging.aws.connection_arguments import is_json
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.search.pages import END_OF_TIME, ScanStats
 from airflow_provider_healthimaging.search.readiness import is_ready
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_whole_number, parse_duration
+from airflow_provider_healthimaging.triggers.feed import Feed, shared_feed
 from airflow_provider_healthimaging.triggers.polling import SearchTrigger
+from airflow_provider_healthimaging.triggers.recent_hits import RecentHits, may_be_found
 from airflow_provider_healthimaging.triggers.waiting import Status, WaitingTrigger
 from airflow_provider_healthimaging.window import TimeWindow, format_utc, parse_instant, window_ending_now
 
@@ -95,13 +98,34 @@ class HealthImagingImageSetTrigger(WaitingTrigger, SearchTrigger):
         if not isinstance(resolved_search, Mapping | None) or not is_json(resolved_search):
             raise InvalidArgumentError("resolved_search must be a dictionary of JSON types, which a sensor makes.")
         self.resolved_search = resolved_search
+        self._quiet_at: datetime | None = None
+        self._position: int | None = None
 
     def is_ready(self) -> bool:
         """Search once."""
-        now = datetime.now(UTC)
+        now, stats = datetime.now(UTC), ScanStats()
         quiet_since = None if self.quiet_period is None else now - timedelta(seconds=self.quiet_period)
-        hits = self.search(self._window(now))
-        return is_ready(hits, min_image_sets=self.min_image_sets, quiet_since=quiet_since)
+        ready = is_ready(
+            self.search(self._window(now), stats), min_image_sets=self.min_image_sets, quiet_since=quiet_since
+        )
+        self._quiet_at = None
+        if quiet_since and stats.changed and quiet_since < stats.changed < END_OF_TIME:
+            self._quiet_at = now + (stats.changed - quiet_since)
+        return ready
+
+    def feed(self) -> Feed[RecentHits]:
+        """Return the feed of the image sets that arrived or changed lately."""
+        key = self.feed_key("image sets")
+        return shared_feed(key, lambda: RecentHits(self.datastore_id, self.cached_hook))
+
+    def has_news(self, source: RecentHits) -> bool:
+        """Whether an image set arrived that this trigger may wait for, or its quiet period may have ended."""
+        news, self._position = source.since(self._position), source.position
+        now = datetime.now(UTC)
+        if news is None or (self._quiet_at and now >= self._quiet_at):
+            return True
+        request = self._request.with_window(self._window(now))
+        return any(may_be_found(hit, request) for hit in news)
 
     def status(self, status: str) -> Status:
         """Return the payload of an event."""

@@ -244,7 +244,7 @@ def test_a_report_that_does_not_come_in_time_is_a_retryable_error(hook, store, b
 
 @pytest.mark.parametrize("empty_output", [True, False])
 def test_a_report_without_warnings_needs_no_list_of_them(hook, store, bucket, soon, monkeypatch, empty_output):
-    monkeypatch.setattr(import_jobs, "WARNINGS_GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(import_jobs, "WARNINGS_GRACE", timedelta(seconds=0.05))
     upload(bucket)
     store.settings.import_empty_output = empty_output
     assert hook.read_import_report(DATASTORE_ID, start(hook)["jobId"]).with_warnings == 0

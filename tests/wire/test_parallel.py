@@ -315,7 +315,8 @@ def limiter_calls(monkeypatch):
     calls = []
     for name in ("acquire", "on_success", "on_throttle"):
         monkeypatch.setattr(
-            f"airflow_provider_healthimaging.aws.rate_limit.RateLimiter.{name}", lambda _, name=name: calls.append(name)
+            f"airflow_provider_healthimaging.aws.rate_limit.RateLimiter.{name}",
+            lambda *_, name=name: calls.append(name),
         )
     return calls
 

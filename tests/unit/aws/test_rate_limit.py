@@ -1,46 +1,60 @@
-"""A client that was throttled keeps to the rate of the service. Before a throttled call, no call waits.
+"""Clients that share a quota share it about equally, use nearly all of it, and are seldom throttled.
 
-Time is virtual. A token bucket and a few workers are simulated call by call, in the same way in every run.
+Time is virtual. A token bucket and the workers of some clients are simulated call by call, in the same way
+in every run.
 """
 
 import heapq
 import random
 import threading
+from functools import partial
 from itertools import count, pairwise
+from statistics import median
 
 import pytest
+from greenlet import getcurrent, greenlet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_healthimaging.aws.rate_limit import MAX_BACKOFF_SECONDS, THROTTLE_BURST_SECONDS, RateLimiter
+from airflow_provider_healthimaging.aws.rate_limit import RateLimiter, backoff_seconds
 
 
 class Time:
-    """A clock that tests set, and a sleep that only records its duration."""
+    """A clock that tests set, and a sleep that lets another worker run until the time has come."""
 
     def __init__(self):
         self.now = 0.0
-        self.slept = []
+        self._hub, self._order, self._asleep = getcurrent(), count(), []
 
     def clock(self):
         return self.now
 
     def limiter(self):
-        return RateLimiter(self.clock, self.slept.append)
+        return RateLimiter(self.clock, self.sleep)
 
-    def waiting_time(self, limiter):
-        """Return how long one call waits for its turn. The clock does not move."""
-        self.slept.clear()
-        limiter.acquire()
-        return sum(self.slept)
+    def start(self, worker, *arguments):
+        self._wake_at(self.now, greenlet(partial(worker, *arguments), self._hub))
+
+    def sleep(self, seconds):
+        self._wake_at(self.now + seconds, getcurrent())
+        self._hub.switch()
+
+    def run(self):
+        """Wake one worker after the other until all have ended."""
+        while self._asleep:
+            self.now, _, worker = heapq.heappop(self._asleep)
+            worker.switch()
+
+    def _wake_at(self, moment, worker):
+        heapq.heappush(self._asleep, (moment, next(self._order), worker))
 
 
 class Bucket:
     """A token bucket, as AWS documents its throttling: calls per second, and a burst."""
 
-    def __init__(self, per_second, burst):
-        self.per_second, self.burst = per_second, burst
-        self.tokens, self.filled = float(burst), 0.0
+    def __init__(self, per_second, burst=None):
+        self.per_second, self.burst = per_second, burst or 2 * per_second
+        self.tokens, self.filled = float(self.burst), 0.0
 
     def take(self, now):
         self.tokens = min(self.burst, self.tokens + (now - self.filled) * self.per_second)
@@ -52,176 +66,207 @@ class Bucket:
 
 
 class Outcome:
-    """The times of the calls of a simulation."""
+    """The calls of a simulation: when they succeeded, by client, and how many were throttled."""
 
-    def __init__(self):
-        self.succeeded_at, self.throttled_at = [], []
-
-    @property
-    def throttled_share(self):
-        return len(self.throttled_at) / (len(self.succeeded_at) + len(self.throttled_at))
+    def __init__(self, clients):
+        self.succeeded_at = [[] for _ in range(clients)]
+        self.throttled = 0
 
     @property
     def seconds(self):
-        return self.succeeded_at[-1]
+        return max(times[-1] for times in self.succeeded_at)
+
+    @property
+    def throttled_share(self):
+        return self.throttled / (self.throttled + sum(map(len, self.succeeded_at)))
+
+    @property
+    def spread(self):
+        """The slowest client beside the fastest."""
+        return self.seconds / min(times[-1] for times in self.succeeded_at)
 
 
-def run(bucket, *, workers=4, calls=400, latency=0.1, seed=0, started=0.0, limiter=None, time=None):
-    """Let workers make ``calls`` calls as fast as the limiter allows, and retry throttled calls as the client does."""
+def run(accepts, *, clients=1, workers=4, calls=400, latency=0.1, seed=0, limiters=None, time=None):
+    """Let the workers of all clients make ``calls`` calls as fast as their limiters allow.
+
+    A throttled call is answered at once, and sent again.
+
+    :param accepts: ``accepts(now)`` says whether the service accepts a call.
+    """
     time = time or Time()
-    limiter = limiter or time.limiter()
-    chance, number, outcome = random.Random(seed), count(), Outcome()
-    left = calls - workers
-    events = [(started, next(number), "begin", 1) for _ in range(workers)]
-    while events:
-        time.now, _, event, attempt = heapq.heappop(events)
+    limiters = limiters or [time.limiter() for _ in range(clients)]
+    chance, outcome, left = random.Random(seed), Outcome(clients), [calls // clients] * clients
+    random.seed(seed)
 
-        def schedule(delay, following, attempt=attempt):
-            heapq.heappush(events, (time.now + delay, next(number), following, attempt))
+    def work(client, limiter):
+        time.sleep(chance.uniform(0, 0.05))
+        while left[client]:
+            left[client] -= 1
+            call(client, limiter)
 
-        if event == "begin":
-            schedule(time.waiting_time(limiter), "arrive")
-        elif event == "arrive":
-            accepted = bucket.take(time.now)
-            schedule(latency * chance.uniform(0.8, 1.2) if accepted else 0.005, "succeed" if accepted else "throttle")
-        elif event == "succeed":
-            limiter.on_success()
-            outcome.succeeded_at.append(time.now)
-            if left > 0:
-                left -= 1
-                schedule(0, "begin", 1)
-        else:
-            limiter.on_throttle()
-            outcome.throttled_at.append(time.now)
-            backoff = chance.uniform(0.5, 1) * min(0.1 * 2 ** (attempt - 1), MAX_BACKOFF_SECONDS)
-            schedule(backoff, "begin", attempt + 1)
+    def call(client, limiter):
+        for attempt in count(1):
+            number = limiter.acquire()
+            accepted = accepts(time.now)
+            time.sleep(latency * chance.uniform(0.8, 1.2) if accepted else 0.005)
+            if accepted:
+                limiter.on_success(number)
+                outcome.succeeded_at[client].append(time.now)
+                return
+            outcome.throttled += 1
+            backoff = backoff_seconds(attempt)
+            limiter.on_throttle(number, backoff)
+            time.sleep(backoff)
+
+    for client, limiter in enumerate(limiters):
+        for _ in range(workers):
+            time.start(work, client, limiter)
+    time.run()
     return outcome
 
 
-# Before the first throttled call
+def waits(time, limiter, calls):
+    """Return how long each of so many calls waits that are sent now."""
+    began, times = time.now, []
+
+    def send():
+        limiter.acquire()
+        times.append(time.now - began)
+
+    for _ in range(calls):
+        time.start(send)
+    time.run()
+    return times
 
 
-@given(st.lists(st.sampled_from(["acquire", "success", "pause"]), max_size=200))
+# One client
+
+
+@given(st.lists(st.sampled_from(["send", "succeed", "pause"]), max_size=200))
 def test_no_call_waits_before_the_first_throttled_call(events):
     time = Time()
     limiter = time.limiter()
     for event in events:
-        if event == "acquire":
-            assert time.waiting_time(limiter) == 0
-        elif event == "success":
-            limiter.on_success()
+        if event == "send":
+            assert waits(time, limiter, 1) == [0]
+        elif event == "succeed":
+            limiter.on_success(0)
         else:
             time.now += 0.01
 
 
-def test_with_a_sufficient_quota_no_call_waits():
-    outcome = run(Bucket(1000, 1000))
-    assert outcome.throttled_at == []
-    assert outcome.seconds <= 400 / 4 * 0.12
+@pytest.mark.parametrize(
+    ("per_second", "workers", "share"), [(25, 4, 0.96), (25, 8, 0.96), (25, 16, 0.92), (10, 4, 0.96), (5, 2, 0.96)]
+)
+def test_one_client_uses_the_quota_and_is_seldom_throttled(per_second, workers, share):
+    runs = [run(Bucket(per_second).take, workers=workers, seed=seed) for seed in range(5)]
 
-
-# At the quota
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(("per_second", "burst"), [(25, 50), (25, 25), (10, 20), (30, 10)])
-def test_the_quota_is_used_and_few_calls_are_throttled(per_second, burst, seed):
-    outcome = run(Bucket(per_second, burst), seed=seed)
-    assert outcome.throttled_share <= 0.05
-    assert (400 - burst) / per_second / outcome.seconds >= 0.95
-
-
-@pytest.mark.parametrize("workers", [1, 2, 8, 16])
-@pytest.mark.parametrize("latency", [0.03, 0.1])
-def test_the_quota_is_used_by_any_number_of_workers(workers, latency):
-    least = max((400 - 50) / 25, 400 * latency / workers)
-    outcome = run(Bucket(25, 50), workers=workers, latency=latency)
-    # Calls that are in progress together may be throttled together.
-    assert len(outcome.throttled_at) <= max(400 * 0.05, 5 * workers)
-    assert least / outcome.seconds >= 0.95
+    assert median((400 - 2 * per_second) / per_second / each.seconds for each in runs) >= share
+    assert median(each.throttled_share for each in runs) <= 0.05
 
 
 def test_in_a_long_search_a_smaller_share_of_calls_is_throttled():
-    outcome = run(Bucket(25, 50), calls=4000)
+    outcome = run(Bucket(25).take, calls=4000)
+
     assert outcome.throttled_share <= 0.02
     assert (4000 - 50) / 25 / outcome.seconds >= 0.98
 
 
 def test_quota_that_other_tasks_released_is_used_after_a_while():
-    time, bucket = Time(), Bucket(5, 10)
-    limiter = time.limiter()
-    run(bucket, calls=100, time=time, limiter=limiter)
+    time, bucket = Time(), Bucket(5)
+    limiters = [time.limiter()]
+    run(bucket.take, calls=100, time=time, limiters=limiters)
     bucket.per_second, bucket.burst = 25, 50
-    started_at = time.now
-    outcome = run(bucket, calls=4000, time=time, limiter=limiter, started=started_at)
-    assert outcome.succeeded_at[-1] - outcome.succeeded_at[-1000] <= 1000 / 25 / 0.95
+
+    (succeeded_at,) = run(bucket.take, calls=4000, time=time, limiters=limiters).succeeded_at
+
+    assert succeeded_at[-1] - succeeded_at[-1000] <= 1000 / 25 / 0.95
 
 
-# The effect of a throttled call
+@pytest.mark.parametrize("pause", [2.5, 5, 29, 3600])
+def test_after_a_pause_the_old_rate_is_forgotten(pause):
+    time, bucket = Time(), Bucket(25)
+    limiters = [time.limiter()]
+    assert run(bucket.take, time=time, limiters=limiters).throttled
+    time.now += pause
+
+    assert waits(time, limiters[0], 40) == [0] * 40
 
 
-def throttled_after(calls, seconds, *, times=1, apart=0.0):
-    """Return a limiter and its time, after ``calls`` successful calls and then ``times`` throttled ones."""
-    time = Time()
-    limiter = time.limiter()
-    for _ in range(calls):
-        time.now += seconds / calls
-        limiter.acquire()
-        limiter.on_success()
-    for _ in range(times):
-        limiter.on_throttle()
-        time.now += apart
-    time.now -= apart
-    return time, limiter
+# Many clients
 
 
-def test_a_throttled_call_makes_the_next_calls_wait():
-    time, limiter = throttled_after(20, 1.0)
-    assert time.waiting_time(limiter) == pytest.approx(0.1, rel=0.1)
-    assert time.waiting_time(limiter) == pytest.approx(0.2, rel=0.1)
+@pytest.mark.parametrize(("clients", "workers"), [(2, 4), (4, 2), (4, 4), (8, 2)])
+def test_clients_that_begin_together_share_the_quota_about_equally(clients, workers):
+    runs = [run(Bucket(25).take, clients=clients, workers=workers, seed=seed) for seed in range(9)]
+
+    assert median(350 / 25 / each.seconds for each in runs) >= 0.9
+    assert median(each.throttled_share for each in runs) <= 0.09
+    assert median(each.spread for each in runs) <= 1.5
 
 
-@pytest.mark.parametrize("times", [2, 4, 16])
-def test_throttled_calls_that_were_in_progress_together_count_once(times):
-    once, limiter_once = throttled_after(20, 1.0)
-    often, limiter_often = throttled_after(20, 1.0, times=times, apart=THROTTLE_BURST_SECONDS / times * 0.99)
-    once.now = often.now
-    assert often.waiting_time(limiter_often) == once.waiting_time(limiter_once)
-    assert often.waiting_time(limiter_often) == once.waiting_time(limiter_once)
+def test_one_of_many_clients_is_not_forgotten_in_a_long_backfill():
+    outcome = run(Bucket(25).take, clients=8, workers=2, calls=8000)
+
+    assert 7950 / 25 / outcome.seconds >= 0.93
+    assert outcome.throttled_share <= 0.1
+    assert outcome.spread <= 1.4
 
 
-def test_a_later_throttled_call_counts_again():
-    once, limiter_once = throttled_after(20, 1.0)
-    twice, limiter_twice = throttled_after(20, 1.0, times=2, apart=THROTTLE_BURST_SECONDS * 1.01)
-    once.now = twice.now
-    first, second = (
-        (each.waiting_time(limiter), each.waiting_time(limiter))
-        for each, limiter in ((once, limiter_once), (twice, limiter_twice))
-    )
-    assert second[1] - second[0] > 1.5 * (first[1] - first[0])
+@pytest.mark.parametrize("clients", [1, 4])
+def test_what_others_leave_of_the_quota_is_used(clients):
+    bucket, others = Bucket(25), count(1)
+    used = next(others)
+
+    def accepts(now):
+        nonlocal used
+        while used / 12.5 < now:
+            bucket.take(used / 12.5)
+            used = next(others)
+        return bucket.take(now)
+
+    outcome = run(accepts, clients=clients)
+
+    assert 350 / 12.5 / outcome.seconds >= 0.88
 
 
-def test_the_rate_between_two_throttled_calls_is_kept():
-    time, limiter = throttled_after(20, 1.0)
-    for _ in range(60):
-        time.now += 0.1
-        limiter.on_success()
-    limiter.on_throttle()
-    time.now += 1.0
-    first = time.waiting_time(limiter)
-    assert time.waiting_time(limiter) - first == pytest.approx(0.1, rel=0.05)
+# Throttling that does not depend on the rate
 
 
-@pytest.mark.parametrize("minutes", [10, 60, 24 * 60])
-def test_after_a_long_time_without_calls_the_old_rate_is_forgotten(minutes):
-    time, bucket = Time(), Bucket(25, 50)
-    limiter = time.limiter()
-    assert run(bucket, time=time, limiter=limiter).throttled_at
-    time.now += minutes * 60
-    assert [round(time.waiting_time(limiter), 1) for _ in range(40)] == [0.0] * 40
+@pytest.mark.parametrize("latency", [0.03, 0.1])
+@pytest.mark.parametrize("rate", [0.05, 0.1])
+def test_calls_that_are_throttled_at_random_cost_only_themselves(rate, latency):
+    def seconds(seed, rate):
+        chance = random.Random(seed)
+        return run(lambda _: chance.random() >= rate, latency=latency, seed=seed).seconds
+
+    assert median(seconds(seed, rate) / seconds(seed, 0) for seed in range(15)) <= 1.4
+
+
+def test_a_client_that_was_slowed_down_in_vain_is_fast_again():
+    """Calls in a row are throttled by chance, and later ones at random, whatever the rate."""
+    chance, calls = random.Random(1), count()
+
+    outcome = run(lambda _: next(calls) not in {100, 101, 102, 103} and chance.random() >= 0.1, calls=4000)
+
+    (times,) = outcome.succeeded_at
+    assert times[-1] - times[-2000] <= 2000 * 0.1 / 4 * 1.5
 
 
 # Threads
+
+
+def slowed_down(sleep=None):
+    """Return a limiter that waits, and its time."""
+    time = Time()
+    limiter = RateLimiter(time.clock, sleep or time.sleep)
+    numbers = [limiter.acquire() for _ in range(23)]
+    time.now += 1.0
+    for number in numbers[:20]:
+        limiter.on_success(number)
+    for number in numbers[20:]:
+        limiter.on_throttle(number)
+    return time, limiter
 
 
 def test_no_two_threads_have_the_same_turn():
@@ -231,12 +276,7 @@ def test_no_two_threads_have_the_same_turn():
         with lock:
             slept.append(seconds)
 
-    time = Time()
-    limiter = RateLimiter(time.clock, sleep)
-    for _ in range(20):
-        time.now += 0.05
-        limiter.on_success()
-    limiter.on_throttle()
+    _, limiter = slowed_down(sleep)
     all_ready = threading.Barrier(8, timeout=30)
 
     def call():
@@ -250,62 +290,27 @@ def test_no_two_threads_have_the_same_turn():
     for thread in threads:
         thread.join(30)
     assert len(slept) == 200
-    # The rate is half of the twenty calls per second before.
     apart = [later - earlier for earlier, later in pairwise(sorted(slept))]
     assert apart == pytest.approx([apart[0]] * 199)
-    assert apart[0] == pytest.approx(0.1, rel=0.1)
+    assert apart[0] == pytest.approx(3.5 / 20)
 
 
 def test_a_waiting_thread_does_not_block_the_reports_of_others():
     """A thread that sleeps until its turn does not hold the lock that other threads need for their responses."""
-    time = Time()
     asleep, may_continue = threading.Event(), threading.Event()
 
-    def sleep(seconds):
+    def sleep(_):
         asleep.set()
         assert may_continue.wait(30)
 
-    limiter = RateLimiter(time.clock, sleep)
-    time.now += 1
-    limiter.on_success()
-    limiter.on_throttle()
+    _, limiter = slowed_down(sleep)
     waiting = threading.Thread(target=limiter.acquire, daemon=True)
     waiting.start()
     assert asleep.wait(30)
-    reporting = threading.Thread(target=lambda: (limiter.on_success(), limiter.on_throttle()), daemon=True)
+    reporting = threading.Thread(target=lambda: (limiter.on_success(1), limiter.on_throttle(2)), daemon=True)
     reporting.start()
     reporting.join(30)
     assert not reporting.is_alive()
     may_continue.set()
     waiting.join(30)
     assert not waiting.is_alive()
-
-
-# After few calls, or after a pause
-
-
-@pytest.mark.parametrize("before", [0, 1, 25])
-@pytest.mark.parametrize("apart", [10, 300, 3600])
-def test_one_throttled_call_after_few_calls_causes_a_wait_of_at_most_a_second(before, apart):
-    time = Time()
-    limiter = time.limiter()
-    for _ in range(before):
-        time.now += apart
-        limiter.acquire()
-        limiter.on_success()
-    time.now += apart
-    limiter.acquire()
-    limiter.on_throttle()
-    assert time.waiting_time(limiter) <= 1
-
-
-@pytest.mark.parametrize("pause", [2.5, 5, 10, 20, 29, 300])
-def test_a_pause_does_not_slow_down_the_calls_after_it(pause):
-    time, bucket = Time(), Bucket(25, 50)
-    limiter = time.limiter()
-    run(bucket, calls=150, time=time, limiter=limiter)
-    started_at = time.now + pause
-    after = run(bucket, calls=1000, time=time, limiter=limiter, started=started_at)
-    filled = min(50, pause * 25)
-    assert after.seconds - started_at <= (1000 - filled) / 25 / 0.95
-    assert after.throttled_share <= 0.05

@@ -1,5 +1,6 @@
 """Decides the faults of each call from a seed, so that they can be repeated. This module does not know requests."""
 
+from http import HTTPStatus
 from random import Random
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -77,7 +78,7 @@ class FaultInjector:
             return item if happens else None
 
         positions = _CUT_POSITIONS if settings.cut_where == "any" else (settings.cut_where,)
-        return FaultPlan(
+        plan = FaultPlan(
             draw(_STATUSES, settings.error_rate),
             draw(positions, settings.cut_rate),
             slow=random.random() < settings.slow_rate,
@@ -88,6 +89,8 @@ class FaultInjector:
             choice=random.random(),
             import_failure=random.random() < settings.import_failure_rate,
         )
+        throttled = random.random() < settings.throttle_rate
+        return plan._replace(error=plan.error or HTTPStatus.TOO_MANY_REQUESTS) if throttled else plan
 
 
 def apply_mutations(backend: "MedicalImagingBackend", datastore_id: str, plan: FaultPlan) -> None:

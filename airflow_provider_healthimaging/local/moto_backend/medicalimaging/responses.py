@@ -182,9 +182,13 @@ class MedicalImagingResponse(BaseResponse):
 
 
 def _error_response(status: int) -> TYPE_RESPONSE:
-    """Return an error of the service (500), or of a load balancer in front of it."""
-    if status == InternalServerError.code:
-        error = InternalServerError("Internal server error")
+    """Return an error of the service (429, 500), or of a load balancer in front of it."""
+    if status in {ThrottlingError.code, InternalServerError.code}:
+        error = (
+            ThrottlingError("Rate exceeded")
+            if status == ThrottlingError.code
+            else InternalServerError("Internal server error")
+        )
         return status, dict(error.get_headers()), error.get_body()
     return status, {"Content-Type": "text/html"}, f"<html><body><h1>{HTTPStatus(status).phrase}</h1></body></html>"
 

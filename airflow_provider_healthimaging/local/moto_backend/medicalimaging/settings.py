@@ -49,6 +49,7 @@ class Settings:
     latency: float = _number(0.0, "minimum seconds until the response")
     seed: int = _number(0, "decides which calls have the faults below", maximum=2**63)
     error_rate: float = _rate("calls that fail with 500, 502, 503 or 504")
+    throttle_rate: float = _rate("calls that get 429 although the quota is not used up")
     cut_rate: float = _rate("calls whose connection is cut (over HTTP only)")
     cut_where: Literal["any", "before", "during", "after"] = _choice(
         "where a connection is cut: before, during or after the body", default="any"
