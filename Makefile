@@ -6,7 +6,7 @@ OLDEST = .venv-2.11/bin/python
 AUDIT = $(UV) tool run --quiet pip-audit==2.10.1 --strict --disable-pip --no-deps
 NOX = $(UV) tool run --quiet --from nox==2026.10.20 --with uv nox
 
-.PHONY: install test test-unit test-all test-oldest test-reliability test-readme versions deployments test-matrix coverage mutate audit build test-live test-distributed soak reliability lint format layout docs demo screenshots bench bench-triggers constraints clean
+.PHONY: install test test-unit test-all test-oldest test-reliability test-readme versions deployments test-matrix coverage mutate audit build test-live test-live-whole test-distributed soak reliability lint format layout docs demo screenshots bench bench-triggers constraints clean
 
 # How many processes run tests at a time; 0 is none beside pytest's own.
 export WORKERS ?= 2
@@ -96,6 +96,10 @@ build: .venv/bin/uv
 
 test-live: .venv/ready
 	$(NEWEST) $(PYTEST_ALONE) tests/live
+
+# 400 arrivals in four minutes while triggerers and schedulers are killed, four times; and how soon a run starts.
+test-live-whole: .venv/ready
+	$(NEWEST) $(PYTEST_ALONE) --whole -s tests/live/test_events.py
 
 .venv/distributed: .venv/ready
 	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group distributed

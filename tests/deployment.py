@@ -122,8 +122,15 @@ class Deployment:
             self.start(name)
         self.wait_for(self._healthy, "everything healthy", seconds=240)
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, *arguments: str) -> None:
+        """Start a component; its arguments are those that it had before, unless others are given."""
+        if arguments:
+            self._components[name] = arguments
         self._running[name] = self._run(name, *self._components[name])
+
+    def runs(self, name: str) -> bool:
+        """Whether a component was started and not killed."""
+        return name in self._running
 
     def kill(self, name: str) -> None:
         """Kill a component and the processes it started, as losing its machine would."""
@@ -204,6 +211,10 @@ class Deployment:
     def post(self, path: str, **body: Any) -> Any:
         """POST to the REST API, as JSON."""
         return self._ask("POST", path, json=body).json()
+
+    def put(self, path: str, **body: Any) -> None:
+        """PUT to the REST API, as JSON."""
+        self._ask("PUT", path, json=body)
 
     def run_dag(self, dag_id: str, **conf: Any) -> str:
         """Start a run, and return its id."""

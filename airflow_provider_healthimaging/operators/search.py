@@ -76,6 +76,9 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
     :param file_format: ``"jsonl"`` (gzipped JSON Lines), or ``"parquet"``, which needs the extra of that name.
     :param rows_per_file: records in each part of the dataset but the last.
     :param on_empty: ``"succeed"``, ``"skip"`` or ``"fail"`` if no image set is found.
+    :param skip_repeated_events: end as skipped if the run was started by nothing but repeated events of a
+        ``HealthImagingNewImageSetsTrigger``, whose windows an earlier run of the DAG has. The log names that run. An
+        event is repeated if a triggerer ended before it knew that the event was stored.
     :param deferrable: defer instead of sleeping; default ``[operators] default_deferrable``.
     :param aws_conn_id: the Airflow connection for AWS. (templated)
     :param region_name: AWS region; default that of the connection. (templated)
@@ -112,6 +115,7 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
         file_format: str = "jsonl",
         rows_per_file: int = 50_000,
         on_empty: str = "succeed",
+        skip_repeated_events: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
@@ -145,11 +149,14 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
             **kwargs,
         )
         with self.argument_checks():
-            self.reject_templates(delay=delay, on_empty=on_empty, deferrable=deferrable)
+            self.reject_templates(
+                delay=delay, on_empty=on_empty, skip_repeated_events=skip_repeated_events, deferrable=deferrable
+            )
             self.delay = parse_duration("delay", delay, MAX_DELAY)
             if on_empty not in ON_EMPTY:
                 raise unknown_name_error("on_empty", on_empty, ON_EMPTY)
             self.on_empty = on_empty
+            self.skip_repeated_events = parse_bool("skip_repeated_events", skip_repeated_events)
             self.deferrable = parse_bool("deferrable", deferrable)
 
     @fail_without_retry

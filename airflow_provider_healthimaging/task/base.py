@@ -34,6 +34,7 @@ class SearchTask(RecordTask):
 
     search_criteria = MaskedField()
     match = MaskedField()
+    skip_repeated_events = False
     private_fields = ("search_criteria", "match", "s3_extra_args")
     undefined_name_advice = (
         "In Airflow 3, runs of assets and partitions, and runs that were started without a date, have no "
@@ -156,6 +157,7 @@ class SearchTask(RecordTask):
             window_start=self.window_start,
             window_end=window_end or self.window_end,
             datastore_id=self.datastore_id,
+            skip_repeated_events=self.skip_repeated_events,
         )
         return ResolvedSearch(request.with_window(resolved.window.extended_back(self.lookback)), resolved.rule)
 

@@ -6,7 +6,8 @@ The first of these rules that applies:
 2. The run's data interval, if its start is before its end.
 3. A data interval of length zero, widened to the schedule's last complete period.
 4. A partitioned run: from the partition's date to the schedule's next tick.
-5. Asset events whose payload carries our windows: from the smallest start to the largest end.
+5. Asset events whose payload carries our windows: from the smallest start to the largest end. An event that a watcher
+   has repeated does not count, if asked for; a run that has only such events is skipped.
 6. A run without a data interval that no asset started: the schedule's last complete period at the run's ``run_after``.
    Airflow 3 starts such runs for ``airflow dags trigger``, and for REST with ``logical_date: null``.
 7. Otherwise an error that names the run type and the ways out.
@@ -19,10 +20,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, cast
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError, UndeterminedWindowError
 from airflow_provider_healthimaging.search.rendered import NATIVE_RENDERING, is_empty
+from airflow_provider_healthimaging.task.repeated_events import AssetEvent, EventWindow, find_earlier_runs
 from airflow_provider_healthimaging.window import TimeWindow, parse_instant
 
 if TYPE_CHECKING:
@@ -31,12 +36,6 @@ if TYPE_CHECKING:
 
 ASSET_RUN_TYPES = ("asset_triggered", "dataset_triggered")
 """The types of runs that assets start, in Airflow 3 and 2."""
-
-
-class AssetEvent(Protocol):
-    """What is read of an asset event."""
-
-    extra: Mapping[str, object] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +49,39 @@ class ResolvedWindow:
     rule: str
 
 
+Rule = Callable[["Context"], ResolvedWindow | None]
+"""Returns the window that a run owns by a rule, or ``None`` if the rule does not apply."""
+
+
 def resolve_run_window(
     context: Context,
     *,
     window_start: object = None,
     window_end: object = None,
     datastore_id: str | None = None,
+    skip_repeated_events: bool = False,
 ) -> ResolvedWindow:
     """Return the window that the run in ``context`` owns. It is the same each time the run is cleared.
 
     :param window_start: aware datetime or ISO 8601 string; ``None`` and ``""`` mean not given.
     :param window_end: the same.
     :param datastore_id: ignore asset events of other data stores.
+    :param skip_repeated_events: ignore events that a watcher has repeated, and that an earlier run of the DAG has.
+    :raises AirflowSkipException: if all events of the run are repeated, and ``skip_repeated_events`` is true.
     :raises UndeterminedWindowError: if no rule applies.
     :raises InvalidArgumentError: for naive, reversed or equal edges.
     """
     start = parse_edge(window_start, "window_start")
     end = parse_edge(window_end, "window_end")
+    from_events = partial(_from_events, datastore_id=datastore_id, skip_repeated=skip_repeated_events)
     if start and end:
         return ResolvedWindow(TimeWindow(start, end), "rule 1: window_start and window_end")
     if start or end:
-        own = _resolve_by_run(context, datastore_id, f"Only window_{'start' if start else 'end'} was given.")
+        own = _resolve_by_run(context, from_events, f"Only window_{'start' if start else 'end'} was given.")
         window = TimeWindow(start or own.window.start, end or own.window.end)
         given, other = ("window_start", "end") if start else ("window_end", "start")
         return ResolvedWindow(window, f"rule 1: {given}, and the run's own {other} by {own.rule}")
-    return _resolve_by_run(context, datastore_id, "Neither window_start nor window_end was given.")
+    return _resolve_by_run(context, from_events, "Neither window_start nor window_end was given.")
 
 
 def parse_edge(value: object, name: str) -> datetime | None:
@@ -93,15 +100,8 @@ def parse_edge(value: object, name: str) -> datetime | None:
     return parse_instant(value, name)
 
 
-def _resolve_by_run(context: Context, datastore_id: str | None, missing: str) -> ResolvedWindow:
-    rules: tuple[Callable[[Context], ResolvedWindow | None], ...] = (
-        _from_data_interval,
-        _from_last_period,
-        _from_partition,
-        lambda each: _from_events(each, datastore_id),
-        _from_run_after,
-    )
-    for rule in rules:
+def _resolve_by_run(context: Context, from_events: Rule, missing: str) -> ResolvedWindow:
+    for rule in (_from_data_interval, _from_last_period, _from_partition, from_events, _from_run_after):
         if resolved := rule(context):
             return resolved
     reason, way_out = _why_none(context)
@@ -173,28 +173,34 @@ def _from_partition(context: Context) -> ResolvedWindow | None:
     return None
 
 
-def _from_events(context: Context, datastore_id: str | None) -> ResolvedWindow | None:
+def _from_events(context: Context, *, datastore_id: str | None, skip_repeated: bool) -> ResolvedWindow | None:
     windows = list(_event_windows(context, datastore_id))
     if not windows:
         return None
-    window = TimeWindow(min(each.start for each in windows), max(each.end for each in windows))
-    return ResolvedWindow(window, f"rule 5: the windows of {len(windows)} asset event(s)")
+    repeated = find_earlier_runs(context, windows) if skip_repeated else {}
+    runs = ", ".join(sorted(set(repeated.values())))
+    if len(repeated) == len(windows):
+        raise AirflowSkipException(
+            f"Nothing to search: all {len(windows)} asset event(s) of this run are repeated, and run {runs} has their "
+            "windows. To search all the same, set skip_repeated_events=False."
+        )
+    new = [each.window for i, each in enumerate(windows) if i not in repeated]
+    window = TimeWindow(min(each.start for each in new), max(each.end for each in new))
+    rule = f"rule 5: the windows of {len(new)} asset event(s)"
+    if repeated:
+        rule += f", without {len(repeated)} repeated event(s) that run {runs} has"
+    return ResolvedWindow(window, rule)
 
 
-def _event_windows(context: Context, datastore_id: str | None) -> Iterator[TimeWindow]:
+def _event_windows(context: Context, datastore_id: str | None) -> Iterator[EventWindow]:
     values = cast("Mapping[str, Mapping[object, Iterable[AssetEvent]] | None]", context)
     # Airflow 2 calls assets datasets.
     by_asset = values.get("triggering_asset_events") or values.get("triggering_dataset_events") or {}
-    for events in by_asset.values():
+    for asset, events in by_asset.items():
         for event in events:
-            extra = getattr(event, "extra", None) or {}
-            payload = extra.get("payload", extra)
-            window = payload.get("window") if isinstance(payload, Mapping) else None
-            if not isinstance(window, Mapping) or not {"start", "end"} <= window.keys():
-                continue
-            if datastore_id and payload.get("datastore_id", datastore_id) != datastore_id:
-                continue
-            yield TimeWindow(window["start"], window["end"])
+            found = EventWindow.parse(asset, event)
+            if found and (not datastore_id or (found.datastore_id or datastore_id) == datastore_id):
+                yield found
 
 
 def _from_run_after(context: Context) -> ResolvedWindow | None:

@@ -1,32 +1,34 @@
-"""The trigger that watches a data store for an asset. It knows what ``serialize()`` returns, and a watermark."""
+"""The trigger that watches a data store for an asset. It knows what ``serialize()`` returns, and a watermark.
+
+Airflow runs one poll (``shared_poll``) for all watchers with the same ``shared_stream_key``. Each watcher makes its own
+events from it (``arrivals``), and keeps its own watermark (``watermark``).
+"""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING
+import json
+from collections.abc import AsyncIterator, Hashable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
+from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.privacy.encryption import is_sealed
 from airflow_provider_healthimaging.search.criteria import check_filter_slot_free, parse_criteria
-from airflow_provider_healthimaging.search.pages import ScanStats
 from airflow_provider_healthimaging.search.rendered import holds_template
+from airflow_provider_healthimaging.search.request import SearchRequest
 from airflow_provider_healthimaging.search.validation import MAX_DELAY, check_time_field, parse_duration
-from airflow_provider_healthimaging.triggers.polling import SearchTrigger, run_blocking, with_jitter
-from airflow_provider_healthimaging.triggers.watermark import (
-    ArrivalEvent,
-    BaseEventTrigger,
-    Watermark,
-    check_supported,
-)
-from airflow_provider_healthimaging.window import TimeWindow, format_utc, parse_instant
+from airflow_provider_healthimaging.triggers.airflow_events import BaseEventTrigger, StateStore, check_supported
+from airflow_provider_healthimaging.triggers.arrivals import ArrivalWatch
+from airflow_provider_healthimaging.triggers.polling import SearchTrigger
+from airflow_provider_healthimaging.triggers.shared_poll import Poll, SharedPoll, utc_now
+from airflow_provider_healthimaging.triggers.watermark import WATERMARK_KEY, Watermark
+from airflow_provider_healthimaging.window import format_utc, parse_instant
 
 if TYPE_CHECKING:
+    from airflow.triggers.shared_stream import SharedStreamProducer
+
     from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
 
 
@@ -35,15 +37,20 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
 
     The event's payload is ``{"datastore_id", "window": {"start", "end"}, "count"}``. The windows of successive events
     never overlap, and leave out only what was searched and did not match. The watermark is kept in the asset's state
-    store, which Airflow has since 3.3. An event is kept there before it is fired. So nothing is lost if the triggerer
-    dies, and an event that may not have been handed over is repeated as it was: at least once, and only whole.
+    store, which Airflow has since 3.3, under the key ``healthimaging_watermark``. It moves when Airflow says that the
+    event is in its database. If the triggerer dies before that, the event is repeated as it was, and
+    ``HealthImagingSearchImageSetsOperator`` skips what an earlier run has.
+
+    Watchers of a data store share one search if ``time_field``, ``delay``, ``poke_interval`` and the connection are
+    equal, whatever their ``search_criteria`` and ``match`` are. An asset may have one such watcher.
 
     :param datastore_id: the data store's id.
     :param time_field: ``"createdAt"`` for new image sets, ``"updatedAt"`` for new and changed ones.
     :param search_criteria: AWS's ``searchCriteria``, one filter at most. It is kept encrypted, with a key derived from
         Airflow's Fernet key. But a value written into the DAG's file is in that file, and so in Airflow's database.
     :param match: conditions that the service cannot filter on; kept as ``search_criteria`` is.
-    :param start: where the first window starts: aware datetime or ISO 8601 string; default the first poll.
+    :param start: where the first window starts: aware datetime or ISO 8601 string; default the first
+        poll, ``delay`` ago. A watermark that is kept already has precedence.
     :param delay: how long the index may take to show what has arrived: ``timedelta`` or seconds.
     :param poke_interval: the pause between two searches, plus or minus a fifth: ``timedelta`` or seconds, above zero.
     :param aws_conn_id: the Airflow connection for AWS.
@@ -96,46 +103,48 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
         self.start = None if start is None else format_utc(parse_instant(start, "start"))
         self.delay = parse_duration("delay", delay, MAX_DELAY).total_seconds()
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Search from the watermark on, until the triggerer stops it."""
-        watermark = Watermark(self.asset_state_store)
-        if unconfirmed := await watermark.unconfirmed():
-            yield TriggerEvent(unconfirmed)  # type: ignore[no-untyped-call]
-            await watermark.confirm(unconfirmed)
-        while True:
-            start = await watermark.get(self.start or format_utc(self._indexed_until()))
-            found = await run_blocking(partial(self._poll, start))
-            if found and found["count"]:
-                await watermark.announce(start, found)
-                yield TriggerEvent(found)  # type: ignore[no-untyped-call]
-                await watermark.confirm(found)
-            elif found:
-                await watermark.advance(found["window"]["end"])
-            await asyncio.sleep(with_jitter(self.poke_interval))
+    def shared_stream_key(self) -> Hashable:
+        """Return what watchers have in common that share one search; Airflow asks for it."""
+        config = json.dumps(self.botocore_config, sort_keys=True)
+        connection = self.aws_conn_id, self.region_name, self.verify, config
+        return type(self).__name__, self.datastore_id, self.time_field, self.delay, self.poke_interval, *connection
 
-    def _indexed_until(self) -> datetime:
-        return datetime.now(UTC) - timedelta(seconds=self.delay)
+    @classmethod
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
+        """Return the search that watchers share; Airflow calls this.
 
-    def _poll(self, start: str) -> ArrivalEvent | None:
-        """Search from ``start`` to what the index shows, and return the event to fire.
-
-        :return: an event with a count of 0, which is not fired, if image sets are there and none of them matches. They
-            need not be read again; nor need pages that the service left empty. ``None`` if nothing is there, so that
-            what the index shows late is still found. The image sets at the edge of the window before are read again
-            each time, and do not count.
+        :param kwargs: the arguments of any of them.
         """
-        end = self._indexed_until()
-        if end <= parse_instant(start, "watermark"):
-            return None
-        window, stats = TimeWindow(start, end), ScanStats()
-        try:
-            count = sum(1 for _ in self.search(window, stats))
-        except HealthImagingError as error:
-            level = logging.WARNING if error.retryable else logging.ERROR
-            self.log.log(level, "Poke failed; trying again: %s", error)
-            return None
-        if count:
-            self.log.info("Found %s image sets in [%s, %s). Firing an event.", count, *window.to_dict().values())
-        elif not stats.in_window and not stats.empty_pages:
-            return None
-        return {"datastore_id": self.datastore_id, "window": window.to_dict(), "count": count}
+        trigger = cls(**kwargs)
+        return SharedPoll(
+            SearchRequest.parse(trigger.datastore_id, time_field=trigger.time_field),
+            trigger.cached_hook,
+            delay=timedelta(seconds=trigger.delay),
+            poke_interval=trigger.poke_interval,
+        )
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Poll]) -> AsyncIterator[TriggerEvent]:
+        """Yield an event for each batch of arrivals that meets this watcher's conditions; Airflow calls this."""
+        initial = parse_instant(self.start, "start") if self.start else utc_now() - timedelta(seconds=self.delay)
+        watch = ArrivalWatch(
+            self._request,
+            self.cached_hook,
+            Watermark(StateStore(self.asset_state_store, WATERMARK_KEY)),
+            initial=initial,
+            log=self.log,
+        )
+        async for event in watch.events(shared_stream):
+            yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch without Airflow's shared streams. An event counts as stored when the next one is asked for."""
+        _, arguments = self.serialize()
+        producer = self.create_shared_stream_producer(arguments)
+        async for event in self.filter_shared_stream(_settled_when_passed(producer)):
+            yield event
+
+
+async def _settled_when_passed(producer: SharedStreamProducer) -> AsyncIterator[Poll]:
+    async for poll, _ in producer.open_stream():
+        yield poll
+        poll.settled.set_result(True)

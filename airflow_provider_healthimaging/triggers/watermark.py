@@ -1,33 +1,27 @@
-"""How far a watched data store has been announced, kept in the state store of the asset (Airflow 3.3 and later)."""
+"""How far a watched data store has been announced, kept in the state store of the asset.
+
+The value is ``{"start": "<ISO 8601>"}``: the next window starts there. While an event is on its way to Airflow's
+database, the value has the event too, under ``event``. Users may write ``{"start": ...}`` to move the watermark.
+
+Two triggerers may run the same trigger for a moment, and a user may write at any time. So each change is made only if
+the value is still what the watcher has read.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, TypedDict, cast
 
-import airflow
-from airflow.triggers.base import BaseTrigger
-
-from airflow_provider_healthimaging.exceptions import ConfigurationError
-from airflow_provider_healthimaging.triggers.polling import run_blocking
-
-try:
-    from airflow.triggers.base import BaseEventTrigger
-except ImportError:
-    # Airflow 2
-    BaseEventTrigger = BaseTrigger  # type: ignore[misc,assignment]
+from airflow_provider_healthimaging.exceptions import ConfigurationError, InvalidArgumentError
+from airflow_provider_healthimaging.window import format_utc, parse_instant
 
 if TYPE_CHECKING:
-    from airflow.sdk.execution_time.context import AssetStateStoreAccessors
-    from pydantic import JsonValue
-
-__all__ = ["ArrivalEvent", "BaseEventTrigger", "Watermark", "check_supported"]
+    from airflow_provider_healthimaging.triggers.airflow_events import StateStore
 
 WATERMARK_KEY = "healthimaging_watermark"
-
-HANDOVER_SECONDS = 3.0
-"""The time in which the triggerer hands an event over for certain; it does so every second."""
+"""The key in the state store of the asset. It is documented, so that users can read and write it."""
 
 
 class ArrivalEvent(TypedDict):
@@ -38,81 +32,63 @@ class ArrivalEvent(TypedDict):
     count: int
 
 
-class _State(TypedDict, total=False):
-    """What the state store keeps: the watermark, and an event that may not have been handed over yet."""
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the state store holds.
 
-    start: str
-    event: ArrivalEvent
+    :param start: where the next window starts.
+    :param event: the event that was announced, and that may not be in Airflow's database yet.
+    """
 
-
-def check_supported() -> None:
-    """Raise :class:`ConfigurationError` on an Airflow whose assets have no state store."""
-    if tuple(int(part) for part in airflow.__version__.split(".")[:2]) < (3, 3):
-        raise ConfigurationError(
-            "HealthImagingNewImageSetsTrigger keeps its watermark in the asset state store, which Airflow has since "
-            f"3.3. This is Airflow {airflow.__version__}. Schedule the DAG by time, or use HealthImagingImageSetSensor."
-        )
+    start: datetime
+    event: ArrivalEvent | None = None
 
 
 class Watermark:
-    """Where the next window starts, and the event that may not have been handed over yet."""
+    """Reads and moves the watermark."""
 
-    def __init__(self, state_store: AssetStateStoreAccessors | None) -> None:
-        """Use the state store that Airflow gives to the trigger."""
-        self._store = state_store
+    def __init__(self, store: StateStore) -> None:
+        """Use the state store of the asset."""
+        self._store = store
 
-    async def get(self, initial: str) -> str:
-        """Return the watermark, an ISO 8601 time; the first time, set it to ``initial``."""
-        start = (await self._read()).get("start")
-        if start is None:
-            await self.advance(initial)
-            return initial
-        return start
+    def __str__(self) -> str:
+        """Say where it is kept, for the log."""
+        return str(self._store)
 
-    async def announce(self, start: str, event: ArrivalEvent) -> None:
-        """Keep the event that is about to be fired."""
-        await self._write({"start": start, "event": event})
+    async def read(self, initial: datetime) -> State:
+        """Return what is kept; the first time, keep ``initial`` as the start."""
+        if state := await self._read():
+            return state
+        await self._store.write({"start": format_utc(initial)})
+        return State(initial)
 
-    async def unconfirmed(self) -> ArrivalEvent | None:
-        """Return the event that was about to be fired when the triggerer ended, if there is one."""
-        return (await self._read()).get("event")
+    async def announce(self, start: datetime, event: ArrivalEvent) -> bool:
+        """Keep the event that is about to be fired; return whether the watermark was still at ``start``."""
+        if await self._read() != State(start):
+            return False
+        await self._store.write({"start": format_utc(start), "event": event})
+        return True
 
     async def confirm(self, event: ArrivalEvent) -> None:
-        """Move the watermark to the end of the event's window, once the event is in the database.
+        """Move the watermark to the end of the event's window, because the event is in Airflow's database."""
+        state = await self._read()
+        if state and state.event == event:
+            await self._store.write({"start": event["window"]["end"]})
 
-        The triggerer answers the requests of its runner in order, and stores the events of one handover before it
-        takes the next request. The first request here ends when no earlier handover is waiting. The pause covers the
-        next handover, which carries the event. So the last request is answered after the event was stored.
-        """
-        await self._read()
-        await asyncio.sleep(HANDOVER_SECONDS)
-        await self.advance(event["window"]["end"])
+    async def advance(self, start: datetime, end: datetime) -> None:
+        """Move the watermark from ``start`` to ``end``, if it is still at ``start``."""
+        if await self._read() == State(start):
+            await self._store.write({"start": format_utc(end)})
 
-    async def advance(self, start: str) -> None:
-        """Let the next window start at ``start``."""
-        await self._write({"start": start})
-
-    async def _read(self) -> _State:
-        store = self._store
-        if store is None:
-            raise ConfigurationError("Airflow gave this trigger no asset state store. Use it in an AssetWatcher.")
+    async def _read(self) -> State | None:
+        value = await self._store.read()
+        if value is None:
+            return None
         try:
-            # Airflow has the asynchronous calls since 3.3.2.
-            if hasattr(store, "aget"):
-                state = await store.aget(WATERMARK_KEY)
-            else:
-                state = await run_blocking(partial(store.get, WATERMARK_KEY))
-        except ValueError:
+            given = cast("Mapping[str, object]", value if isinstance(value, Mapping) else {"start": value})
+            return State(parse_instant(given.get("start"), "start"), cast("ArrivalEvent | None", given.get("event")))
+        except InvalidArgumentError as error:
             raise ConfigurationError(
-                "Several assets share this trigger, because their watchers have triggers with the same arguments, so "
-                "its watermark cannot be kept. Give each watcher other arguments, such as another poke_interval."
+                f"The key {WATERMARK_KEY} in the state store of the asset is not a watermark: {error} "
+                'Write {"start": "2026-01-31T13:00:00Z"}, or delete the key to start at the current time.'
             ) from None
-        return cast("_State", state or {})
-
-    async def _write(self, state: _State) -> None:
-        store = cast("AssetStateStoreAccessors", self._store)
-        value = cast("JsonValue", state)
-        if hasattr(store, "aset"):
-            await store.aset(WATERMARK_KEY, value)
-        else:
-            await run_blocking(partial(store.set, WATERMARK_KEY, value))

@@ -192,6 +192,10 @@ class Reader:
     def text(self, block):
         assert block.code.strip()
 
+    def mermaid(self, block):
+        """Diagrams, which are drawn where the page is shown."""
+        assert block.code.startswith("sequenceDiagram\n")
+
     def close(self):
         self.servers.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
@@ -20,6 +20,10 @@ from .history import History
 __all__ = ["pytest_runtest_makereport"]  # pytest's hook: it shows the logs with a failure
 
 DATASTORE_ID = "e" * 32
+EVENT_DATASTORES = ("1" * 32, "2" * 32, "3" * 32)
+"""What ``dags/events.py`` watches."""
+
+TRIGGERER = ("triggerer", "--skip-serve-logs")
 PATIENT = SimpleNamespace(
     name="Qzxcanary^Jane",
     patient_id="QZXCANARY-4711",
@@ -86,10 +90,18 @@ class Arrivals(Thread):
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory, request) -> Iterator[Deployment]:
+def shared_service() -> Iterator[LocalServer]:
+    """A server of its own for watchers whose calls are counted, on the same data stores."""
+    with LocalServer() as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory, request, shared_service) -> Iterator[Deployment]:
     """Airflow, healthy, with a HealthImaging whose data store is empty yet; nothing of it is left in the end."""
     home = tmp_path_factory.mktemp("airflow")
-    backend().create_datastore("live", datastore_id=DATASTORE_ID)
+    for datastore_id in (DATASTORE_ID, *EVENT_DATASTORES):
+        backend().create_datastore("live", datastore_id=datastore_id)
     with LocalServer() as service, metadata_database(home) as database:
         deployment = Deployment(
             home,
@@ -97,18 +109,41 @@ def airflow(tmp_path_factory, request) -> Iterator[Deployment]:
             Path(__file__).parent / "dags",
             {
                 "AIRFLOW_CONN_AWS_DEFAULT": airflow_connection(service.url),
+                "AIRFLOW_CONN_AWS_SHARED": airflow_connection(shared_service.url),
                 # Variables from the environment are in no table.
                 "AIRFLOW_VAR_ACCESSION_NUMBER_1": PATIENT.accession_numbers[0],
                 "AIRFLOW_VAR_ACCESSION_NUMBER_2": PATIENT.accession_numbers[1],
                 "AIRFLOW_VAR_STUDY_ID": PATIENT.study_id,
                 "AIRFLOW_VAR_LEAKED": LEAKED,
                 "LIVE_DATASTORE_ID": DATASTORE_ID,
+                "LIVE_EVENT_DATASTORES": ",".join(EVENT_DATASTORES),
+                # How soon a task is found that died with its scheduler.
+                "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+                "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "8",
+                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
                 "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
             },
-            {"triggerer": ("triggerer", "--skip-serve-logs")},
+            {"triggerer": TRIGGERER},
         )
         with launched(deployment, request.config):
             yield deployment
+
+
+@pytest.fixture
+def second_triggerer(airflow) -> Iterator[Callable[[], None]]:
+    """``second_triggerer()`` starts another triggerer, which is killed after the test."""
+    name = "triggerer-2"
+    alive = "SELECT count(*) AS number FROM job WHERE job_type = 'TriggererJob' AND state = 'running'"
+
+    def start() -> None:
+        before = airflow.rows(alive)[0].number
+        airflow.start(name, *TRIGGERER)
+        airflow.wait_for(lambda: airflow.rows(alive)[0].number > before, "the second triggerer")
+
+    yield start
+    if airflow.runs(name):
+        airflow.kill(name)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from tests.deployment import Deployment
 
 STATE = """
     SELECT state.value, event.extra FROM asset_state_store state
+    JOIN asset ON asset.id = state.asset_id AND asset.name = 'studies'
     LEFT JOIN asset_event event ON event.asset_id = state.asset_id ORDER BY event.id
 """
 
@@ -33,6 +34,12 @@ class History(Thread):
     def watermark(self) -> dict[str, Any] | None:
         """Return the watermark as kept, with the event that is about to be announced, if any."""
         return self._read()[0]
+
+    def stored_and_not_acknowledged(self) -> dict[str, Any] | None:
+        """Return the event that is in the database while the watcher does not know it yet, if there is one."""
+        watermark, payloads = self._read()
+        event = (watermark or {}).get("event")
+        return event if event in payloads else None
 
     def payloads(self) -> list[dict[str, Any]]:
         """Return the events' payloads, oldest first."""

@@ -1,14 +1,12 @@
-"""Triggers: what they keep is the same on every parse and readable to nobody; what they announce is lost to nobody."""
+"""Triggers: what they keep is the same on every parse and readable to nobody. test_watchers.py has their events."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import threading
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 import airflow
 import pytest
@@ -18,13 +16,13 @@ from packaging.version import Version
 from airflow_provider_healthimaging.exceptions import ConfigurationError, InvalidArgumentError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.privacy.encryption import unseal
-from airflow_provider_healthimaging.triggers import new_image_sets, polling, watermark
+from airflow_provider_healthimaging.triggers import polling
 from airflow_provider_healthimaging.triggers import waiting as waiting_trigger
 from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingImageSetTrigger,
     HealthImagingNewImageSetsTrigger,
 )
-from airflow_provider_healthimaging.window import TimeWindow, format_utc
+from airflow_provider_healthimaging.window import format_utc
 from tests.asset_state import state_store
 
 DATASTORE_ID = "d" * 32
@@ -193,134 +191,10 @@ def test_a_watching_trigger_is_the_same_on_every_parse_and_shows_no_criterion():
     assert CANARY not in repr(first)
 
 
-class Died(Exception):  # noqa: N818
-    """The triggerer's end."""
-
-
-class State(dict):
-    """What an asset's state store keeps; each write may be the last thing that the triggerer does."""
-
-    writes_left = None
-
-    def __setitem__(self, key, value):
-        if self.writes_left == 0:
-            raise Died
-        if self.writes_left is not None:
-            self.writes_left -= 1
-        super().__setitem__(key, value)
-
-
-@pytest.fixture
-def state():
-    return State()
-
-
-@pytest.fixture
-def stored(state, monkeypatch):
-    """``stored(*assets)`` returns the store that Airflow gives to the trigger of these assets' watchers."""
-    return lambda *assets: state_store(monkeypatch, state, *(assets or ("arrivals",)))
-
-
-async def fired(store, start, count):
-    """Let a new triggerer run the trigger until it dies or ``count`` events were fired."""
-    trigger = HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID, start=start, delay=0, poke_interval=0.01)
-    trigger.asset_state_store = store
-    events = []
-    try:
-        async for event in trigger.run():
-            events.append(event.payload)
-            if len(events) == count:
-                break
-    except Died:
-        pass
-    return events
-
-
 @needs_asset_state
-@pytest.mark.parametrize("asynchronous", [True, False])
-@pytest.mark.parametrize("dies_after_writes", range(6))
-def test_nothing_is_lost_and_only_whole_windows_repeat_whenever_the_triggerer_dies(
-    dies_after_writes, asynchronous, state, stored, store, monkeypatch
-):
-    if not asynchronous:
-        # As on Airflow 3.3.0 and 3.3.1.
-        accessors = type(stored())
-        monkeypatch.delattr(accessors, "aget", raising=False)
-        monkeypatch.delattr(accessors, "aset", raising=False)
-    monkeypatch.setattr(watermark, "HANDOVER_SECONDS", 0)
-    start = datetime.now(UTC) - timedelta(hours=1)
-    arrivals = iter(range(60))
-
-    def arrive():
-        return store.put_image_set(DATASTORE_ID, created_at=datetime.now(UTC)).image_set_id
-
-    look = HealthImagingNewImageSetsTrigger._poll
-    arrived = [arrive()]
-
-    def look_and_let_more_come(trigger, since):
-        batch = look(trigger, since)
-        if next(arrivals, None) is not None:
-            arrived.append(arrive())
-        return batch
-
-    monkeypatch.setattr(new_image_sets.HealthImagingNewImageSetsTrigger, "_poll", look_and_let_more_come)
-    state.writes_left = dies_after_writes
-    events = asyncio.run(fired(stored(), start, 4))
-    state.writes_left = None
-    events += asyncio.run(fired(stored(), start, 4))
-
-    windows = [TimeWindow(**event["window"]) for event in events]
-    once = sorted(set(windows), key=lambda window: window.start)
-    assert windows[0].start == start
-    assert all(one.end == following.start for one, following in pairwise(once))
-    announced = {
-        row.image_set_id: sum(row.created_at in window for window in once) for row in store.image_sets(DATASTORE_ID)
-    }
-    assert all(times <= 1 for times in announced.values())
-    in_reach = [row for row in store.image_sets(DATASTORE_ID) if row.created_at < once[-1].end]
-    assert all(announced[row.image_set_id] == 1 for row in in_reach)
-    counts = {window: event["count"] for window, event in zip(windows, events, strict=True)}
-    assert sum(counts.values()) == len(in_reach)
-
-
-@needs_asset_state
-def test_a_window_without_image_sets_is_not_announced_nor_one_that_is_not_over(store):
-    trigger = HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID, delay=0, poke_interval=60)
-    assert trigger._poll(format_utc(datetime.now(UTC) - timedelta(hours=1))) is None
-    assert trigger._poll(format_utc(datetime.now(UTC) + timedelta(hours=1))) is None
-
-
-@needs_asset_state
-def test_while_nothing_can_be_seen_the_watermark_stays_and_the_log_says_why(store, state, stored, caplog):
-    state[watermark.WATERMARK_KEY] = {"start": "2026-01-01T00:00:00Z"}
-    trigger = HealthImagingNewImageSetsTrigger(datastore_id="e" * 32, delay=0, poke_interval=60)
-    trigger.asset_state_store = stored()
-    with caplog.at_level(logging.INFO):
-        assert trigger._poll("2026-01-01T00:00:00Z") is None
-    assert state[watermark.WATERMARK_KEY] == {"start": "2026-01-01T00:00:00Z"}
-
-
-@needs_asset_state
-def test_watching_goes_on_while_nothing_arrives(store, stored, monkeypatch):
-    looks = []
-    look = HealthImagingNewImageSetsTrigger._poll
-
-    def look_again(trigger, since):
-        looks.append(since)
-        if len(looks) == 2:
-            store.put_image_set(DATASTORE_ID, created_at=datetime.now(UTC))
-        return look(trigger, since)
-
-    monkeypatch.setattr(new_image_sets.HealthImagingNewImageSetsTrigger, "_poll", look_again)
-    (event,) = asyncio.run(fired(stored(), datetime.now(UTC) - timedelta(hours=1), 1))
-    assert event["count"] == 1
-    assert len(looks) == 2
-
-
-@needs_asset_state
-def test_assets_that_share_a_trigger_are_an_error_that_says_what_to_do(store, stored):
+def test_assets_that_share_a_trigger_are_an_error_that_says_what_to_do(store, monkeypatch):
     trigger = HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID)
-    trigger.asset_state_store = stored("one", "other")
+    trigger.asset_state_store = state_store(monkeypatch, {}, "one", "other")
     with pytest.raises(ConfigurationError, match="Give each watcher other arguments"):
         asyncio.run(anext(trigger.run()))
 

@@ -46,7 +46,13 @@ studies = Asset(
     ],
 )
 
-with DAG("on_arrival", schedule=studies, max_active_runs=2):
+# No retry has to be waited for: tasks die with the scheduler that runs them.
+with DAG(
+    "on_arrival",
+    schedule=studies,
+    max_active_runs=2,
+    default_args={"retries": 9, "retry_delay": timedelta(seconds=1)},
+):
     HealthImagingSearchImageSetsOperator(
         task_id="search",
         datastore_id=DATASTORE_ID,
