@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _PIXEL_DATA = 0x7FE00010
 _OFFSET_TABLES = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_IMPLICIT = "1.2.840.10008.1.2"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _WORDS = {"OW": "H", "OF": "I", "OL": "I", "OD": "Q", "OV": "Q"}
 """The VRs with words of several bytes, which pydicom does not convert from big endian."""
@@ -67,8 +68,10 @@ def _written(dataset: "Dataset", instance: Instance, stored: StoredPixels, synta
     from pydicom.dataelem import DataElement
     from pydicom.uid import UID
 
-    if instance.transfer_syntax == _BIG_ENDIAN:
-        _swap_words(dataset)
+    is_big_endian = instance.transfer_syntax == _BIG_ENDIAN
+    is_mislabelled = dataset.original_encoding[0] and instance.transfer_syntax != _IMPLICIT
+    if is_big_endian or is_mislabelled:
+        dataset = _decoded_copy(dataset, swap_words=is_big_endian)
     if stored.header and pixels is not None:
         compressed = syntax != EXPLICIT_LITTLE_ENDIAN
         vr = "OW" if stored.header.bits_allocated > 8 and not compressed else "OB"  # noqa: PLR2004 - bits of a byte
@@ -91,10 +94,14 @@ def _written(dataset: "Dataset", instance: Instance, stored: StoredPixels, synta
     return file.getvalue()
 
 
-def _swap_words(dataset: "Dataset") -> None:
-    for element in dataset.iterall():
+def _decoded_copy(dataset: "Dataset", *, swap_words: bool) -> "Dataset":
+    """Return a new dataset without raw elements. pydicom would write those in the encoding of their file."""
+    from pydicom.dataset import FileDataset
+
+    for element in dataset.iterall():  # This also decodes all elements.
         value: Any = element.value
-        if element.VR in _WORDS and isinstance(value, bytes):
+        if swap_words and element.VR in _WORDS and isinstance(value, bytes):
             words = array(_WORDS[element.VR], value)
             words.byteswap()
             element.value = words.tobytes()
+    return FileDataset("", dict(dataset), preamble=b"\0" * 128, file_meta=dataset.file_meta, is_little_endian=True)
