@@ -80,7 +80,7 @@ def _decoded(dataset: "Dataset", tag: "BaseTag") -> "DataElement":
     """Return an element. pydicom decodes its value now."""
     from pydicom.dataelem import RawDataElement
 
-    raw = dataset.get_item(tag)
+    raw: Any = dataset.get_item(tag)
     if isinstance(raw, RawDataElement) and raw.length > _MAX_TEXT_BYTES and raw.VR not in {*_BINARY_VRS, None}:
         raise UnusableFileError(f"attribute {tag} has more than {_MAX_TEXT_BYTES:,} bytes")
     return dataset[tag]

@@ -11,20 +11,24 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from .datastore import Datastore
 from .dicom_json import read_attributes
 from .image_sets import TAG_TYPES, ImageSet
 from .metadata_levels import LEVELS, TAG_KEYWORDS
+from .stored_pixels import stored_pixels
 
 METADATA_HEADERS: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json", "Content-Encoding": "gzip"})
 
 
-def metadata_blob(datastore_id: str, image_set: ImageSet) -> bytes:
+def metadata_blob(datastore: Datastore, image_set: ImageSet) -> bytes:
     """Return the metadata of ``image_set`` as gzipped JSON.
 
     An image set without files has the attributes that a search returns, if they have a value, and no image frames.
+
+    :raises CodecMissingError: if the size of a frame is not known, because ``imagecodecs`` is not installed.
     """
     levels: dict[str, dict[str, Any]] = {level: {} for level in LEVELS}
-    instances = {}
+    instances: dict[str, dict[str, Any]] = {}
     for uid, instance in image_set.instances.items():
         attributes = read_attributes(instance)
         own = {
@@ -32,12 +36,15 @@ def metadata_blob(datastore_id: str, image_set: ImageSet) -> bytes:
         }
         instances[uid] = {"DICOM": own}
         if instance.content:
-            instances[uid] |= {"DICOMVRs": attributes.vrs}
+            stored = stored_pixels(instance, datastore.lossless_syntax)
+            instances[uid] |= {"DICOMVRs": attributes.vrs, "StoredTransferSyntaxUID": stored.syntax}
+            if stored.frames:
+                instances[uid]["ImageFrames"] = [frame.as_json() for frame in stored.frames]
     _add_tags(levels, image_set)
     series_uid = str(image_set.dicom_tags.get("DICOMSeriesInstanceUID") or "")
     document = {
         "SchemaVersion": "1.1",
-        "DatastoreID": datastore_id,
+        "DatastoreID": datastore.datastore_id,
         "ImageSetID": image_set.image_set_id,
         "Patient": {"DICOM": levels["Patient"]},
         "Study": {
