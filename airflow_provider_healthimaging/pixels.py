@@ -12,15 +12,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError, UnsupportedPixelsError
-from airflow_provider_healthimaging.export.contents import Display, Instance, parse_metadata, read_instances
+from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
+from airflow_provider_healthimaging.export.contents import (
+    Display,
+    Instance,
+    parse_metadata,
+    pixel_facts,
+    read_instances,
+)
 from airflow_provider_healthimaging.export.decode import check_pixels_extra, decode_frame
+from airflow_provider_healthimaging.export.dicom_pixels import decoded_frames, read_attributes
 from airflow_provider_healthimaging.export.image_sets import parse_record
 from airflow_provider_healthimaging.export.manifest import MANIFEST_FILE, parse_manifest
 from airflow_provider_healthimaging.export.plan import METADATA_NAME, frame_name, instance_name
@@ -134,43 +140,19 @@ def _decoded(document: Mapping[str, Any], fetch: Any, only: tuple[int, int] | No
 def _from_files(
     store: ObjectStore, folder: str, numbers: list[int], only: tuple[int, int] | None
 ) -> Iterator[PixelFrame]:
-    from pydicom import dcmread
-    from pydicom.pixels.utils import iter_pixels
-
     for number in numbers:
         if only and only[0] != number:
             continue
-        content = _object(store, folder + instance_name(number))
-        dataset = dcmread(io.BytesIO(content), stop_before_pixels=True)
-        if "PhotometricInterpretation" not in dataset:
+        file = io.BytesIO(_object(store, folder + instance_name(number)))
+        attributes = {element.keyword: element.value for element in read_attributes(file)}
+        pixels = pixel_facts(attributes)
+        if pixels is None:
             continue
-        indices = [only[1] - 1] if only else None
-        with suppress(StopIteration):
-            frames = iter_pixels(io.BytesIO(content), raw=True, indices=indices)
-            for index in range(int(dataset.get("NumberOfFrames") or 1)):
-                if only and index != only[1] - 1:
-                    continue
-                yield PixelFrame(
-                    _next_of(frames, str(dataset.file_meta.TransferSyntaxUID)),
-                    number,
-                    index + 1,
-                    _as_decoded(str(dataset.PhotometricInterpretation)),
-                    int(dataset.get("BitsStored") or dataset.BitsAllocated),
-                    Display.of({element.keyword: element.value for element in dataset}),
-                )
-
-
-def _next_of(frames: Iterator[Any], transfer_syntax: str) -> Any:
-    try:
-        return next(frames)
-    except StopIteration:
-        raise
-    except Exception as error:  # noqa: BLE001 - pydicom and its decoders raise errors of many types, with values in them
-        fault = type(error).__name__
-    raise UnsupportedPixelsError(
-        f"Pixels in the transfer syntax {transfer_syntax} cannot be decoded ({fault}). Copy with transfer_syntax="
-        "'1.2.840.10008.1.2.1', or read the file with a decoder of that format."
-    )
+        for frame, samples in enumerate(decoded_frames(file), 1):
+            if only in {None, (number, frame)}:
+                photometric = _as_decoded(pixels.photometric_interpretation)
+                display = Display.of(attributes)
+                yield PixelFrame(samples, number, frame, photometric, pixels.bits_stored, display)
 
 
 def _as_decoded(photometric: str) -> str:

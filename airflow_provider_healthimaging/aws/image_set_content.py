@@ -25,9 +25,7 @@ def open_metadata(
         return client.get_image_set_metadata(datastoreId=datastore_id, imageSetId=image_set_id, **pinned)
 
     where = f"image set {image_set_id}, {location}"
-    return retry_conflicts(
-        lambda: _stream(client, call, "imageSetMetadataBlob", where, f"The metadata of image set {image_set_id}")
-    )
+    return _stream(client, call, "imageSetMetadataBlob", where, f"The metadata of image set {image_set_id}")
 
 
 def open_frame(
@@ -85,4 +83,6 @@ def latest_version(client: HealthImagingClient, datastore_id: str, image_set_id:
 
 def _stream(client: Any, call: Any, member: str, location: str, described: str) -> ObjectStream:
     attempts = retry_settings(client)["total_max_attempts"]
-    return ObjectStream(call, member, attempts=attempts, location=location, described=described)
+    return retry_conflicts(
+        lambda: ObjectStream(call, member, attempts=attempts, location=location, described=described)
+    )

@@ -173,7 +173,7 @@ def _instance(
         uids=InstanceUIDs(study_uid, series_uid, sop_uid),
         transfer_syntax=stored if isinstance(stored, str) and stored else HTJ2K_LOSSLESS_RPCL,
         frames=tuple(_frames(given.get("ImageFrames"))),
-        pixels=_pixel_facts(as_mapping(given.get("DICOM"))),
+        pixels=pixel_facts(as_mapping(given.get("DICOM"))),
         display=Display.of(as_mapping(given.get("DICOM"))),
     )
 
@@ -207,7 +207,8 @@ def _is_level(level: Mapping[str, object]) -> bool:
     return str(level.get("Checksum", "")).isdecimal()
 
 
-def _pixel_facts(attributes: Mapping[str, object]) -> PixelFacts | None:
+def pixel_facts(attributes: Mapping[str, object]) -> PixelFacts | None:
+    """Return how pixels are laid out, by attributes by keyword; ``None`` if these do not say it."""
     names = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
     numbers = [_number(attributes.get(name), missing=-1) for name in names]
     if min(numbers) < 0:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
-_JPEG_2000 = ("j2k", "jph")
+MAX_BITS = 24
+"""The most bits of a sample that ``pylibjpeg-openjpeg`` decodes."""
+
+JPEG_2000 = ("j2k", "jph")
 
 
 def check_pixels_extra() -> None:
@@ -41,7 +44,13 @@ def decode_frame(data: bytes, transfer_syntax: str, pixels: PixelFacts | None) -
     :raises UnsupportedPixelsError: if this package does not decode it, or if it is damaged.
     """
     check_pixels_extra()
-    if FRAME_EXTENSIONS.get(transfer_syntax) in _JPEG_2000:
+    if FRAME_EXTENSIONS.get(transfer_syntax) in JPEG_2000:
+        if pixels is not None and pixels.bits_allocated > MAX_BITS:
+            raise UnsupportedPixelsError(
+                f"Frames of {pixels.bits_allocated} bits a sample are not decoded here: pylibjpeg-openjpeg takes at "
+                f"most {MAX_BITS}. Copy DICOM files with transfer_syntax='{EXPLICIT_LITTLE_ENDIAN}', or use "
+                "verify='size'."
+            )
         return _as_described(_decode_jpeg_2000(data), pixels)
     if transfer_syntax == EXPLICIT_LITTLE_ENDIAN and pixels is not None:
         return _uncompressed(data, pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, ObjectMismatchError
+from airflow_provider_healthimaging.export.dicom_checksums import check_dicom_checksums
 from airflow_provider_healthimaging.export.manifest import Stored
 from airflow_provider_healthimaging.export.request import AS_STORED, CHECKS, ExportRequest
 from airflow_provider_healthimaging.export.verify import (
@@ -81,16 +83,33 @@ class ObjectCopier:
     def _copy(self, stream: ObjectStream, planned: PlannedObject, key: str, described: str) -> Stored:
         syntax = self._transfer_syntax(stream, planned)
         notes = {"transfer-syntax": syntax, "requested": self.request.transfer_syntax, "verified": self.request.verify}
-        content_type = stream.content_type.partition(";")[0] or "application/octet-stream"
+        if planned.frame is None and self.request.verify == "checksum":
+            return self._copy_decoded(stream, planned, key, described, notes)
         data = self._read_if_small(stream)
         if isinstance(data, bytes):
             self._check(data, planned, described)
             checksum = f"{zlib.crc32(data):08x}"
-            self.store.put(key, data, content_type, {**notes, "crc32": checksum})
+            self.store.put(key, data, _content_type(stream), {**notes, "crc32": checksum})
             return {"bytes": len(data), "crc32": checksum, "transfer_syntax": syntax}
         reader = ChunkReader(self._checked(data, planned, described))
-        self.store.upload(key, reader, content_type, notes)
+        self.store.upload(key, reader, _content_type(stream), notes)
         return {"bytes": reader.bytes, "crc32": f"{reader.crc32:08x}", "transfer_syntax": syntax}
+
+    def _copy_decoded(
+        self, stream: ObjectStream, planned: PlannedObject, key: str, described: str, notes: dict[str, str]
+    ) -> Stored:
+        """Copy a DICOM file by way of a temporary file, in which its frames are decoded and compared."""
+        with tempfile.SpooledTemporaryFile(max_size=PART_BYTES) as file:
+            reader = ChunkReader(self._checked(iter(stream), planned, described))
+            while part := reader.read(PART_BYTES):
+                file.write(part)
+            file.seek(0)
+            check_dicom_checksums(file, planned.instance, notes["transfer-syntax"], described)
+            file.seek(0)
+            checksum = f"{reader.crc32:08x}"
+            chunks = ChunkReader(iter(lambda: file.read(PART_BYTES), b""))
+            self.store.upload(key, chunks, _content_type(stream), {**notes, "crc32": checksum})
+        return {"bytes": reader.bytes, "crc32": checksum, "transfer_syntax": notes["transfer-syntax"]}
 
     def _read_if_small(self, stream: ObjectStream) -> bytes | Iterator[bytes]:
         """Return the body, or an iterator of its chunks if it is too large to be held in memory."""
@@ -138,6 +157,10 @@ class ObjectCopier:
             if self.request.transfer_syntax == AS_STORED
             else self.request.transfer_syntax
         )
+
+
+def _content_type(stream: ObjectStream) -> str:
+    return stream.content_type.partition(";")[0] or "application/octet-stream"
 
 
 def _chained(held: list[bytes], chunks: Iterator[bytes]) -> Iterator[bytes]:

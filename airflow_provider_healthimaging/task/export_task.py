@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_healthimaging.aws.client_config import DEFAULT_CLIENT_CONFIG, MAX_CONNECTIONS, ClientDefaults
 from airflow_provider_healthimaging.exceptions import TooManyImageSetsError
 from airflow_provider_healthimaging.export.image_sets import (
     DatasetAddress,
@@ -90,7 +91,16 @@ class ExportTask(ServiceTask):
 
     def s3_hook(self) -> PrivateS3Hook:
         """Return the hook for S3; all template fields must be rendered."""
-        return PrivateS3Hook(aws_conn_id=self.s3_connection, extra_args=parse_s3_arguments(self.s3_extra_args.value))
+        return PrivateS3Hook(
+            aws_conn_id=self.s3_connection,
+            extra_args=parse_s3_arguments(self.s3_extra_args.value),
+            max_connections=self.max_workers,
+        )
+
+    @property
+    def client_defaults(self) -> ClientDefaults:
+        """The settings of the client, with a connection for each worker."""
+        return {**DEFAULT_CLIENT_CONFIG, "max_pool_connections": max(MAX_CONNECTIONS, self.max_workers)}
 
     def export(self, context: Context) -> list[dict[str, object]]:
         """Copy the image sets, and return their records."""

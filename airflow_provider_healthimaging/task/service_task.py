@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_healthimaging.aws.client_config import parse_config
+from airflow_provider_healthimaging.aws.client_config import DEFAULT_CLIENT_CONFIG, ClientDefaults, parse_config
 from airflow_provider_healthimaging.aws.connection_arguments import (
     check_config_arguments,
     check_conn_id,
@@ -68,6 +68,11 @@ class ServiceTask(PrivateFields):
         return None
 
     @property
+    def client_defaults(self) -> ClientDefaults:
+        """The settings of the client that neither the connection nor ``botocore_config`` gives."""
+        return DEFAULT_CLIENT_CONFIG
+
+    @property
     def s3_connection(self) -> str | None:
         """The connection for S3, which is that for AWS if none was given; template fields must be rendered."""
         return check_conn_id("s3_conn_id", self.aws_conn_id if is_empty(self.s3_conn_id) else self.s3_conn_id)
@@ -80,6 +85,7 @@ class ServiceTask(PrivateFields):
             region_name=self.region_name,
             verify=self.tls_verify,
             config=self.botocore_config,
+            client_defaults=self.client_defaults,
         )
 
     def check_connection(self) -> None:
