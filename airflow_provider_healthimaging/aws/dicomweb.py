@@ -7,12 +7,14 @@ guide describes the operation ("Getting DICOM instances").
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import botocore.session
+from botocore.loaders import Loader
 
 from airflow_provider_healthimaging.aws.client_config import is_aws_host
 
@@ -54,7 +56,7 @@ def dicomweb_client(
     :param on_class: a handler of botocore's event ``creating-client-class``, or ``None``.
     """
     own = botocore.session.Session(profile=session.profile_name if session.profile_name != "default" else None)
-    own.get_component("data_loader").search_paths.append(str(_MODELS))
+    own.register_component("data_loader", _loader())
     own.register_component("credential_provider", _GivenCredentials(session))
     if on_class:
         own.register(f"creating-client-class.{SERVICE}", on_class)
@@ -65,6 +67,12 @@ def dicomweb_client(
         config=config,
         verify=verify,
     )
+
+
+@functools.cache
+def _loader() -> Loader:
+    """Return a loader of descriptions of services that knows ours, too. It keeps what it has read."""
+    return Loader(extra_search_paths=[str(_MODELS)])
 
 
 def dicomweb_endpoint(endpoint_url: str) -> str:
