@@ -35,7 +35,14 @@ class Attributes(NamedTuple):
 
 
 def read_attributes(instance: Instance) -> Attributes:
-    """Return the attributes of an instance. What cannot be read is left out."""
+    """Return the attributes of an instance, which must not be changed. What cannot be read is left out."""
+    known: Attributes | None = instance.derived.get("attributes")
+    if known is None:
+        known = instance.derived["attributes"] = _read(instance)
+    return known
+
+
+def _read(instance: Instance) -> Attributes:
     found = Attributes({}, {})
     if instance.content:
         with silenced_pydicom():

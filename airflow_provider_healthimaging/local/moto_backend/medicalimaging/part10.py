@@ -69,7 +69,9 @@ def _written(dataset: "Dataset", instance: Instance, stored: StoredPixels, synta
     from pydicom.uid import UID
 
     is_big_endian = instance.transfer_syntax == _BIG_ENDIAN
-    is_mislabelled = dataset.original_encoding[0] and instance.transfer_syntax != _IMPLICIT
+    # Without VRs, although the transfer syntax says that the file has them.
+    elements: list[Any] = [dataset.get_item(tag) for tag in list(dataset.keys())]
+    is_mislabelled = instance.transfer_syntax != _IMPLICIT and any(element.VR is None for element in elements)
     if is_big_endian or is_mislabelled:
         dataset = _decoded_copy(dataset, swap_words=is_big_endian)
     if stored.header and pixels is not None:
