@@ -65,7 +65,6 @@ def read_frame(client, image_set_id, frame_id, datastore_id=DATASTORE_ID):
         datastoreId=datastore_id, imageSetId=image_set_id, imageFrameInformation={"imageFrameId": frame_id}
     )
     assert response["contentType"] == "application/octet-stream"
-    assert int(response["ResponseMetadata"]["HTTPHeaders"]["content-length"])
     return response["imageFrameBlob"].read()
 
 

@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError, ResponseStreamingError
 
 from airflow_provider_healthimaging.local import backend, mock_aws
 
-from .conftest import SIGNED
-from .importing import DATASTORE_ID, dicom_file
+from .conftest import KEYS, SIGNED
+from .importing import DATASTORE_ID, Imports, dicom_file
 from .stored import AS_EXPLICIT, EXPLICIT, HTJ2K, image, import_one, only_instance, parsed, pixels, read_metadata
 from .stored import read_frame as read_one_frame
 
@@ -282,15 +282,10 @@ def test_frames_that_are_no_longer_in_the_cache_are_encoded_again(client, image_
     assert not stored_pixels._cache._frames
 
 
-def test_frames_and_instances_can_also_be_read_in_mock_aws(monkeypatch):
+def test_frames_and_instances_can_also_be_read_in_mock_aws():
     with mock_aws():
-        client = boto3.client(
-            "medical-imaging", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
-        )
-        s3 = boto3.client("s3", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+        client, s3 = boto3.client("medical-imaging", **KEYS), boto3.client("s3", **KEYS)
         backend().create_datastore("tests", datastore_id=DATASTORE_ID)
-        from .importing import Imports
-
         for name in ("input", "output"):
             s3.create_bucket(Bucket=name)
         image_set_id = import_one(Imports(client, s3), image(ARRAY))
