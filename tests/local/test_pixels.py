@@ -215,8 +215,8 @@ def images(draw):
     size = (*shape, 3) if samples == 3 else shape
     array = generator.integers(least, most, size, dtype=kind, endpoint=True)
     attributes = {"BitsStored": stored, "HighBit": stored - 1}
-    # pydicom encodes RLE only if all bits are used, and if there are at most 16.
-    usable = SYNTAXES if stored == kind.itemsize * 8 <= 16 else SYNTAXES[:3]
+    # What pydicom encodes as RLE: no sign, at most 16 bits, and all of them are used.
+    usable = SYNTAXES if kind.kind == "u" and stored == kind.itemsize * 8 <= 16 else SYNTAXES[:3]
     syntax = draw(st.sampled_from(usable))
     if samples == 3 and syntax != RLELossless and draw(st.booleans()):
         planes = np.ascontiguousarray(np.moveaxis(array, 3, 1))
