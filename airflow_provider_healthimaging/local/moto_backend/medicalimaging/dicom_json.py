@@ -16,7 +16,7 @@ from .untrusted_content import BoundedReader, UnusableFileError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-    from pydicom.dataelem import DataElement
+    from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.tag import BaseTag
 
 _PIXEL_DATA = {0x7FE00008, 0x7FE00009, 0x7FE00010}
@@ -35,7 +35,14 @@ class Attributes(NamedTuple):
 
 
 def read_attributes(instance: Instance) -> Attributes:
-    """Return the attributes of an instance. What cannot be read is left out."""
+    """Return the attributes of an instance, which must not be changed. What cannot be read is left out."""
+    known: Attributes | None = instance.derived.get("attributes")
+    if known is None:
+        known = instance.derived["attributes"] = _read(instance)
+    return known
+
+
+def _read(instance: Instance) -> Attributes:
     found = Attributes({}, {})
     if instance.content:
         with silenced_pydicom():
@@ -81,9 +88,16 @@ def _decoded(dataset: "Dataset", tag: "BaseTag") -> "DataElement":
     from pydicom.dataelem import RawDataElement
 
     raw: Any = dataset.get_item(tag)
-    if isinstance(raw, RawDataElement) and raw.length > _MAX_TEXT_BYTES and raw.VR not in {*_BINARY_VRS, None}:
+    if isinstance(raw, RawDataElement) and raw.length > _MAX_TEXT_BYTES and _vr(raw) not in _BINARY_VRS:
         raise UnusableFileError(f"attribute {tag} has more than {_MAX_TEXT_BYTES:,} bytes")
     return dataset[tag]
+
+
+def _vr(raw: "RawDataElement") -> str:
+    """Return the VR of an element. Without one in the file, it is that of the dictionary, as pydicom decodes it."""
+    from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
+    return raw.VR or (dictionary_VR(raw.tag) if dictionary_has_tag(raw.tag) else "UN")
 
 
 def _value(element: "DataElement", vrs: dict[str, str]) -> Any:

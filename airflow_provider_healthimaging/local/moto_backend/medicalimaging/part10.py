@@ -9,8 +9,9 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from .image_sets import Instance
+from .pixel_checks import DEFLATED
 from .pixel_codecs import EXPLICIT_LITTLE_ENDIAN, PixelsError
-from .pixel_source import decoded_frames, read_dataset
+from .pixel_source import BIG_ENDIAN, decoded_frames, read_dataset
 from .pydicom_silence import silenced_pydicom
 from .stored_pixels import StoredPixels, frame_bytes
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 
 _PIXEL_DATA = 0x7FE00010
 _OFFSET_TABLES = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
-_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _IMPLICIT = "1.2.840.10008.1.2"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
 _WORDS = {"OW": "H", "OF": "I", "OL": "I", "OD": "Q", "OV": "Q"}
 """The VRs with words of several bytes, which pydicom does not convert from big endian."""
 
@@ -39,7 +38,7 @@ def part10_file(instance: Instance, stored: StoredPixels, syntax: str) -> bytes:
     if syntax == instance.transfer_syntax:
         with instance.open() as file:
             return file.read()
-    if stored.header is None and instance.is_encapsulated and instance.transfer_syntax != _DEFLATED:
+    if stored.header is None and instance.is_encapsulated and instance.transfer_syntax != DEFLATED:
         raise PixelsError("the pixels cannot be decoded")
     pixels = _pixels(instance, stored, syntax)
     with silenced_pydicom():
@@ -68,8 +67,10 @@ def _written(dataset: "Dataset", instance: Instance, stored: StoredPixels, synta
     from pydicom.dataelem import DataElement
     from pydicom.uid import UID
 
-    is_big_endian = instance.transfer_syntax == _BIG_ENDIAN
-    is_mislabelled = dataset.original_encoding[0] and instance.transfer_syntax != _IMPLICIT
+    is_big_endian = instance.transfer_syntax == BIG_ENDIAN
+    # Without VRs, although the transfer syntax says that the file has them.
+    elements: list[Any] = [dataset.get_item(tag) for tag in list(dataset.keys())]
+    is_mislabelled = instance.transfer_syntax != _IMPLICIT and any(element.VR is None for element in elements)
     if is_big_endian or is_mislabelled:
         dataset = _decoded_copy(dataset, swap_words=is_big_endian)
     if stored.header and pixels is not None:

@@ -53,10 +53,13 @@ def encode(frame: "np.ndarray[Any, Any]", syntax: str) -> bytes:
     import numpy as np
 
     codecs = require_codecs()
+    is_colour = frame.ndim > 2  # noqa: PLR2004 - rows and columns
     if syntax == HTJ2K_LOSSLESS_RPCL:
+        if is_colour and frame.shape[1] == 1:
+            raise PixelsError("imagecodecs cannot encode colour images of one column")
         # Samples as planes: then the encoder does not transform colours, and the photometric interpretation stays.
-        planar = np.ascontiguousarray(np.moveaxis(frame, -1, 0)) if frame.ndim > 2 else frame  # noqa: PLR2004
-        return bytes(codecs.htj2k_encode(planar, planar=frame.ndim > 2 or None, tlm=True))  # noqa: PLR2004
+        planes = np.ascontiguousarray(np.moveaxis(frame, -1, 0)) if is_colour else frame
+        return bytes(codecs.htj2k_encode(planes, planar=is_colour or None, tlm=True))
     encoded = bytes(codecs.jpeg2k_encode(frame, codecformat="j2k", reversible=True, mct=False))
     if frame.dtype.itemsize > 2 and not np.array_equal(codecs.jpeg2k_decode(encoded), frame):  # noqa: PLR2004
         raise PixelsError("JPEG 2000 cannot hold so many bits")

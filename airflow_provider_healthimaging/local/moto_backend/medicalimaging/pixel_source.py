@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from pydicom import Dataset
 
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
 RLE = "1.2.840.10008.1.2.5"
 _MAX_FRAME_BYTES = 2**31
 _MAX_INFLATED_BYTES = 2**30
@@ -99,6 +100,9 @@ def decoded_frames(
     :raises PixelsError: if they cannot be decoded.
     """
     require_codecs()
+    if header.bits_allocated == 1 and not instance.is_encapsulated:
+        yield from _single_bits(instance, header, only)
+        return
     if not instance.is_encapsulated or instance.transfer_syntax == RLE:
         yield from _decoded_by_pydicom(instance, only)
         return
@@ -127,6 +131,22 @@ def _decoded_by_pydicom(instance: Instance, only: int | None) -> "Iterator[np.nd
                 if frame is None:
                     return
                 yield frame.astype(frame.dtype.newbyteorder("<"), copy=False)
+
+
+def _single_bits(instance: Instance, header: PixelHeader, only: int | None) -> "Iterator[np.ndarray[Any, Any]]":
+    """Yield frames of single bits. A frame need not start at a byte, which pydicom does not support."""
+    import numpy as np
+
+    with silenced_pydicom():
+        element = read_dataset(instance)["PixelData"]
+        data = np.frombuffer(element.value, np.uint8)
+        if instance.transfer_syntax == BIG_ENDIAN and element.VR == "OW":
+            data = data[: len(data) // 2 * 2].view(np.uint16).byteswap().view(np.uint8)
+    shape = (header.frames, header.rows, header.columns, *([header.samples] if header.samples > 1 else []))
+    if len(data) * 8 < np.prod(shape):
+        raise PixelsError("the file has too few frames")
+    frames = np.unpackbits(data, count=int(np.prod(shape)), bitorder="little").reshape(shape)
+    yield from frames if only is None else frames[only : only + 1]
 
 
 def read_dataset(instance: Instance) -> "Dataset":

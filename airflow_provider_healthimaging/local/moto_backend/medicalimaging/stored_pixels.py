@@ -124,11 +124,13 @@ def stored_pixels(instance: Instance, lossless: str) -> StoredPixels:
     :param lossless: the lossless format of the data store, as a transfer syntax.
     :raises CodecMissingError: if the pixels must be encoded, and ``imagecodecs`` is not installed.
     """
-    with _encoding:
-        if lossless not in instance.derived:
-            instance.derived[lossless] = _describe(instance, lossless)
-        found: StoredPixels = instance.derived[lossless]
-        return found
+    found: StoredPixels | None = instance.derived.get(lossless)
+    if found is None:
+        # One at a time, so that calls for the same instance do not encode it twice.
+        with _encoding:
+            found = instance.derived.get(lossless) or _describe(instance, lossless)
+            instance.derived[lossless] = found
+    return found
 
 
 def frame_bytes(instance: Instance, stored: StoredPixels, index: int) -> bytes:
