@@ -2,8 +2,8 @@
 
 The last task computes the mean of each image set's first frame; put your model there. It needs the extra ``pixels``:
 ``pip install 'airflow-provider-healthimaging[pixels]'``.
-The Airflow Variables ``healthimaging_datastore_id``, ``healthimaging_bucket`` and ``healthimaging_import_role`` name the
-data store, the bucket, and the role with which HealthImaging reads it. Their defaults are for the local service:
+The Airflow Variables ``healthimaging_datastore_id``, ``healthimaging_bucket`` and ``healthimaging_import_role`` name
+the data store, the bucket, and the role with which HealthImaging reads it. Their defaults are for the local service:
 ``python -m airflow_provider_healthimaging.local serve --bucket image-sets``.
 """
 

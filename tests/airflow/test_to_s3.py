@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
+import uuid
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
-from airflow.providers.common.compat.sdk import DAG
+import pytest
+from airflow.providers.common.compat.sdk import DAG, Asset, task
+from airflow.providers.openlineage.extractors.base import DefaultExtractor
 
+from airflow_provider_healthimaging.exceptions import ExportFailedError, TooManyImageSetsError
+from airflow_provider_healthimaging.operators.healthimaging import (
+    HealthImagingSearchImageSetsOperator,
+    HealthImagingStartDicomImportJobOperator,
+)
 from airflow_provider_healthimaging.transfers.healthimaging_to_s3 import HealthImagingToS3Operator
 from tests.copies import objects
 from tests.dicom_files import ROLE, dicom_file
@@ -84,10 +94,10 @@ def test_the_dataset_of_a_search_is_copied_and_its_tags_stay_where_they_are(stor
             file_format=file_format,
             rows_per_file=2,
         )
-        HealthImagingToS3Operator(
-            task_id="copy", image_sets=search.output["manifest"], s3_uri=S3_URI, content=["metadata"]
-        )
-        HealthImagingToS3Operator(task_id="again", image_sets=search.output, s3_uri=S3_URI, content=["metadata"])
+        HealthImagingToS3Operator(task_id="copy", image_sets=search.output, s3_uri=S3_URI, content=["metadata"])
+        manifest = "{{ ti.xcom_pull(task_ids='search')['manifest'] }}"
+        again = HealthImagingToS3Operator(task_id="again", image_sets=manifest, s3_uri=S3_URI, content=["metadata"])
+        search >> again
 
     run = run_dag(made, WHEN)
 
