@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_healthimaging.aws.client_config import DEFAULT_CLIENT_CONFIG, MAX_CONNECTIONS, ClientDefaults
 from airflow_provider_healthimaging.exceptions import TooManyImageSetsError
+from airflow_provider_healthimaging.export.decode import check_pixels_extra
 from airflow_provider_healthimaging.export.image_sets import (
     DatasetAddress,
     ImageSetRef,
@@ -105,6 +106,8 @@ class ExportTask(ServiceTask):
     def export(self, context: Context) -> list[dict[str, object]]:
         """Copy the image sets, and return their records."""
         request, given, s3 = self.parse_request(), self.parse_input(), self.s3_hook()
+        if request.verify == "checksum":
+            check_pixels_extra()
         store = ObjectStore(s3, request.bucket)
         refs, total = self._image_sets(given, s3)
         self._check_total(total, context)
