@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
-from airflow_provider_healthimaging.export.s3_address import parse_s3_uri
 from airflow_provider_healthimaging.search.rendered import is_empty, reject_none_text
 from airflow_provider_healthimaging.search.validation import is_whole_number, load_json
 
 IMAGE_SET_ID = re.compile(r"[0-9a-z]{32}")
 
 MANIFEST_FILE = "_manifest.json"
+
+_MANIFEST = re.compile(rf"s3a?://(?P<bucket>[A-Za-z0-9._-]+)/(?P<key>(?:[^\x00-\x1f\x7f]+/)?{MANIFEST_FILE})")
 
 _HOW = (
     "Give the record of an image set, a list of records, or the 's3://.../_manifest.json' that a search returned. In a "
@@ -116,14 +117,13 @@ def _flattened(values: Sequence[object]) -> Iterator[tuple[str, object]]:
 
 
 def _parse_address(address: str) -> DatasetAddress:
-    bucket, key = parse_s3_uri(address, "image_sets")
-    key = key.rstrip("/")
-    if key.rpartition("/")[2] != MANIFEST_FILE:
+    match = _MANIFEST.fullmatch(address)
+    if not match:
         raise InvalidArgumentError(
             f"image_sets must name the {MANIFEST_FILE} of a dataset: 's3://bucket/prefix/window=.../{MANIFEST_FILE}'. "
             "Give the 'manifest' that a search returned."
         )
-    return DatasetAddress(bucket, key)
+    return DatasetAddress(match["bucket"], match["key"])
 
 
 def _kind(value: object) -> str:

@@ -64,7 +64,7 @@ class ExportTask(ServiceTask):
         super().__init__(s3_uri=s3_uri, **kwargs)
         self.image_sets = image_sets
         self.transfer_syntax = transfer_syntax
-        self._summary: ExportSummary | None = None
+        self.copied: ExportSummary | None = None
         self._datastores: list[str] = []
         with self.argument_checks():
             self.reject_templates(content=content, verify=verify, max_workers=max_workers, on_missing=on_missing)
@@ -118,7 +118,7 @@ class ExportTask(ServiceTask):
         )
         if total:
             self._run(context, refs, store, request, progress)
-        summary = self._summary = progress.summary()
+        summary = self.copied = progress.summary()
         publish_summary(self, context, summary)
         self.log.info(
             "%s image sets are complete in %s (%s were before; %s missing, %s failed). Copied %s objects, %s bytes, in "
@@ -187,6 +187,6 @@ class ExportTask(ServiceTask):
         """Return what was read and written; Airflow's OpenLineage provider asks for it."""
         from airflow_provider_healthimaging.output.lineage import export_lineage
 
-        summary = self._summary
+        summary = self.copied
         written = (summary["output"], summary["image_sets"], summary["objects"], summary["bytes"]) if summary else None
         return export_lineage(self._datastores, self.hook.conn_region_name, written)

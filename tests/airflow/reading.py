@@ -208,9 +208,8 @@ def check_policy(policy):
     actions = [action for each in policy["Statement"] for action in as_list(each["Action"])]
     named = {action.partition(":")[2] for action in actions if action.startswith("medical-imaging:")}
     # The operations of DICOMweb are not in botocore's model.
-    assert named - {"GetDICOMInstance"} <= set(
-        botocore.session.get_session().get_service_model("medical-imaging").operation_names
-    )
+    model = botocore.session.get_session().get_service_model("medical-imaging")
+    assert named <= {"GetDICOMInstance", *model.operation_names}
 
 
 def as_list(one_or_more):
