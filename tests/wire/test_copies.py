@@ -44,7 +44,7 @@ from tests.copies import (
 # Several instances of one series, several frames of one instance, colour, and a series without pixels.
 PLAIN = "1.2.840.10008.1.2.1"
 
-SOME = ("CT_small.dcm", "emri_small.dcm", "SC_rgb.dcm", "rtplan.dcm", "MR_small.dcm")
+SOME = ("CT_small.dcm", "SC_rgb_rle_2frame.dcm", "SC_rgb_rle.dcm", "rtplan.dcm", "MR_small.dcm")
 
 
 def rounds():

@@ -11,6 +11,7 @@ from airflow_provider_healthimaging.aws.streams import ObjectStream, retry_confl
 from airflow_provider_healthimaging.exceptions import IncompleteResponseError, ServiceError
 
 WHOLE = bytes(range(256)) * 5
+SIZE = len(WHOLE)
 
 
 class Body:
@@ -34,7 +35,7 @@ class Body:
 ERRORS = [None, ResponseStreamingError(error="x"), ReadTimeoutError(endpoint_url="x"), OSError()]
 
 
-def stream(cuts, *, contents=(), length=len(WHOLE), attempts=3):
+def stream(cuts, *, contents=(), length=SIZE, attempts=3):
     """Return a stream whose first bodies end at these places."""
     bodies = iter([*cuts, *([(len(WHOLE), None)] * 20)])
     given_contents = iter([*contents, *([WHOLE] * 30)])
