@@ -88,7 +88,11 @@ def _decoded(dataset: "Dataset", tag: "BaseTag") -> "DataElement":
     from pydicom.dataelem import RawDataElement
 
     raw: Any = dataset.get_item(tag)
-    if isinstance(raw, RawDataElement) and raw.length > _MAX_TEXT_BYTES and _vr(raw) not in _BINARY_VRS:
+    if (
+        isinstance(raw, RawDataElement)
+        and raw.length > _MAX_TEXT_BYTES
+        and _BINARY_VRS.isdisjoint(_vr(raw).split(" or "))
+    ):
         raise UnusableFileError(f"attribute {tag} has more than {_MAX_TEXT_BYTES:,} bytes")
     return dataset[tag]
 
