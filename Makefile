@@ -21,12 +21,12 @@ install: .venv/ready .venv-2.11/ready
 	$(NEWEST) -m pip install --quiet uv
 
 .venv/ready: .venv/bin/uv pyproject.toml constraints.txt
-	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --editable '.[local]' --group dev
+	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --editable '.[local,pixels]' --group dev
 	touch $@
 
 .venv-2.11/ready: .venv/bin/uv pyproject.toml constraints-2.11.txt
 	$(UV) venv --quiet --allow-existing --python $(NEWEST) .venv-2.11
-	$(UV) pip install --quiet --python $(OLDEST) --constraint constraints-2.11.txt --editable '.[local]' --group dev
+	$(UV) pip install --quiet --python $(OLDEST) --constraint constraints-2.11.txt --editable '.[local,pixels]' --group dev
 	touch $@
 
 .venv/docs: .venv/ready

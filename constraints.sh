@@ -6,7 +6,7 @@ pin() {
     target=$1
     shift
     printf '%s\n' "$@" | "$UV" pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-        --python-version 3.11 --universal --extra local --group dev --group bench --group distributed --group docs \
+        --python-version 3.11 --universal --extra local --extra pixels --group dev --group bench --group distributed --group docs \
         --group mutate \
         --group screenshots \
         --constraint - --output-file "$target" pyproject.toml

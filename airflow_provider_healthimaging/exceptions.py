@@ -12,6 +12,11 @@
     │   ├── NonPrimaryImageSetsError    an image set is not primary, and require_primary=True
     │   ├── ImportReportMissingError    the job's output is not complete yet           retry may help
     │   └── InvalidImportReportError    the job's output cannot be read
+    ├── ExportError                the base class of the errors about copies of image sets
+    │   ├── ExportFailedError           image sets could not be copied to S3           a retry continues
+    │   ├── ObjectMismatchError         an object is not what the metadata promise     retry may help
+    │   ├── ImageSetChangedError        the image set has a newer version now
+    │   └── UnsupportedPixelsError      pixels that this package does not decode
     ├── WaitTimeoutError           what a task waits for has not happened in time      retry may help
     ├── ConfigurationError         no credentials, no region, no trusted certificate
     ├── ConnectionFailedError      the endpoint or the credentials cannot be reached   retry may help
@@ -19,6 +24,7 @@
     └── ServiceError               an error code from HealthImaging, S3 or STS         retry may help
         ├── AccessDeniedError      401, 403, 407
         ├── DatastoreNotFoundError 404
+        ├── ImageSetNotFoundError  404 of an image set, or of a version, an instance or a frame of it
         └── RejectedRequestError   other 4xx, except the temporary 408, 409, 425, 429
 
 ``aws/error_table.py`` has the error for each error code of a service, ``aws/botocore_error_table.py`` for each error of
@@ -98,6 +104,38 @@ class InvalidImportReportError(ImportJobError):
     """A file of the import job's output cannot be read. The error names the file and the line, not the content."""
 
 
+class ExportError(HealthImagingError):
+    """The base class of the errors about copies of image sets and about their pixels."""
+
+
+class ExportFailedError(ExportError):
+    """Image sets could not be copied. A retry continues with what is missing.
+
+    ``errors`` has how many image sets failed, by the name of the error's class. ``retryable`` is true if at least one
+    of these errors is retryable.
+    """
+
+    def __init__(self, message: str, *, errors: dict[str, int] | None = None, retryable: bool = True) -> None:
+        """Keep the counts."""
+        super().__init__(message)
+        self.errors = errors or {}
+        self.retryable = retryable
+
+
+class ObjectMismatchError(ExportError):
+    """The size or the checksum of an object differs from what the image set's metadata promise."""
+
+    retryable = True
+
+
+class ImageSetChangedError(ExportError):
+    """The image set has a newer version than the record, and the service gives DICOM files of the newest one only."""
+
+
+class UnsupportedPixelsError(ExportError):
+    """The pixels are encoded in a way that this package does not decode."""
+
+
 class WaitTimeoutError(HealthImagingError):
     """What a task waits for has not happened in time. A retry waits again."""
 
@@ -139,6 +177,12 @@ class AccessDeniedError(ServiceError):
 
 class DatastoreNotFoundError(ServiceError):
     """The data store does not exist in this account and region."""
+
+    retryable = False
+
+
+class ImageSetNotFoundError(ServiceError):
+    """The image set, or its version, or one of its instances or frames, does not exist."""
 
     retryable = False
 

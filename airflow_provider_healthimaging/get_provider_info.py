@@ -27,6 +27,13 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [{"integration-name": integration, "python-modules": [f"{package}.operators.healthimaging"]}],
         "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.healthimaging"]}],
         "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.healthimaging"]}],
+        "transfers": [
+            {
+                "source-integration-name": integration,
+                "target-integration-name": "Amazon Simple Storage Service (S3)",
+                "python-module": f"{package}.transfers.healthimaging_to_s3",
+            }
+        ],
         "extra-links": [
             f"{package}.links.healthimaging.HealthImagingDatastoreLink",
             f"{package}.links.healthimaging.HealthImagingDicomImportJobLink",

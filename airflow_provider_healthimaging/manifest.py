@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, cast
 from airflow_provider_healthimaging.aws.error_table import S3
 from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, translate_errors
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError, ServiceError
+from airflow_provider_healthimaging.export.s3_address import parse_s3_uri
 from airflow_provider_healthimaging.output.dataset import DatasetSummary, Manifest, window_folder, write_manifest
-from airflow_provider_healthimaging.output.destination import parse_s3_uri
 from airflow_provider_healthimaging.window import TimeWindow
 
 if TYPE_CHECKING:

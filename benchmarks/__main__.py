@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks.report import Table, document
 from benchmarks.service import ENVIRONMENT, Service
 
-SECTIONS = ("quota", "throttling", "shared_quota", "readers", "calls", "cpu", "imports", "killed", "memory")
+SECTIONS = ("quota", "throttling", "shared_quota", "readers", "calls", "cpu", "imports", "killed", "export", "memory")
 """Modules with ``tables(service, repeat)``. Memory is last, because its million image sets stay in the server."""
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"

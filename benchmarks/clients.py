@@ -70,7 +70,7 @@ def hook(url: str, mode: str = "", connections: int | None = None) -> Any:
 
     from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 
-    _connect_airflow(url)
+    connect_airflow(url)
     config = Config(retries={"mode": mode}) if mode else Config()
     made = HealthImagingHook(
         config=config.merge(Config(max_pool_connections=connections)) if connections else config,
@@ -105,7 +105,7 @@ def operator(url: str, datastore_id: str, **arguments: Any) -> Any:
     """Return the operator as in a DAG, with its client made."""
     from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 
-    _connect_airflow(url)
+    connect_airflow(url)
     made = HealthImagingSearchImageSetsOperator(
         task_id="search",
         datastore_id=datastore_id,
@@ -170,7 +170,7 @@ def boto3_to_s3(url: str, datastore_id: str) -> Callable[[], int]:
     return run
 
 
-def _connect_airflow(url: str) -> None:
+def connect_airflow(url: str) -> None:
     from airflow_provider_healthimaging.local import airflow_connection
 
     os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = airflow_connection(url)

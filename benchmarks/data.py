@@ -147,3 +147,49 @@ LAYOUTS: dict[str, Callable[[Sequence[int], random.Random], Iterator[float]]] = 
 def what(layout: str) -> str:
     """Return the description of a layout, in a sentence."""
     return str(LAYOUTS[layout].__doc__)
+
+
+def dicom_files(frames: int, instances: int, seed: int = 0) -> Iterator[bytes]:
+    """Yield the DICOM files of one series, each with so many frames of 16 by 16 random samples."""
+    import numpy as np
+
+    samples = np.random.default_rng(seed)
+    for number in range(1, instances + 1):
+        dataset = _dicom_dataset(number, seed)
+        dataset.Rows = dataset.Columns = 16
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
+        dataset.NumberOfFrames = frames
+        dataset.PixelData = samples.integers(0, 2**16, frames * 256, np.uint16).tobytes()
+        yield _dicom_bytes(dataset)
+
+
+def large_dicom_file(size: int) -> bytes:
+    """Return a DICOM file with a document of so many bytes."""
+    dataset = _dicom_dataset(1, 0)
+    dataset.EncapsulatedDocument = bytes(size)
+    return _dicom_bytes(dataset)
+
+
+def _dicom_dataset(number: int, seed: int) -> Any:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    dataset = Dataset()
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7.3"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = f"2.25.{seed + 1}", f"2.25.{seed + 1}.1"
+    dataset.SOPInstanceUID = f"2.25.{seed + 1}.1.{number}"
+    dataset.PatientID, dataset.Modality, dataset.InstanceNumber = "P1", "OT", number
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    return dataset
+
+
+def _dicom_bytes(dataset: Any) -> bytes:
+    import io
+
+    written = io.BytesIO()
+    dataset.save_as(written, enforce_file_format=True)
+    return written.getvalue()

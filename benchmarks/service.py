@@ -8,8 +8,11 @@ from __future__ import annotations
 import gc
 import itertools
 import multiprocessing
+import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -80,6 +83,18 @@ class Service:
         """
         self._ask("limit", calls_per_second, burst, latency, others, throttle_rate)
 
+    def files(self, frames: int, instances: int, seed: int = 0) -> dict[str, Any]:
+        """Return ``records`` of a data store with one series of DICOM files, each with so many small frames."""
+        return {"records": self._ask("files", frames, instances, seed)}
+
+    def large_file(self, size: int) -> dict[str, Any]:
+        """Return ``records`` of a data store with one DICOM file of so many bytes, without pixels."""
+        return {"records": self._ask("large_file", size)}
+
+    def retrieval(self, *, latency: float = 0.0, quota: float | None = None) -> None:
+        """Set the latency, and the quotas of metadata, frames and instances as a multiple of AWS's."""
+        self._ask("retrieval", latency, quota)
+
     def calls(self) -> Calls:
         """Return the calls since ``limit``."""
         return Calls(*self._ask("calls"))
@@ -101,6 +116,7 @@ class _Answers:
         self._numbers = itertools.count()
         self._others_end, self._others = Event(), Thread()
         self._others.start()
+        self._folder = tempfile.TemporaryDirectory()
 
     def fill(self, image_sets: int, layout: str, seed: int) -> str:
         from moto.medicalimaging.search import Query
@@ -139,6 +155,32 @@ class _Answers:
         while calls_per_second and not self._others_end.wait(1 / calls_per_second):
             with suppress(ThrottlingError):
                 self._state.admit_search()
+
+    def files(self, frames: int, instances: int, seed: int) -> list[dict[str, Any]]:
+        return self._load(data.dicom_files(frames, instances, seed))
+
+    def large_file(self, size: int) -> list[dict[str, Any]]:
+        return self._load([data.large_dicom_file(size)])
+
+    def _load(self, files: Iterable[bytes]) -> list[dict[str, Any]]:
+        from airflow_provider_healthimaging.local import load_dicom
+
+        datastore_id = f"{next(self._numbers):032d}"
+        self._state.create_datastore("benchmark", datastore_id=datastore_id)
+        folder = Path(self._folder.name, datastore_id)
+        folder.mkdir()
+        for number, content in enumerate(files):
+            (folder / f"{number}.dcm").write_bytes(content)
+        load_dicom([folder], datastore_id, backend=self._state)
+        found = self._state.image_sets(datastore_id)
+        return [{"datastoreId": datastore_id, "imageSetId": each.image_set_id, "version": 1} for each in found]
+
+    def retrieval(self, latency: float, quota: float | None) -> None:
+        settings = self._state.settings
+        settings.latency, settings.retrieval_quota = latency, None
+        time.sleep(0 if quota is None else 2.1)
+        settings.retrieval_quota = quota
+        self._server.calls.reset()
 
     def calls(self) -> tuple[int, int]:
         count = self._server.calls.count

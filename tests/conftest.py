@@ -26,7 +26,7 @@ import boto3  # noqa: E402
 import botocore.session  # noqa: E402
 import pytest  # noqa: E402
 
-from airflow_provider_healthimaging.aws import rate_limit, truncated_responses  # noqa: E402
+from airflow_provider_healthimaging.aws import rate_limit, streams, truncated_responses  # noqa: E402
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook  # noqa: E402
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend  # noqa: E402
 
@@ -108,6 +108,7 @@ def no_waiting(monkeypatch):
 
     monkeypatch.setattr(truncated_responses, "MAX_BACKOFF_SECONDS", 0.0)
     monkeypatch.setattr(rate_limit, "MAX_BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(streams, "MAX_BACKOFF_SECONDS", 0.0)
     monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.0)
     monkeypatch.setattr(retryhandler, "delay_exponential", lambda *_, **__: 0.0)
 

@@ -121,5 +121,10 @@ def use_endpoint_as_given(client: HealthImagingClient, config: Config) -> None:
     configuration file. ``inject_host_prefix=True`` in ``config`` turns the prefix on again.
     """
     prefix = Config(inject_host_prefix=False).merge(config).inject_host_prefix
-    if not prefix and not _AWS_HOST.fullmatch(urlsplit(client.meta.endpoint_url).hostname or ""):
+    if not prefix and not is_aws_host(urlsplit(client.meta.endpoint_url).hostname):
         client.meta.config.inject_host_prefix = False
+
+
+def is_aws_host(host: str | None) -> bool:
+    """Whether this is AWS's own host of HealthImaging."""
+    return _AWS_HOST.fullmatch(host or "") is not None

@@ -15,6 +15,7 @@ from botocore.parsers import ResponseParserError
 
 from airflow_provider_healthimaging.aws.botocore_error_table import BOTOCORE_RULES
 from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, SERVICE_RULES, STS
+from airflow_provider_healthimaging.aws.image_set_error_table import IMAGE_SET_RULES
 from airflow_provider_healthimaging.aws.import_job_error_table import OPERATION_RULES
 from airflow_provider_healthimaging.exceptions import HealthImagingError, ServiceError
 
@@ -66,7 +67,8 @@ def _service_error(error: ClientError, location: str, service: str) -> HealthIma
         service = STS
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = _safe_error_code(str(error.response.get("Error", {}).get("Code", "")), status)
-    rules = (*OPERATION_RULES.get(error.operation_name, ()), *SERVICE_RULES)
+    operation = error.operation_name
+    rules = (*OPERATION_RULES.get(operation, ()), *IMAGE_SET_RULES.get(operation, ()), *SERVICE_RULES)
     by_code = (rule for rule in rules if code in rule.codes.split() and rule.service in {service, ""})
     rule = next(by_code, None) or next(rule for rule in SERVICE_RULES if status in rule.statuses)
     message = f"{service} answered {code} (HTTP {status}; {location}). {rule.advice}"

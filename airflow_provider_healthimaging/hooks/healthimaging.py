@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_healthimaging.aws.search_image_sets import page_fetcher, paginate, read_pages
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.hooks.image_set_content import ImageSetContentCalls
 from airflow_provider_healthimaging.hooks.import_jobs import ImportJobCalls
 from airflow_provider_healthimaging.imports.report import ImportReport
 from airflow_provider_healthimaging.search.criteria import parse_criteria
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["HealthImagingHook", "ImportReport", "ScanStats"]
 
 
-class HealthImagingHook(ImportJobCalls):
+class HealthImagingHook(ImportJobCalls, ImageSetContentCalls):
     """Interact with AWS HealthImaging.
 
     The client retries in botocore's standard mode, with up to ten attempts. ``config_kwargs`` of the connection and

@@ -5,33 +5,24 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
 
 from airflow_provider_healthimaging.aws.error_table import S3
 from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, to_provider_error, translate_errors
 from airflow_provider_healthimaging.exceptions import HealthImagingError, IncompleteResponseError
+from airflow_provider_healthimaging.hooks.private_s3 import PrivateS3Hook
 from airflow_provider_healthimaging.imports.arguments import parse_s3_uri
 from airflow_provider_healthimaging.imports.limits import InputSize
 from airflow_provider_healthimaging.imports.report import ImportReport, read_report
-from airflow_provider_healthimaging.privacy.debug_log_filter import filter_debug_log
 
 if TYPE_CHECKING:
-    import boto3
-
     from airflow_provider_healthimaging.imports.request import ImportRequest
 
 CHUNK_BYTES = 64 * 1024
 
 
-class ImportFilesHook(S3Hook):
-    """amazon's ``S3Hook``, whose client logs nothing at DEBUG: listings hold the names of input files."""
-
-    def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.session.Session:  # noqa: FBT002 - amazon's signature
-        """Return a boto3 session whose S3 clients log no names of files."""
-        session = super().get_session(region_name, deferrable)
-        filter_debug_log(session, "s3")
-        return session
+class ImportFilesHook(PrivateS3Hook):
+    """The S3 hook for the files of import jobs: listings hold the names of input files."""
 
     @property
     def _client(self) -> Any:  # amazon's hook has no type of it

@@ -49,7 +49,7 @@ class KeepAliveHandler(_MotoRequestHandler):  # type: ignore[misc]
         except Exception:  # noqa: BLE001 - the server must survive all errors of its application
             self.server.log("error", format_exc())
             chunks, status, headers = run_wsgi_app(Response("Internal Server Error", 500), environ, buffered=True)
-        cut_at = headers.pop(CUT_HEADER, None)
+        cut_at, _, share = headers.pop(CUT_HEADER, "").partition(" ")
         if cut_at == "before":
             self.close_connection = True
             return
@@ -64,8 +64,8 @@ class KeepAliveHandler(_MotoRequestHandler):  # type: ignore[misc]
             self.send_header(name, value)
         self.end_headers()
         if not bodiless:
-            self.wfile.write(content[: len(content) // 2] if cut_at == "during" else content)
-            self.close_connection |= cut_at is not None or len(content) != int(headers["Content-Length"])
+            self.wfile.write(content[: int(len(content) * float(share))] if cut_at == "during" else content)
+            self.close_connection |= bool(cut_at) or len(content) != int(headers["Content-Length"])
 
     def handle_expect_100(self) -> bool:
         """Ask for the body at once, without waiting for the buffer to fill."""

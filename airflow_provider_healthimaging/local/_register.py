@@ -7,7 +7,7 @@ from pathlib import Path
 _MOTO_SERVICE = "medicalimaging"
 _BACKEND_FOLDER = str(Path(__file__).with_name("moto_backend"))
 # The pattern requires a region, because "medical-imaging.s3.amazonaws.com" is an S3 bucket.
-_HOST_PATTERN = re.compile(r"https?://(runtime-)?medical-imaging\.[a-z]{2}(-[a-z]+)+-[0-9]+\.amazonaws\.com")
+_HOST_PATTERN = re.compile(r"https?://((runtime|dicom)-)?medical-imaging\.[a-z]{2}(-[a-z]+)+-[0-9]+\.amazonaws\.com")
 
 
 def register() -> None:

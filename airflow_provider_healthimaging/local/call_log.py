@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 CUT_HEADER = "X-Cut-Connection"
-"""A response header: cut the connection before, during or after the body. The header itself is not sent."""
+"""A response header: cut the connection before, during or after the body. The header itself is not sent. After
+"during" stands the share of the body that is sent, from 0 to 1."""
 
 
 class Call(NamedTuple):
@@ -88,7 +89,12 @@ def _operation(environ: "WSGIEnvironment") -> str | None:
 def _operations() -> list[tuple[str, re.Pattern[str]]]:
     model = botocore.session.get_session().get_service_model("medical-imaging")
     routes = ((name, model.operation_model(name).http) for name in model.operation_names)
+    # DICOMweb is not in botocore's model.
+    dicomweb = "GET /datastore/[^/]+/studies/[^/]+/series/[^/]+/instances/[^/]+"
     return [
-        (name, re.compile(http["method"] + " " + re.sub(r"{\w+}", "[^/]+", http["requestUri"])))
-        for name, http in routes
+        ("GetDICOMInstance", re.compile(dicomweb)),
+        *(
+            (name, re.compile(http["method"] + " " + re.sub(r"{\w+}", "[^/]+", http["requestUri"])))
+            for name, http in routes
+        ),
     ]

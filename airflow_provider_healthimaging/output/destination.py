@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -10,16 +9,13 @@ from typing import Self
 
 from airflow_provider_healthimaging.aws.connection_arguments import check_conn_id, check_verify
 from airflow_provider_healthimaging.exceptions import ConfigurationError, InvalidArgumentError
+from airflow_provider_healthimaging.export.s3_address import parse_s3_uri
 from airflow_provider_healthimaging.search.image_set import parse_dicom_tags
-from airflow_provider_healthimaging.search.rendered import check_text, is_empty, shown
+from airflow_provider_healthimaging.search.rendered import is_empty
 from airflow_provider_healthimaging.search.suggestions import unknown_name_error
 from airflow_provider_healthimaging.search.validation import check_whole_number, parse_json_object
 
 FILE_FORMATS = ("jsonl", "parquet")
-
-_S3_URI = re.compile(r"s3a?://(?P<bucket>[^/]+)(/(?P<prefix>[^\x00-\x1f\x7f]*))?")
-_BUCKET = re.compile(r"[a-zA-Z0-9._-]{1,255}")
-"""As in botocore, which takes the names of old buckets, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,36 +100,6 @@ class OutputRequest:
             max_xcom_items=check_whole_number("max_xcom_items", max_xcom_items),
             s3=s3,
         )
-
-
-def parse_s3_uri(s3_uri: object, name: str = "s3_uri") -> tuple[str, str]:
-    """Return bucket and prefix of ``s3://bucket/prefix/``; the prefix ends with ``/`` unless it is empty.
-
-    :param name: the name of the argument, for the error.
-    :raises InvalidArgumentError: for an address in a form that S3 or this package does not take.
-    """
-    address = check_text(name, s3_uri).strip()
-    match = _S3_URI.fullmatch(address)
-    if not match:
-        raise InvalidArgumentError(
-            f"{name}={shown(address)} names no bucket. Give one such as 's3://bucket/prefix/', on one line."
-        )
-    bucket, prefix = match["bucket"], (match["prefix"] or "").strip("/")
-    if bucket.startswith("arn:"):
-        raise InvalidArgumentError(
-            f"{name}={shown(address)} names an access point by its ARN. Give its alias in place of the bucket, such as "
-            "'s3://name-a1b2c3-s3alias/prefix/'."
-        )
-    if "@" in bucket:
-        raise InvalidArgumentError(
-            f"{name}={shown(address)} names a connection before the '@'. Give the bucket only, and the connection as "
-            "s3_conn_id."
-        )
-    if not _BUCKET.fullmatch(bucket):
-        raise InvalidArgumentError(
-            f"{name}={shown(address)} names no bucket that can exist: its name has letters, digits, dots and hyphens."
-        )
-    return bucket, f"{prefix}/" if prefix else ""
 
 
 def check_file_format(name: object) -> str:

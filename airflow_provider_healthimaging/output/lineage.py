@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_healthimaging.output.destination import parse_s3_uri
+from airflow_provider_healthimaging.export.s3_address import parse_s3_uri
 from airflow_provider_healthimaging.output.records import COLUMNS, tag_column_type
 
 if TYPE_CHECKING:
@@ -52,6 +52,32 @@ def import_lineage(
     return OperatorLineage(
         inputs=[Dataset(namespace=f"s3://{bucket}", name=prefix.rstrip("/") or "/")], outputs=outputs
     )
+
+
+def export_lineage(
+    datastore_ids: list[str], region: str | None, written: tuple[str, int, int, int] | None
+) -> OperatorLineage[Any, Any]:
+    """Return the lineage of a copy of image sets to S3.
+
+    :param written: the ``s3://`` address under which everything went, how many image sets are complete there, and how
+        many objects and bytes were copied.
+    """
+    from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    outputs = []
+    if written is not None:
+        uri, image_sets, objects, size = written
+        bucket, prefix = parse_s3_uri(uri)
+        statistics = OutputStatisticsOutputDatasetFacet(rowCount=image_sets, fileCount=objects, size=size)
+        outputs.append(
+            OutputDataset(
+                namespace=f"s3://{bucket}",
+                name=prefix.rstrip("/") or "/",
+                outputFacets={"outputStatistics": statistics},
+            )
+        )
+    return OperatorLineage(inputs=[_datastore(region, each) for each in datastore_ids], outputs=outputs)
 
 
 def _datastore(region: str | None, datastore_id: str) -> Any:  # a Dataset of OpenLineage

@@ -7,7 +7,7 @@ of the libraries below it are dropped in that thread. Other clients log as befor
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -31,8 +31,14 @@ def filter_debug_log(session: boto3.session.Session, service: str) -> None:
 
     :param service: botocore's name, such as ``"s3"``.
     """
-    if not conf.getboolean("healthimaging", "log_botocore_debug", fallback=False):
-        session.events.register(f"creating-client-class.{service}", install_debug_log_filter)
+    if handler := client_class_handler():
+        session.events.register(f"creating-client-class.{service}", handler)
+
+
+def client_class_handler() -> Callable[..., None] | None:
+    """Return the handler of botocore's event ``creating-client-class``; ``None`` if Airflow's settings say so."""
+    shown = conf.getboolean("healthimaging", "log_botocore_debug", fallback=False)
+    return None if shown else install_debug_log_filter
 
 
 def install_debug_log_filter(class_attributes: object, base_classes: list[type], **_: object) -> None:  # noqa: ARG001 - botocore's names

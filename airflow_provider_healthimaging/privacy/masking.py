@@ -7,6 +7,7 @@ one has none, so that only :mod:`~airflow_provider_healthimaging.task.private_fi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from airflow_provider_healthimaging.search.criteria import SORT_FIELDS, SORT_ORDERS, VALUES_PER_OPERATOR
@@ -38,14 +39,31 @@ IMPORT_KEYS = frozenset(
 )
 """Names in the ``importConfiguration`` of an import job."""
 
-KNOWN_KEYS = S3_ARGUMENTS | IMPORT_KEYS | {"filters", "values", "sort", *UNMASKED_VALUES, *SORT_FIELDS, *MATCH_FIELDS}
+RECORD_VALUES: Mapping[str, re.Pattern[str]] = {
+    "datastoreId": re.compile(r"[0-9a-z]{32}"),
+    "imageSetId": re.compile(r"[0-9a-z]{32}"),
+    "version": re.compile(r"[0-9]{1,9}"),
+    "createdAt": re.compile(r"[0-9TZ:.-]{20,27}"),
+    "updatedAt": re.compile(r"[0-9TZ:.-]{20,27}"),
+    "isPrimary": re.compile("True|False"),
+}
+"""The columns of a record, and how a value of each looks that is no patient data. DICOM tags are not shown."""
+
+KNOWN_KEYS = S3_ARGUMENTS | IMPORT_KEYS | {"filters", "values", "sort", *UNMASKED_VALUES, *RECORD_VALUES}
+KNOWN_KEYS |= {"DICOMTags", *SORT_FIELDS, *MATCH_FIELDS}
 """The names that are shown. Any other name may be a search value in the wrong place."""
 
 
 def mask_values(value: object, key: object = "") -> object:
     """Return the structure of ``value`` with ``***`` for each value, and for each key that is not a known one."""
     if isinstance(value, Mapping):
-        return {name if name in KNOWN_KEYS else MASK: mask_values(content, name) for name, content in value.items()}
+        shown = RECORD_VALUES if {"datastoreId", "imageSetId"} <= value.keys() else {}
+        return {
+            name if name in KNOWN_KEYS else MASK: content
+            if name in shown and shown[name].fullmatch(str(content))
+            else mask_values(content, name)
+            for name, content in value.items()
+        }
     if isinstance(value, list | tuple):
         return [mask_values(content, key) for content in value]
     return value if value is None or value in UNMASKED_VALUES.get(str(key), ()) else MASK

@@ -1,27 +1,15 @@
-"""What every task that returns image sets has in common: its connection, and where its records go."""
+"""What every task has in common that returns the image sets of one data store: where its records go."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_healthimaging.aws.client_config import parse_config
-from airflow_provider_healthimaging.aws.connection_arguments import (
-    check_config_arguments,
-    check_conn_id,
-    check_region_name,
-    check_verify,
-)
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
-from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
-from airflow_provider_healthimaging.links.healthimaging import HealthImagingDatastoreLink
-from airflow_provider_healthimaging.output.destination import OutputRequest, check_file_format, parse_s3_arguments
-from airflow_provider_healthimaging.search.rendered import is_empty
+from airflow_provider_healthimaging.output.destination import OutputRequest, check_file_format
 from airflow_provider_healthimaging.search.validation import check_whole_number
-from airflow_provider_healthimaging.task.arguments import is_template
 from airflow_provider_healthimaging.task.delivery import mapping_limit
-from airflow_provider_healthimaging.task.private_fields import MaskedField, PrivateFields
+from airflow_provider_healthimaging.task.service_task import ServiceTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -29,13 +17,8 @@ if TYPE_CHECKING:
     from airflow_provider_healthimaging.aws.connection_arguments import ConfigArguments
 
 
-class RecordTask(PrivateFields):
+class RecordTask(ServiceTask):
     """The arguments that all such tasks share. Their meaning is documented at the operators."""
-
-    s3_extra_args = MaskedField()
-    private_fields: ClassVar[tuple[str, ...]] = ("s3_extra_args",)
-    operator_extra_links: Any = (HealthImagingDatastoreLink(),)
-    ui_color = "#d5e8e4"
 
     def __init__(
         self,
@@ -55,46 +38,28 @@ class RecordTask(PrivateFields):
         **kwargs: Any,  # the arguments of Airflow's base class
     ) -> None:
         """Hold the template fields as they are, and check the other arguments."""
-        super().__init__(**kwargs)
+        super().__init__(
+            max_xcom_items=max_xcom_items,
+            s3_uri=s3_uri,
+            s3_conn_id=s3_conn_id,
+            s3_extra_args=s3_extra_args,
+            aws_conn_id=aws_conn_id,
+            region_name=region_name,
+            botocore_config=botocore_config,
+            **kwargs,
+        )
         self.datastore_id = datastore_id
-        self.s3_uri = s3_uri
-        self.s3_conn_id = s3_conn_id
-        self.s3_extra_args = s3_extra_args
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
         self.verify = verify
         with self.argument_checks():
-            self.reject_templates(
-                batch_size=batch_size,
-                max_xcom_items=max_xcom_items,
-                file_format=file_format,
-                rows_per_file=rows_per_file,
-                botocore_config=botocore_config,
-            )
-            if isinstance(s3_extra_args, Mapping) or not is_template(s3_extra_args):
-                parse_s3_arguments(s3_extra_args)
+            self.reject_templates(batch_size=batch_size, file_format=file_format, rows_per_file=rows_per_file)
             self.batch_size = None if batch_size is None else check_whole_number("batch_size", batch_size)
-            self.max_xcom_items = check_whole_number("max_xcom_items", max_xcom_items)
             self.file_format = check_file_format(file_format)
             self.rows_per_file = check_whole_number("rows_per_file", rows_per_file)
-            self.botocore_config = check_config_arguments(botocore_config)
-            parse_config(self.botocore_config)
 
-    @cached_property
-    def hook(self) -> HealthImagingHook:
-        """The hook, made at its first use."""
-        return HealthImagingHook(
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            config=self.botocore_config,
-        )
-
-    def check_connection(self) -> None:
-        """Check the template fields of the connection; they must be rendered."""
-        check_conn_id("aws_conn_id", self.aws_conn_id)
-        check_region_name(self.region_name)
-        check_verify(self.verify)
+    @property
+    def tls_verify(self) -> bool | str | None:
+        """Whether to verify TLS certificates, or the path of a CA bundle."""
+        return self.verify
 
     def parse_output_arguments(self, *, dicom_tags: object = None) -> OutputRequest:
         """Return where the result goes; all template fields must be rendered."""
@@ -103,7 +68,7 @@ class RecordTask(PrivateFields):
             batch_size=self.batch_size,
             max_xcom_items=self.max_xcom_items,
             s3_uri=self.s3_uri,
-            s3_conn_id=self.aws_conn_id if is_empty(self.s3_conn_id) else self.s3_conn_id,
+            s3_conn_id=self.s3_connection,
             verify=self.verify,
             s3_extra_args=self.s3_extra_args.value,
             file_format=self.file_format,
@@ -126,11 +91,4 @@ class RecordTask(PrivateFields):
 
     def persist_datastore_link(self, context: Context) -> None:
         """Keep what the link to the data store needs."""
-        self.hook.client_for(self.datastore_id)
-        HealthImagingDatastoreLink.persist(
-            context,
-            self,
-            region_name=self.hook.conn_region_name,
-            aws_partition=self.hook.conn_partition,
-            datastore_id=self.datastore_id,
-        )
+        self.keep_datastore_link(context, self.datastore_id)

@@ -29,6 +29,7 @@ from airflow.providers.common.compat.sdk import DAG, task
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator as Operator
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingStartDicomImportJobOperator as Import
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor as Sensor
+from airflow_provider_healthimaging.transfers.healthimaging_to_s3 import HealthImagingToS3Operator as ToS3
 from airflow_provider_healthimaging.triggers.healthimaging import HealthImagingNewImageSetsTrigger as Trigger
 
 STORE = "d" * 32
@@ -44,6 +45,10 @@ IN_AND_OUT = {{"input_s3_uri": S3 + "inbox/", "output_s3_uri": S3 + "reports/", 
 def imports(**arguments):
     given = {{"task_id": "import", "datastore_id": STORE, "waiter_delay": 0.1, "waiter_max_attempts": 3}}
     return Import(**{{**given, **IN_AND_OUT, **arguments}})
+
+def copies(**arguments):
+    record = {{"datastoreId": STORE, "imageSetId": "e" * 32, "version": 1}}
+    return ToS3(**{{"task_id": "copy", "image_sets": record, "s3_uri": S3 + "copies/", **arguments}})
 
 def filters(**attributes):
     return {{"filters": [{{"operator": "EQUAL", "values": [{{name: value}}]}} for name, value in attributes.items()]}}
@@ -133,6 +138,10 @@ def no_fernet_key_is_set(world: World) -> None:
 
 def pyarrow_is_missing(world: World) -> None:
     world.patch.setitem(sys.modules, "pyarrow", None)
+
+
+def openjpeg_is_missing(world: World) -> None:
+    world.patch.setitem(sys.modules, "openjpeg", None)
 
 
 def arrived(count: int) -> Callable[[World], None]:
@@ -262,6 +271,16 @@ MISTAKES = [
     Mistake("image sets are not primary", "imports(require_primary=True)", a_file_that_conflicts),
     Mistake("No import job could be started", "imports()", uploaded(import_max_jobs=0)),
     Mistake("has not ended by", "imports()", uploaded(import_duration=1000)),
+    # Copies in S3.
+    Mistake("image_sets must be", "copies(image_sets='e' * 32)"),
+    Mistake("has no valid imageSetId", "copies(image_sets=[{'datastoreId': STORE}])"),
+    Mistake("of a dataset: 's3://bucket", "copies(image_sets='s3://image-sets/arrivals/')"),
+    Mistake("There is no manifest at", "copies(image_sets='s3://image-sets/arrivals/_manifest.json')"),
+    Mistake("Unknown content", "copies(content=['dicoms'])"),
+    Mistake("Unknown verify", "copies(verify='checksums')"),
+    Mistake("and content has no 'dicom'", "copies(content=['frames'], transfer_syntax='1.2.840.10008.1.2.1')"),
+    Mistake("Decoding frames needs pydicom", "copies(verify='checksum')", openjpeg_is_missing),
+    Mistake("image sets were not copied", "copies()"),
     # Waiting.
     Mistake("Unknown mode", "Sensor(task_id='wait', datastore_id=STORE, mode='rescedule')"),
     Mistake("Sensor has timed out", "Sensor(task_id='wait', datastore_id=STORE, timeout=0.1, poke_interval=0.1)"),

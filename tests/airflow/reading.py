@@ -211,7 +211,9 @@ def check_policy(policy):
     """The actions of HealthImaging that the policy names are calls that there are."""
     actions = [action for each in policy["Statement"] for action in as_list(each["Action"])]
     named = {action.partition(":")[2] for action in actions if action.startswith("medical-imaging:")}
-    assert named <= set(botocore.session.get_session().get_service_model("medical-imaging").operation_names)
+    # The operations of DICOMweb are not in botocore's model.
+    model = botocore.session.get_session().get_service_model("medical-imaging")
+    assert named <= {"GetDICOMInstance", *model.operation_names}
 
 
 def as_list(one_or_more):

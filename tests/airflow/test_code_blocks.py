@@ -16,10 +16,14 @@ from pathlib import Path
 
 import airflow
 import pyarrow.parquet
+import pydicom
 import pytest
 from packaging.version import Version
 
+from airflow_provider_healthimaging.local import load_dicom
+from airflow_provider_healthimaging.local.dicom import pydicom_sample_files
 from tests.airflow.reading import BLOCKS, BUCKET, REPOSITORY, Reader
+from tests.copies import copy
 from tests.dicom_files import upload
 
 DATASTORE_ID = "local".ljust(32, "0")
@@ -107,6 +111,18 @@ def test_the_queries_of_the_page_on_datasets_see_what_was_written(reader):
     assert set(by_modality) == set(MODALITIES)
     window = Path(run.xcom("search")["s3_uri"]).name.removeprefix("window=")
     assert reader.names["rows"] == [(window, written)]
+
+
+def test_the_functions_of_the_page_on_copies_read_what_was_copied(reader, store, bucket):
+    (path,) = (path for path in pydicom_sample_files() if path.name == "CT_small.dcm")
+    (image_set_id,) = load_dicom([path], DATASTORE_ID, backend=store).created
+    reader.read(REPOSITORY / "docs" / "export.md")
+    (record,) = copy({"datastoreId": DATASTORE_ID, "imageSetId": image_set_id, "version": 1})
+
+    original = pydicom.dcmread(path)
+    assert reader.names["mean_of_each_frame"](record) == [float(original.pixel_array.mean())]
+    assert reader.names["open_first_file"](record).SOPInstanceUID == original.SOPInstanceUID
+    assert "20260131" in {study_date for _, study_date in reader.names["rows"]}
 
 
 def test_athenas_table_has_the_columns_and_types_of_the_parquet_files(reader):

@@ -61,6 +61,30 @@ def test_to_s3_counts_the_modalities_in_the_parts_that_the_manifest_lists(sample
     ]
 
 
+def test_copies_hourly_copies_each_image_set_in_batches(samples, example, run_dag, bucket):
+    run = run_dag(example("healthimaging_copies_hourly"), NOON + timedelta(minutes=5))
+
+    assert run.states("copy") == ["success"]
+    summary = run.xcom("copy", "summary", map_index=0)
+    assert (summary["image_sets"], summary["image_sets_failed"]) == (len(samples), 0)
+    manifests = [stored for stored in bucket.objects.all() if stored.key.endswith("/_manifest.json")]
+    assert {stored.key.split("/")[1] for stored in manifests} == {row.image_set_id for row in samples}
+
+
+def test_import_to_pixels_reads_the_samples_of_what_was_imported(store, example, run_dag, bucket):
+    import numpy as np
+    import pydicom
+
+    store.create_datastore("local", datastore_id=DATASTORE_ID)
+    (path,) = (path for path in pydicom_sample_files() if path.name == "CT_small.dcm")
+    bucket.upload_file(str(path), "inbox/1.dcm")
+
+    run = run_dag(example("healthimaging_import_to_pixels"), NOON)
+
+    (image_set,) = run.xcom("copy")
+    assert run.xcom("measure") == {image_set["imageSetId"]: float(np.mean(pydicom.dcmread(path).pixel_array))}
+
+
 def test_updates_handles_each_version_once_though_hours_overlap(store, example, run_dag, bucket):
     dag = example("healthimaging_updates")
     store.create_datastore("local", datastore_id=DATASTORE_ID)
@@ -116,15 +140,17 @@ def test_metadata_of_each_image_set_goes_to_s3_as_it_is_and_nowhere_else(
 
     run = run_dag(example("healthimaging_metadata"), NOON + timedelta(minutes=5))
 
-    written = {stored.key: json.loads(gzip.decompress(stored.get()["Body"].read())) for stored in bucket.objects.all()}
-    assert {key: metadata["ImageSetID"] for key, metadata in written.items()} == {
-        f"metadata/{row.image_set_id}/version-1.json.gz": row.image_set_id for row in (*samples, named)
+    written = {
+        stored.key: json.loads(gzip.decompress(stored.get()["Body"].read()))
+        for stored in bucket.objects.all()
+        if stored.key.endswith(".json.gz")
     }
-    assert results(run, "fetch") == [20, len(samples) + 1 - 20]
-    first = run.xcom("search")[0][0]["createdAt"]
-    assert run.task("fetch", 0).rendered_map_index == f"{first}, 20 sets"
+    assert {key: metadata["ImageSetID"] for key, metadata in written.items()} == {
+        f"metadata/{row.image_set_id}/v1/metadata.json.gz": row.image_set_id for row in (*samples, named)
+    }
+    assert [len(copied) for copied in results(run, "copy")] == [20, len(samples) + 1 - 20]
     shown = kept() + "".join(capfd.readouterr())
-    assert patient in str(written[f"metadata/{named.image_set_id}/version-1.json.gz"])
+    assert patient in str(written[f"metadata/{named.image_set_id}/v1/metadata.json.gz"])
     assert patient not in shown
     assert named.image_set_id in shown
 

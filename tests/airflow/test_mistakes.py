@@ -35,7 +35,7 @@ def last_line(store, bucket, server, monkeypatch, tmp_path, dag_bag, run_dag, fa
         bag = dag_bag(path)
         for shown in bag.import_errors.values():
             return shown.strip().splitlines()[-1]
-        task = next(task for task in bag.dags[dag_id].tasks if task.task_id in {"search", "wait", "import"})
+        task = next(task for task in bag.dags[dag_id].tasks if task.task_id in {"search", "wait", "import", "copy"})
         task.on_failure_callback = [failures.callbacks["on_failure_callback"]]
         run_dag(bag.dags[dag_id], ELEVEN + timedelta(hours=1), **mistake.run)
         return traceback.format_exception(failures[0])[-1].strip()

@@ -19,6 +19,9 @@ from .importing import DATASTORE_ID, Clock, Imports
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
 
 
+SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=testing/20260301/us-east-1/medical-imaging/aws4_request"}
+
+
 class Reply(NamedTuple):
     status: int
     error: str | None
@@ -105,8 +108,7 @@ def search(client, criteria):
 def post(server, local):
     """Sends a search, or a request to another ``path``, without the checks of botocore."""
     pool = urllib3.PoolManager()
-    scope = "Credential=testing/20260301/us-east-1/medical-imaging/aws4_request"
-    headers = {"Authorization": f"AWS4-HMAC-SHA256 {scope}", "Content-Type": "application/json"}
+    headers = {**SIGNED, "Content-Type": "application/json"}
 
     def send(body=b"", datastore_id=DATASTORE_ID, path=None, **query):
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -116,6 +118,29 @@ def post(server, local):
 
     yield send
     pool.clear()
+
+
+class Download(NamedTuple):
+    status: int
+    error: str | None
+    type: str | None
+    body: bytes
+
+
+@pytest.fixture
+def dicomweb(server, local):
+    """Asks for a DICOM instance: GetDICOMInstance is not in boto3."""
+    with urllib3.PoolManager(retries=False) as pool:
+
+        def get(uids, image_set_id=None, accept="application/dicom; transfer-syntax=*", datastore_id=DATASTORE_ID):
+            study, series, instance = uids
+            url = f"{server.url}/datastore/{datastore_id}/studies/{study}/series/{series}/instances/{instance}"
+            query = f"?imageSetId={image_set_id}" if image_set_id else ""
+            reply = pool.request("GET", url + query, headers={**SIGNED, "Accept": accept})
+            headers = reply.headers
+            return Download(reply.status, headers.get("x-amzn-ErrorType"), headers.get("Content-Type"), reply.data)
+
+        yield get
 
 
 @pytest.fixture

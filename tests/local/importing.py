@@ -70,9 +70,9 @@ class Imports:
         }
         return self.client.start_dicom_import_job(**{**request, **changes})
 
-    def get(self, job_id):
+    def get(self, job_id, datastore_id=DATASTORE_ID):
         """The properties of a job."""
-        return self.client.get_dicom_import_job(datastoreId=DATASTORE_ID, jobId=job_id)["jobProperties"]
+        return self.client.get_dicom_import_job(datastoreId=datastore_id, jobId=job_id)["jobProperties"]
 
     def output(self, job):
         """The output files that are there, by name: the summary, and the lines of the others."""
@@ -88,5 +88,6 @@ class Imports:
     def run(self, files=None, **changes):
         """Uploads the files, imports them, and returns the properties of the job and its output."""
         self.upload(files or {})
-        job = self.get(self.start(**changes)["jobId"])
+        started = self.start(**changes)
+        job = self.get(started["jobId"], started["datastoreId"])
         return job, self.output(job)

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import urllib3
 from botocore.exceptions import ClientError
-from moto.medicalimaging.import_jobs import QUOTAS
+from moto.medicalimaging.quota import QUOTAS
 
 from airflow_provider_healthimaging.local.__main__ import _parser
 from airflow_provider_healthimaging.local.settings_endpoint import SETTINGS_PATH
@@ -29,7 +29,7 @@ def test_by_default_there_is_no_quota(imports):
     assert len({imports.start()["jobId"] for _ in range(60)}) == 60
 
 
-@pytest.mark.parametrize("operation", QUOTAS)
+@pytest.mark.parametrize("operation", [name for name, quota in QUOTAS.items() if quota.setting == "import_quota"])
 def test_calls_beyond_the_burst_of_an_operation_are_throttled_and_the_others_are_not(local, imports, operation):
     job_id = imports.start()["jobId"]
     # A rate so small that no token comes back during the test.
@@ -39,7 +39,7 @@ def test_calls_beyond_the_burst_of_an_operation_are_throttled_and_the_others_are
         "GetDICOMImportJob": lambda: imports.get(job_id),
         "ListDICOMImportJobs": lambda: imports.client.list_dicom_import_jobs(datastoreId=DATASTORE_ID),
     }
-    for _ in range(QUOTAS[operation][1]):
+    for _ in range(QUOTAS[operation].burst):
         calls[operation]()
     assert error_of(calls.pop(operation))[:2] == (429, "ThrottlingException")
     for call in calls.values():

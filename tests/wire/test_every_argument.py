@@ -29,6 +29,7 @@ from airflow_provider_healthimaging.search.criteria import STUDY_TIME
 from airflow_provider_healthimaging.search.rendered import shown
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
 from airflow_provider_healthimaging.task.failure import fail_without_retry
+from airflow_provider_healthimaging.transfers.healthimaging_to_s3 import HealthImagingToS3Operator
 from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingImageSetTrigger,
     HealthImagingNewImageSetsTrigger,
@@ -109,6 +110,17 @@ INSIDE = {
         *(lambda v, name=name: {name: v} for name in ("MaxItems", "PageSize", "StartingToken", "x")),
     ],
     "dicom_tags": [lambda v: v, lambda v: [v]],
+    "content": [lambda v: v, lambda v: [v]],
+    "image_sets": [
+        lambda v: v,
+        lambda v: [v],
+        lambda v: [[v]],
+        *(
+            lambda v, name=name: {"datastoreId": DATASTORE_ID, "imageSetId": "e" * 32, "version": 1, name: v}
+            for name in ("datastoreId", "imageSetId", "version", "createdAt", "DICOMTags")
+        ),
+        lambda v: {"manifest": v},
+    ],
     "s3_extra_args": [lambda v: v, lambda v: {"SSEKMSKeyId": v}, lambda v: {"x": v}],
     "botocore_config": [
         lambda v: v,
@@ -122,7 +134,7 @@ INSIDE = {
 
 SENSOR_ARGUMENTS = ["poke_interval", "timeout", "mode", "soft_fail", "exponential_backoff", "max_wait"]
 SENSOR_ARGUMENTS += ["silent_fail", "never_fail"]
-PRIVATE = {"search_criteria", "match", "s3_extra_args", "dicom_tags"}
+PRIVATE = {"search_criteria", "match", "s3_extra_args", "dicom_tags", "image_sets"}
 
 
 def arguments_of(call):
@@ -213,6 +225,44 @@ def test_a_template_that_renders_to_any_type_is_used_or_refused_by_our_errors(
             only_our_errors(name, value, partial(taken_to_its_first_call, kind, given, environment, value=value))
 
 
+# The transfer
+
+
+RECORD = {"datastoreId": DATASTORE_ID, "imageSetId": "e" * 32, "version": 1}
+
+
+def copied_up_to_the_first_call(arguments, environment=None, **context):
+    """Make a task, render its templates, and check its arguments as ``execute`` does before its first call."""
+    task = HealthImagingToS3Operator(
+        **{"task_id": "copy", "image_sets": RECORD, "s3_uri": "s3://image-sets/", **arguments}
+    )
+    if environment:
+        task.render_template_fields({**CONTEXT, **context}, environment)
+    before_the_copy(task)
+
+
+@fail_without_retry
+def before_the_copy(task):
+    task.parse_request()
+    task.parse_input()
+    task.s3_hook()
+    assert task.hook
+
+
+@pytest.mark.parametrize("name", arguments_of(HealthImagingToS3Operator))
+def test_a_literal_value_of_the_transfer_is_used_or_refused_by_our_errors(name, only_our_errors, store):
+    for value in values(name):
+        only_our_errors(name, value, partial(copied_up_to_the_first_call, {name: value}))
+
+
+@pytest.mark.parametrize("name", HealthImagingToS3Operator.template_fields)
+def test_a_template_of_the_transfer_is_used_or_refused_by_our_errors(name, environment, only_our_errors, store):
+    for place in INSIDE.get(name, [lambda v: v]):
+        given = {name: place("{{ value }}")}
+        for value in SOME:
+            only_our_errors(name, value, partial(copied_up_to_the_first_call, given, environment, value=value))
+
+
 # The triggers
 
 
@@ -274,6 +324,7 @@ def consumed(call):
 
 
 METHODS = ["search_image_sets", "count_image_sets", "paginate_image_sets"]
+OF_ONE_IMAGE_SET = ["get_image_set_metadata", "get_image_frame", "iter_image_frames", "get_dicom_instance"]
 
 
 @pytest.mark.parametrize(
@@ -283,4 +334,19 @@ METHODS = ["search_image_sets", "count_image_sets", "paginate_image_sets"]
 def test_an_argument_of_the_hooks_methods_is_used_or_refused_by_our_errors(method, name, only_our_errors, hook):
     for value in values(name):
         arguments = {"datastore_id": DATASTORE_ID, name: value}
+        only_our_errors(name, value, partial(consumed, partial(getattr(hook, method), **arguments)))
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [(method, name) for method in OF_ONE_IMAGE_SET for name in arguments_of(getattr(HealthImagingHook, method))],
+)
+def test_an_argument_of_the_methods_about_one_image_set_is_used_or_refused_by_our_errors(
+    method, name, only_our_errors, hook
+):
+    call = getattr(HealthImagingHook, method)
+    good = {"datastore_id": DATASTORE_ID, "image_set_id": "e" * 32, "image_frame_id": "f" * 32}
+    good |= {each: "1.2.3" for each in arguments_of(call) if each.endswith("_uid")}
+    for value in values(name):
+        arguments = {key: each for key, each in good.items() if key in arguments_of(call)} | {name: value}
         only_our_errors(name, value, partial(consumed, partial(getattr(hook, method), **arguments)))

@@ -7,11 +7,13 @@ from datetime import datetime
 from moto.moto_api._internal import mock_random
 
 from .exceptions import ValidationError
+from .pixel_codecs import HTJ2K_LOSSLESS_RPCL, J2K_LOSSLESS
 from .store import ImageSetStore
 
 ID_PATTERN = re.compile(r"[0-9a-z]{32}")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._/#-]{1,256}")
 CLIENT_TOKEN_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+LOSSLESS_FORMATS = {"HTJ2K": HTJ2K_LOSSLESS_RPCL, "JPEG_2000_LOSSLESS": J2K_LOSSLESS}
 STATUSES = ("CREATING", "CREATE_FAILED", "ACTIVE", "DELETING", "DELETED")
 
 
@@ -43,7 +45,13 @@ class Datastore:
     updated_at: datetime
     status: str = "ACTIVE"
     client_token: str | None = None
+    lossless_storage_format: str = "HTJ2K"
     image_sets: ImageSetStore = field(default_factory=ImageSetStore, repr=False)
+
+    @property
+    def lossless_syntax(self) -> str:
+        """The transfer syntax of the images that the data store encodes."""
+        return LOSSLESS_FORMATS[self.lossless_storage_format]
 
     @property
     def position(self) -> tuple[str, str]:

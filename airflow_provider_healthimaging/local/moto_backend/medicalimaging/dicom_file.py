@@ -4,41 +4,24 @@ The file may be harmful. So values that take long to decode are not decoded, and
 ``untrusted_content`` limits how much of a file is read. Pixels are not decoded.
 """
 
-import logging
 import re
-import warnings
-from collections.abc import Iterable, Iterator, MutableSequence
-from contextlib import contextmanager
+from collections.abc import Iterable, MutableSequence
 from dataclasses import dataclass
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from .file_warnings import FileWarning
 from .image_sets import Content, Instance, TagValue
+from .metadata_levels import TAG_KEYWORDS
 from .pixel_checks import check_pixels
+from .pydicom_silence import silenced_pydicom
 from .untrusted_content import TRUNCATED_FILE, BoundedReader, UnusableFileError, unreadable_reason
 
 if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.tag import BaseTag
 
-# DICOMTags of the API Reference, by the keyword of the DICOM attribute that contains the value.
-_KEYWORDS = {
-    "PatientID": "DICOMPatientId",
-    "PatientName": "DICOMPatientName",
-    "PatientBirthDate": "DICOMPatientBirthDate",
-    "PatientSex": "DICOMPatientSex",
-    "StudyInstanceUID": "DICOMStudyInstanceUID",
-    "StudyID": "DICOMStudyId",
-    "StudyDescription": "DICOMStudyDescription",
-    "AccessionNumber": "DICOMAccessionNumber",
-    "SeriesInstanceUID": "DICOMSeriesInstanceUID",
-    "Modality": "DICOMSeriesModality",
-    "BodyPartExamined": "DICOMSeriesBodyPart",
-    "SeriesNumber": "DICOMSeriesNumber",
-    "StudyDate": "DICOMStudyDate",
-    "StudyTime": "DICOMStudyTime",
-}
+# DICOMTags of the API Reference, by the keyword of the DICOM attribute. The two counts are not read from files.
+_KEYWORDS = {keyword: tag for tag, keyword in TAG_KEYWORDS.items() if not keyword.startswith("NumberOf")}
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 # The pattern of the API Reference. It allows UIDs that DICOM does not allow.
 _UID_PATTERN = re.compile(r"[0-9.]{1,512}")
@@ -52,8 +35,6 @@ _DEFAULT_MAX_CHARACTERS = 512
 _MAX_CHARACTERS = {"PatientBirthDate": 36, "PatientSex": 16, "Modality": 32, "BodyPartExamined": 128}
 _MAX_CHARACTERS |= {"StudyDate": 36, "StudyTime": 56}
 """Maximum lengths of ``DICOMTags`` in the API Reference that are not the default."""
-
-_silence_lock = RLock()
 
 
 @dataclass(frozen=True)
@@ -73,7 +54,7 @@ def read_dicom_file(content: Content) -> DicomFile:
 
     :raises UnusableFileError: if the file has no instance for an image set.
     """
-    with _silenced_pydicom():
+    with silenced_pydicom():
         dataset = _read_dataset(content)
         uids = _require_uids(dataset)
         tags, problems = _read_tags(dataset)
@@ -171,18 +152,3 @@ def _read_value(dataset: "Dataset", keyword: str) -> TagValue:
             raise ValueError("too large")
         return int(value)
     return "\\".join(map(str, value)) if isinstance(value, MutableSequence) else str(value)
-
-
-@contextmanager
-def _silenced_pydicom() -> Iterator[None]:
-    """Suppress pydicom's warnings and log lines, because they contain values from the file."""
-    logger = logging.getLogger("pydicom")
-    # Filters of warnings belong to the process, so one thread changes them at a time.
-    with _silence_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        level = logger.level
-        logger.setLevel(logging.CRITICAL + 1)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

@@ -39,6 +39,12 @@ class ResourceNotFoundError(MedicalImagingError):
     code = 404
 
 
+class NotAcceptableError(MedicalImagingError):
+    """The data do not exist in the format that was asked for."""
+
+    code = 406
+
+
 class ConflictError(MedicalImagingError):
     """The state of the resource does not allow the request."""
 

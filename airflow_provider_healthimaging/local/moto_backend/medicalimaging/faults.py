@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CUT_HEADER = "X-Cut-Connection"
-"""A response header that tells the server to cut the connection: before, during or after the body."""
+"""A response header that tells the server to cut the connection: before, during (with a share) or after the body."""
 
 _STATUSES = (500, 502, 503, 504)
 _CUT_POSITIONS = ("before", "during", "after")
@@ -24,7 +24,7 @@ class FaultPlan(NamedTuple):
 
     :param error: HTTP status of an error, or ``None``.
     :param cut: where the connection is cut: "before", "during" or "after" the body, or ``None``.
-    :param choice: a number from 0 to 1 that chooses one of several image sets.
+    :param choice: a number from 0 to 1 that chooses one of several image sets, and the byte at which a body is cut.
     """
 
     error: int | None
@@ -36,6 +36,11 @@ class FaultPlan(NamedTuple):
     vanish: bool
     import_failure: bool
     choice: float
+
+    @property
+    def cut_header(self) -> str | None:
+        """The value of ``CUT_HEADER``. If the body is cut, the share of it that is sent follows."""
+        return f"during {self.choice:.9f}" if self.cut == "during" else self.cut
 
     def choose(self, items: list[T]) -> T:
         """Return one of ``items``. The list must not be empty."""
@@ -91,6 +96,12 @@ class FaultInjector:
         )
         throttled = random.random() < settings.throttle_rate
         return plan._replace(error=plan.error or HTTPStatus.TOO_MANY_REQUESTS) if throttled else plan
+
+
+def is_missing(settings: Settings, object_id: str) -> bool:
+    """Whether an image frame or an instance is not found. The same seed always misses the same ones."""
+    share = settings.missing_object_share
+    return share > 0 and Random(f"{settings.seed}/{object_id}").random() < share  # noqa: S311 - not for cryptography
 
 
 def apply_mutations(backend: "MedicalImagingBackend", datastore_id: str, plan: FaultPlan) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 TagValue = str | int | None
 Content = bytes | Path
@@ -77,6 +77,8 @@ class Instance:
     sop_instance_uid: str
     transfer_syntax: str = "1.2.840.10008.1.2.1"
     content: Content = field(default=b"", repr=False)
+    derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What was computed from the file, such as its stored pixels, so that it is computed once."""
 
     @property
     def is_encapsulated(self) -> bool:

@@ -16,20 +16,15 @@ from .exceptions import (
     ConflictError,
     ResourceNotFoundError,
     ServiceQuotaExceededError,
-    ThrottlingError,
 )
 from .faults import NO_FAULT, FaultPlan
 from .import_job import ImportJob
 from .import_run import JobFailedError, run_import
 from .paging import take_page
-from .quota import TokenBucket
 from .s3_objects import S3Account, S3Error
 
 if TYPE_CHECKING:
     from .models import MedicalImagingBackend
-
-# Calls per second and burst: "Throttling limits" of the AWS HealthImaging Developer Guide.
-QUOTAS = {"StartDICOMImportJob": (1, 2), "GetDICOMImportJob": (25, 50), "ListDICOMImportJobs": (10, 20)}
 
 
 class _OutputFile(NamedTuple):
@@ -49,15 +44,7 @@ class ImportJobs:
         self._by_token: dict[str, ImportJob] = {}
         self._unfinished: dict[str, ImportJob] = {}
         self._late_output: list[_OutputFile] = []
-        self._buckets = {operation: TokenBucket() for operation in QUOTAS}
         self._s3 = S3Account(backend.account_id, backend.partition)
-
-    def admit(self, operation: str) -> None:
-        """Count a call. Raise ``ThrottlingError`` if it exceeds the quota of the operation."""
-        per_second, burst = QUOTAS[operation]
-        factor = self._backend.settings.import_quota
-        if not self._buckets[operation].take(None if factor is None else per_second * factor, burst):
-            raise ThrottlingError("Rate exceeded")
 
     def start(self, request: Mapping[str, Any], *, plan: FaultPlan = NO_FAULT) -> ImportJob:
         """Start a job. A second call with the same client token returns the same job.

@@ -13,6 +13,11 @@ _NULL_TAGS = dict.fromkeys(TAG_TYPES)
 
 def datastore_properties(datastore: Datastore) -> dict[str, Any]:
     """Return ``DatastoreProperties``."""
+    return {**datastore_summary(datastore), "losslessStorageFormat": datastore.lossless_storage_format}
+
+
+def datastore_summary(datastore: Datastore) -> dict[str, Any]:
+    """Return a ``DatastoreSummary``."""
     return {
         "datastoreId": datastore.datastore_id,
         "datastoreName": datastore.name,

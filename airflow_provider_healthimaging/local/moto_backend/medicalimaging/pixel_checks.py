@@ -15,10 +15,19 @@ if TYPE_CHECKING:
     from pydicom.tag import BaseTag
 
 _PIXEL_DATA = 0x7FE00010
-_KEYWORDS = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "PhotometricInterpretation")
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+_KEYWORDS = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+)
+DEFLATED = "1.2.840.10008.1.2.1.99"
 # MPEG and H.26x: all frames can be in one fragment.
-_VIDEO = "1.2.840.10008.1.2.4.10"
+VIDEO = "1.2.840.10008.1.2.4.10"
 
 
 class _Position(NamedTuple):
@@ -33,12 +42,12 @@ def check_pixels(instance: Instance) -> FileWarning | None:
 
     if instance.transfer_syntax not in AllTransferSyntaxes:
         return FileWarning.UnsupportedTransferSyntax
-    if instance.transfer_syntax == _DEFLATED:
+    if instance.transfer_syntax == DEFLATED:
         return None
     reached: list[_Position] = []
     try:
         with instance.open() as file:
-            dataset = _read_until_pixels(BoundedReader(file), reached)
+            dataset = read_until_pixels(BoundedReader(file), reached)
             if not reached:
                 return None
             if instance.is_encapsulated:
@@ -49,7 +58,7 @@ def check_pixels(instance: Instance) -> FileWarning | None:
         return FileWarning.FramesExtractionFailure if reached else FileWarning.ElementsDiscarded
 
 
-def _read_until_pixels(reader: BoundedReader, reached: list[_Position]) -> "Dataset":
+def read_until_pixels(reader: BoundedReader, reached: list[_Position]) -> "Dataset":
     """Return the attributes that describe the pixels, and add to ``reached`` where the pixels are, if there are any."""
     from pydicom.filereader import read_partial
     from pydicom.tag import Tag
@@ -71,7 +80,7 @@ def _check_fragments(reader: BoundedReader, start: int, dataset: "Dataset", synt
     count, positions = parse_fragments(reader)
     if reader.problem:
         return FileWarning.FramesExtractionFailure
-    frames = 1 if syntax.startswith(_VIDEO) else _frames(dataset)
+    frames = 1 if syntax.startswith(VIDEO) else _frames(dataset)
     if count < frames:
         return FileWarning.FrameNumberMismatch
     starts = {position - first for position in positions}

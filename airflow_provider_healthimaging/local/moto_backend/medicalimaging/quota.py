@@ -1,4 +1,4 @@
-"""A token bucket, as AWS documents its throttling. It knows numbers and a clock.
+"""The quotas of the operations as token buckets, as AWS documents its throttling.
 
 Source: "AWS HealthImaging endpoints and quotas", throttling limits: a rate in calls per second, and a burst.
 """
@@ -7,6 +7,31 @@ import math
 from collections.abc import Callable
 from threading import Lock
 from time import monotonic
+from typing import NamedTuple
+
+from .settings import Settings
+
+
+class Quota(NamedTuple):
+    """The quota of an operation at AWS.
+
+    :param setting: the setting with the share of the quota that applies here.
+    """
+
+    per_second: float
+    burst: int
+    setting: str
+
+
+QUOTAS = {
+    "StartDICOMImportJob": Quota(1, 2, "import_quota"),
+    "GetDICOMImportJob": Quota(25, 50, "import_quota"),
+    "ListDICOMImportJobs": Quota(10, 20, "import_quota"),
+    "GetImageSetMetadata": Quota(50, 100, "retrieval_quota"),
+    "GetDICOMInstance": Quota(50, 100, "retrieval_quota"),
+    "GetImageFrame": Quota(1000, 2000, "retrieval_quota"),
+}
+"""All quotas, but that of SearchImageSets, which has settings of its own."""
 
 
 class TokenBucket:
@@ -41,3 +66,20 @@ class TokenBucket:
                 return False
             self._tokens -= 1
             return True
+
+
+class Quotas:
+    """A token bucket for each operation, with the rates of the settings. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start with full buckets."""
+        self._settings = settings
+        self._buckets = {operation: TokenBucket() for operation in ("SearchImageSets", *QUOTAS)}
+
+    def take(self, operation: str) -> bool:
+        """Count a call. Return ``False`` if it exceeds the quota of the operation."""
+        if operation == "SearchImageSets":
+            return self._buckets[operation].take(self._settings.calls_per_second, self._settings.burst)
+        quota = QUOTAS[operation]
+        factor = getattr(self._settings, quota.setting)
+        return self._buckets[operation].take(None if factor is None else quota.per_second * factor, quota.burst)

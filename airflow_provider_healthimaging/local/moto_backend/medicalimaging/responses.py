@@ -6,7 +6,6 @@ truncates times to milliseconds.
 
 import json
 import time
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -14,11 +13,12 @@ from urllib.parse import parse_qs, unquote
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.responses import BaseResponse
 
-from .exceptions import ConflictError, InternalServerError, ThrottlingError, ValidationError
+from .exceptions import InternalServerError, ThrottlingError, ValidationError
 from .faults import CUT_HEADER, apply_mutations
 from .json_forms import (
     access_properties,
     datastore_properties,
+    datastore_summary,
     import_job_properties,
     import_job_summary,
     search_hit,
@@ -29,6 +29,7 @@ from .metadata import METADATA_HEADERS, metadata_blob
 from .model_validation import validate_request
 from .models import MedicalImagingBackend, medicalimaging_backends
 from .paging import parse_limit
+from .retrieval import dicom_instance, image_frame, refused_pixels, require_consistent
 from .search import parse_criteria
 
 
@@ -56,14 +57,18 @@ class MedicalImagingResponse(BaseResponse):
         duration = max(settings.latency, settings.slow_seconds if self.fault_plan.slow else 0.0)
         if duration and status != ThrottlingError.code:
             time.sleep(max(0.0, started + duration - time.monotonic()))
-        return status, {**headers, CUT_HEADER: self.fault_plan.cut} if self.fault_plan.cut else headers, body
+        return status, {**headers, CUT_HEADER: cut} if (cut := self.fault_plan.cut_header) else headers, body
 
     def create_datastore(self) -> TYPE_RESPONSE:
         """POST /datastore."""
         request = self._json_body()
         if request.get("clientToken") is None:
             raise ValidationError("Value at 'clientToken' must not be null")
-        datastore = self.backend.create_datastore(request.get("datastoreName"), client_token=request["clientToken"])
+        datastore = self.backend.create_datastore(
+            request.get("datastoreName"),
+            client_token=request["clientToken"],
+            lossless_storage_format=request.get("losslessStorageFormat") or "HTJ2K",
+        )
         return _json_response({"datastoreId": datastore.datastore_id, "datastoreStatus": datastore.status})
 
     def get_datastore(self) -> TYPE_RESPONSE:
@@ -75,7 +80,7 @@ class MedicalImagingResponse(BaseResponse):
     def list_datastores(self) -> TYPE_RESPONSE:
         """GET /datastore."""
         page, token = self.backend.list_datastores(self._query_parameter("datastoreStatus"), **self._page_arguments())
-        return _json_response({"datastoreSummaries": [datastore_properties(d) for d in page], "nextToken": token})
+        return _json_response({"datastoreSummaries": [datastore_summary(d) for d in page], "nextToken": token})
 
     def delete_datastore(self) -> TYPE_RESPONSE:
         """DELETE /datastore/{datastoreId}."""
@@ -112,11 +117,34 @@ class MedicalImagingResponse(BaseResponse):
 
     def get_image_set_metadata(self) -> TYPE_RESPONSE:
         """POST /datastore/{datastoreId}/imageSet/{imageSetId}/getImageSetMetadata; the response is gzipped."""
+        self.backend.admit("GetImageSetMetadata")
         datastore_id, image_set_id = self._path_segment(1), self._path_segment(3)
         image_set = self.backend.get_image_set(datastore_id, image_set_id, self._query_parameter("version"))
-        if self.backend.clock() - image_set.updated_at < timedelta(seconds=self.backend.settings.metadata_lag):
-            raise ConflictError("The image set is not consistent yet")
-        return 200, dict(METADATA_HEADERS), metadata_blob(datastore_id, image_set)
+        require_consistent(self.backend, image_set)
+        with refused_pixels():
+            blob = metadata_blob(self.backend.get_datastore(datastore_id), image_set)
+        return 200, dict(METADATA_HEADERS), blob
+
+    def get_image_frame(self) -> TYPE_RESPONSE:
+        """POST /datastore/{datastoreId}/imageSet/{imageSetId}/getImageFrame; the response is the frame as stored."""
+        self.backend.admit("GetImageFrame")
+        datastore_id, image_set_id = self._path_segment(1), self._path_segment(3)
+        request = {"datastoreId": datastore_id, "imageSetId": image_set_id, "imageFrameInformation": self._json_body()}
+        frame_id = validate_request("GetImageFrame", request)["imageFrameInformation"]["imageFrameId"]
+        frame = image_frame(self.backend, datastore_id, image_set_id, frame_id)
+        return 200, {"Content-Type": "application/octet-stream"}, frame
+
+    def get_dicom_instance(self) -> TYPE_RESPONSE:
+        """GET /datastore/{}/studies/{}/series/{}/instances/{}, a request of DICOMweb; the response is a DICOM file."""
+        self.backend.admit("GetDICOMInstance")
+        syntax, content = dicom_instance(
+            self.backend,
+            self._path_segment(1),
+            (self._path_segment(3), self._path_segment(5), self._path_segment(7)),
+            image_set_id=self._query_parameter("imageSetId"),
+            accept=self.headers.get("Accept", ""),
+        )
+        return 200, {"Content-Type": f"application/dicom; transfer-syntax={syntax}"}, content
 
     def list_image_set_versions(self) -> TYPE_RESPONSE:
         """POST /datastore/{datastoreId}/imageSet/{imageSetId}/listImageSetVersions."""
@@ -130,7 +158,7 @@ class MedicalImagingResponse(BaseResponse):
     def start_dicom_import_job(self) -> TYPE_RESPONSE:
         """POST /startDICOMImportJob/datastore/{datastoreId}."""
         jobs = self.backend.import_jobs
-        jobs.admit("StartDICOMImportJob")
+        self.backend.admit("StartDICOMImportJob")
         request = {**self._json_body(), "datastoreId": self._path_segment(2)}
         valid = validate_request("StartDICOMImportJob", request)
         job = jobs.start(valid, plan=self.fault_plan)
@@ -145,7 +173,7 @@ class MedicalImagingResponse(BaseResponse):
 
     def get_dicom_import_job(self) -> TYPE_RESPONSE:
         """GET /getDICOMImportJob/datastore/{datastoreId}/job/{jobId}."""
-        self.backend.import_jobs.admit("GetDICOMImportJob")
+        self.backend.admit("GetDICOMImportJob")
         datastore_id, job_id = self._path_segment(2), self._path_segment(4)
         validate_request("GetDICOMImportJob", {"datastoreId": datastore_id, "jobId": job_id})
         job = self.backend.import_jobs.get(datastore_id, job_id)
@@ -153,12 +181,16 @@ class MedicalImagingResponse(BaseResponse):
 
     def list_dicom_import_jobs(self) -> TYPE_RESPONSE:
         """GET /listDICOMImportJobs/datastore/{datastoreId}."""
-        self.backend.import_jobs.admit("ListDICOMImportJobs")
+        self.backend.admit("ListDICOMImportJobs")
         datastore_id, status = self._path_segment(2), self._query_parameter("jobStatus")
         validate_request("ListDICOMImportJobs", {"datastoreId": datastore_id, "jobStatus": status})
         jobs, token = self.backend.import_jobs.page(datastore_id, status, **self._page_arguments())
         now = self.backend.clock()
         return _json_response({"jobSummaries": [import_job_summary(job, now) for job in jobs], "nextToken": token})
+
+    def _get_action(self) -> str:
+        # DICOMweb is not in botocore's model, where moto looks for the operation.
+        return "GetDICOMInstance" if "/studies/" in self.parsed_url.path else str(super()._get_action())
 
     def _path_segment(self, index: int) -> str:
         return unquote(self.parsed_url.path.strip("/").split("/")[index])

@@ -81,7 +81,17 @@ class Settings:
     import_file_error_share: float = _number(
         0.0, "share of files that an import job does not import because of a server error, 0 to 1", maximum=1
     )
-    metadata_lag: float = _number(0.0, "seconds until GetImageSetMetadata finds a new version, until then it gets 409")
+    metadata_lag: float = _number(
+        0.0, "seconds until the metadata, frames and instances of a new version can be read, until then they get 409"
+    )
+    retrieval_quota: float | None = _number(
+        None,
+        "quotas of GetImageSetMetadata, GetImageFrame and GetDICOMInstance, as a multiple of those of AWS; "
+        "the others get 429",
+    )
+    missing_object_share: float = _number(
+        0.0, "share of image frames and DICOM instances that are not found (404), 0 to 1", maximum=1
+    )
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a setting. Setting the seed starts the count of calls again."""

@@ -7,7 +7,6 @@ from typing import BinaryIO
 MAX_READ_BYTES = 4 * 2**20
 """Maximum bytes that are read from a file. The attributes before the pixels have some kilobytes, rarely a megabyte."""
 
-_TOO_MUCH_TO_READ = f"more than {MAX_READ_BYTES // 2**20} MiB would have to be read"
 TRUNCATED_FILE = "truncated"
 
 _ATTRIBUTE_HEADER_BYTES = 8
@@ -35,17 +34,20 @@ def unreadable_reason(error: Exception) -> str:
 
 
 class BoundedReader:
-    """Reads at most ``MAX_READ_BYTES`` of a file, so that a harmful file cannot use much time or memory.
+    """Reads a limited part of a file, so that a harmful file cannot use much time or memory.
 
     Examples of such files: a length behind the end of the file, a sequence without end, zeros that inflate to a
     thousand times their size. ``problem`` is the reason why the file cannot be used, if there is one. The caller
     must check it, because a parser may take a truncated file for a complete one.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        """Start at the beginning of ``file``."""
+    def __init__(self, file: BinaryIO, limit: int = MAX_READ_BYTES) -> None:
+        """Start at the beginning of ``file``.
+
+        :param limit: maximum bytes that are read from it.
+        """
         self._file = file
-        self._left = MAX_READ_BYTES
+        self._left = self._limit = limit
         self._size = file.seek(0, os.SEEK_END)
         file.seek(0)
         self.problem: str | None = None
@@ -53,15 +55,15 @@ class BoundedReader:
     def read(self, size: int = -1) -> bytes:
         """Return up to ``size`` bytes. Without a size, the rest is deflated data, and its start is returned.
 
-        :raises UnusableFileError: after more than ``MAX_READ_BYTES`` in total.
+        :raises UnusableFileError: after more bytes in total than the limit.
         """
         if size < 0:
-            return self._shortened_deflated(self._file.read(MAX_READ_BYTES))
+            return self._shortened_deflated(self._file.read(self._limit))
         data = self._file.read(min(size, self._left + 1))
         self._left -= len(data)
         if self._left < 0:
-            self.problem = _TOO_MUCH_TO_READ
-            raise UnusableFileError(_TOO_MUCH_TO_READ)
+            self.problem = f"more than {self._limit // 2**20} MiB would have to be read"
+            raise UnusableFileError(self.problem)
         if size == _ATTRIBUTE_HEADER_BYTES and 0 < len(data) < size:
             self.problem = TRUNCATED_FILE
         return data
@@ -78,10 +80,10 @@ class BoundedReader:
         return self._file.tell()
 
     def _shortened_deflated(self, deflated: bytes) -> bytes:
-        """Return the start of deflated data, deflated again. It inflates to at most ``MAX_READ_BYTES``."""
+        """Return the start of deflated data, deflated again. It inflates to no more than the limit."""
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        inflated = inflater.decompress(deflated, MAX_READ_BYTES)
-        if len(deflated) < MAX_READ_BYTES and len(inflated) < MAX_READ_BYTES and not inflater.eof:
+        inflated = inflater.decompress(deflated, self._limit)
+        if len(deflated) < self._limit and len(inflated) < self._limit and not inflater.eof:
             self.problem = TRUNCATED_FILE
         stored = zlib.compressobj(0, zlib.DEFLATED, -zlib.MAX_WBITS)
         return stored.compress(inflated) + stored.flush()

@@ -1,0 +1,54 @@
+"""Compares the pixels in a DICOM file with the checksums of the metadata. It needs the extra ``pixels``."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING
+
+from airflow_provider_healthimaging.exceptions import ObjectMismatchError
+from airflow_provider_healthimaging.export.contents import Instance
+from airflow_provider_healthimaging.export.dicom_pixels import decoded_frames, encapsulated_frames
+
+if TYPE_CHECKING:
+    from airflow_provider_healthimaging.export.decode import Samples
+
+
+def check_dicom_checksums(file: IO[bytes], instance: Instance, transfer_syntax: str, described: str) -> None:
+    """Raise if a frame in a DICOM file is not the one whose CRC32 the metadata have.
+
+    What the service keeps as it came has the checksum of its bytes, which can be compared only if the file has them.
+
+    :param file: the DICOM file; it can seek.
+    :param transfer_syntax: that of the file.
+    :raises ObjectMismatchError: if they differ.
+    :raises UnsupportedPixelsError: if the pixels cannot be decoded here.
+    """
+    if all(frame.checksum is None for frame in instance.frames):
+        return
+    found = _checksums(file, instance, transfer_syntax)
+    if found is None:
+        return
+    for frame, checksum in itertools.zip_longest(instance.frames, found):
+        if frame is None or (frame.checksum is not None and frame.checksum != checksum):
+            raise ObjectMismatchError(
+                f"The checksum of a frame in {described} differs from that of the metadata. Retry. If it happens "
+                "again, report the image set to AWS."
+            )
+
+
+def _checksums(file: IO[bytes], instance: Instance, transfer_syntax: str) -> Iterator[int] | None:
+    if not instance.frames[0].of_stored_bytes:
+        return (zlib.crc32(samples.tobytes()) for samples in decoded_frames(file))
+    if instance.pixels is not None and instance.pixels.bits_allocated == 1:
+        return (zlib.crc32(_packed(samples)) for samples in decoded_frames(file))
+    if transfer_syntax != instance.transfer_syntax:
+        return None
+    return map(zlib.crc32, encapsulated_frames(file, len(instance.frames)))
+
+
+def _packed(samples: Samples) -> bytes:
+    import numpy as np
+
+    return np.packbits(samples.reshape(-1), bitorder="little").tobytes()
