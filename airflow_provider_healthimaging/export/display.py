@@ -29,7 +29,7 @@ def to_8_bits(
         colours = (samples >> max(0, bits_stored - _SCREEN_BITS)).astype(np.uint8)
         if not photometric.startswith("YBR"):
             return colours
-        from pydicom.pixels import convert_color_space
+        from pydicom.pixels.processing import convert_color_space
 
         return convert_color_space(colours, "YBR_FULL", "RGB")
     values = samples * (display.rescale_slope or 1.0) + (display.rescale_intercept or 0.0)
