@@ -80,7 +80,8 @@ def in_s3(kind: str) -> Collect:
 COPY_PLACES = (
     Place("XCom", tables("xcom"), (CONTROL, "s3_uri", "image_sets_failed")),
     Place("rendered templates", tables("rendered_task_instance_fields"), (CONTROL, "s3://image-sets/copies/")),
-    Place("serialized DAG", tables("serialized_dag"), ("canary_copies", "frames")),
+    # Airflow 2's command line stores none.
+    Place("serialized DAG", tables("serialized_dag"), ("canary_copies", "image-sets/copies"), since="3.0"),
     Place("every table and file of Airflow", lambda evidence: (value for _, value in evidence.airflow), (CONTROL,)),
     Place(
         "task log at DEBUG",

@@ -12,11 +12,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection, load_dicom
 from tests.dicom_files import dicom_file
 
-from .evidence import NOON, kept_by_airflow, kept_in, of_the_task, recording
+from .evidence import AIRFLOW, NOON, kept_by_airflow, kept_in, of_the_task, recording
 from .places import CONTROL, COPY_PLACES, DATASTORE_ID, Evidence
 
 DAGS = Path(__file__).parents[1] / "dags"
@@ -87,7 +88,7 @@ def test_copies_leave_no_trace_of_what_was_copied(evidence, bucket, run_at_debug
     stored = dict(kept_in(bucket))
     copied = {where for where in stored if where.startswith("object") and where.endswith(ASKED_FOR)}
     evidence.stored |= {where: value for where, value in stored.items() if where not in copied}
-    reports = [place.report(evidence) for place in COPY_PLACES]
+    reports = [place.report(evidence) for place in COPY_PLACES if Version(place.since) <= AIRFLOW]
     assert [each["place"] for each in reports if not each["control_found"]] == []
     assert [(each["place"], each["hits"]) for each in reports if each["hits"]] == []
     content = b"".join(stored[where] for where in copied)

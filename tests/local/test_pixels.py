@@ -312,8 +312,10 @@ def test_words_of_a_big_endian_file_are_swapped_by_their_size_wherever_they_are(
         "SelectorOVValue": ("OV", np.array([1, 0x123456789ABCDEF0], "u8")),
         "EncapsulatedDocument": ("OB", np.array([1, 2, 3, 4], "u1")),
     }
-    dataset = parsed(dicom_file())
-    nested = pydicom.Dataset()
+    small, dataset, nested = parsed(dicom_file()), pydicom.Dataset(), pydicom.Dataset()
+    for element in small:
+        dataset.add(element)
+    dataset.file_meta = small.file_meta
     for keyword, (vr, values) in words.items():
         for each in (dataset, nested):
             each.add_new(keyword, vr, values.astype(values.dtype.newbyteorder(">")).tobytes())
@@ -329,6 +331,6 @@ def test_words_of_a_big_endian_file_are_swapped_by_their_size_wherever_they_are(
     assert returned.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
     for each in (returned, returned.ReferencedImageSequence[0]):
         for keyword, (vr, values) in words.items():
-            assert each[keyword].VR == vr
+            assert vr == each[keyword].VR
             read = np.frombuffer(each[keyword].value, values.dtype.newbyteorder("<"))
             assert np.array_equal(read, values), keyword
