@@ -120,7 +120,7 @@ def main() -> None:
     from rich.console import Console
 
     from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend
-    from demo.contact_sheet import draw_sheet
+    from demo.contact_sheet import write_sheet
 
     console = Console(highlight=False, width=150)
     # The delay of a minute that the search keeps to its window's end is over by then.
@@ -144,10 +144,10 @@ def main() -> None:
         show_import(console)
         show_copies(console)
         show_bucket(console, bucket)
-        pictures = draw_sheet(bucket, HOME / "pictures")
+        page = write_sheet(bucket, HOME / "pictures")
     console.rule()
-    console.print(f"the first frame of each image set   {pictures.relative_to(REPOSITORY)}/contact-sheet.png")
-    console.print(f"the pictures one by one             {pictures.relative_to(REPOSITORY)}/")
+    console.print(f"the first frame of each image set   {page.relative_to(REPOSITORY)}")
+    console.print(f"the pictures one by one             {page.parent.relative_to(REPOSITORY)}/")
     console.print(f"Airflow's home, logs included       {HOME.relative_to(REPOSITORY)}/")
     console.print("how it is done                      example_dags/healthimaging_contact_sheet.py, docs/export.md")
     console.print(f"done in {time.monotonic() - started:.0f} s")

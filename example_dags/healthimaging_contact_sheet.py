@@ -1,13 +1,12 @@
 """Use this to look at what arrived: every hour, a PNG with the first frame of each new image set.
 
 Pictures are named after image set and modality. They show what the pixels show, so keep them where you keep images. It
-needs ``pip install 'airflow-provider-healthimaging[pixels]' pillow``. The Airflow Variables
+needs ``pip install 'airflow-provider-healthimaging[pixels]' imagecodecs``. The Airflow Variables
 ``healthimaging_datastore_id`` and ``healthimaging_bucket`` name the data store and the bucket. Their defaults are what
 ``python -m airflow_provider_healthimaging.local serve --bucket image-sets`` creates.
 """
 
 import gzip
-import io
 import json
 from datetime import datetime
 
@@ -32,8 +31,8 @@ with DAG("healthimaging_contact_sheet", schedule="@hourly", start_date=datetime(
     @task
     def draw(s3_uri: str, image_sets: list[dict]) -> dict[str, str]:
         """Return the key of each image set's picture. There is none without pixels, or if they cannot be decoded."""
+        import imagecodecs
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-        from PIL import Image
 
         from airflow_provider_healthimaging.exceptions import UnsupportedPixelsError
         from airflow_provider_healthimaging.pixels import read_frames
@@ -48,9 +47,8 @@ with DAG("healthimaging_contact_sheet", schedule="@hourly", start_date=datetime(
             if frame:
                 metadata = s3.get_key(image_set["s3_uri"] + "metadata.json.gz").get()["Body"].read()
                 (series,) = json.loads(gzip.decompress(metadata))["Study"]["Series"].values()
-                Image.fromarray(frame.to_8_bits()).save(png := io.BytesIO(), "PNG")
                 key = f"pictures/{image_set['imageSetId']}-{series['DICOM'].get('Modality') or 'none'}.png"
-                s3.load_bytes(png.getvalue(), key, bucket, replace=True)
+                s3.load_bytes(imagecodecs.png_encode(frame.to_8_bits()), key, bucket, replace=True)
                 keys[image_set["imageSetId"]] = key
         return keys
 

@@ -88,7 +88,7 @@ def test_import_to_pixels_reads_the_samples_of_what_was_imported(store, example,
 def test_contact_sheet_draws_the_first_frame_of_each_image_set_that_has_pixels(
     samples, store, example, run_dag, bucket
 ):
-    from PIL import Image
+    import imagecodecs
 
     empty = store.put_image_set(DATASTORE_ID, created_at=NOON - HOUR / 2).image_set_id
 
@@ -102,10 +102,9 @@ def test_contact_sheet_draws_the_first_frame_of_each_image_set_that_has_pixels(
     for image_set_id, key in drawn.items():
         row = by_id[image_set_id]
         assert key == f"pictures/{image_set_id}-{row.dicom_tags['DICOMSeriesModality'] or 'none'}.png"
-        picture = Image.open(bucket.Object(key).get()["Body"])
+        picture = imagecodecs.png_decode(bucket.Object(key).get()["Body"].read())
         sizes = {(int(each.Columns), int(each.Rows)) for each in headers(row)}
-        assert picture.format == "PNG"
-        assert picture.size in sizes
+        assert picture.shape[1::-1] in sizes
 
 
 def headers(image_set):
