@@ -71,8 +71,8 @@ class ServiceConnection(AwsBaseHook):
         except AirflowException:
             # amazon's provider raises it for some settings of a role. Its text shows them.
             problem = ConfigurationError(
-                f"amazon's provider rejects a setting of the connection ({location}). Check assume_role_kwargs, and the "
-                "settings of the assume_role_method, in the extra of the connection."
+                f"amazon's provider rejects a setting of the connection ({location}). Check assume_role_kwargs, and "
+                "the settings of the assume_role_method, in the extra of the connection."
             )
         raise problem
 
