@@ -30,13 +30,13 @@ BURST_SECONDS = 2.5
 """A full bucket is worth two seconds of the quota (AWS's quotas page). Half a second more keeps the first rate low."""
 
 GROWTH = 0.006
-"""The rate grows by ``exp(GROWTH * t**2)``, ``t`` seconds after it was reduced: by 13 % in 5 s, by 65 % in 10 s."""
+"""The rate grows by ``exp(GROWTH * t**2)``, ``t`` seconds after it was reduced: by 16 % in 5 s, by 82 % in 10 s."""
 
 REDUCTION, REDUCTION_PAUSE_SECONDS = 0.85, 1.0
 """The factor for a rate at which a call was throttled. Throttled calls within the pause count as one."""
 
 REDUCED_IN_VAIN, VAIN_SHARE = 0.7, 0.2
-"""If calls are throttled now and then at this part of the first rate, a lower rate does not help. The limit is removed."""
+"""If calls are throttled now and then at this part of the first rate, a lower rate does not help: no limit any more."""
 
 THROTTLED_IN_A_ROW, THROTTLED_SHARE, SHARE_CALLS, FIRST_CALLS = 3, 0.4, 16, 5
 """What shows that the quota is used up, once a few calls have succeeded: three throttled calls in a row, or a share of
@@ -62,7 +62,8 @@ class RateLimiter:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._next_turn = self._started = clock()
+        # The time before the first call does not count: a task makes its clients before it needs them.
+        self._next_turn = self._started = -math.inf
         self._rate, self._first_rate, self._reduced_at = math.inf, math.inf, -math.inf
         self._sent = self._answered = self._succeeded = self._most_under_way = 0
         self._share = 0.0
