@@ -137,7 +137,7 @@ docs: .venv/docs
 	.venv/bin/mkdocs build --strict
 
 demo: .venv/ready
-	$(NEWEST) demo/demo.py
+	$(NEWEST) -m demo.demo
 
 .venv/screenshots: .venv/ready
 	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group screenshots

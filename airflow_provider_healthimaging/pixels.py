@@ -27,6 +27,7 @@ from airflow_provider_healthimaging.export.contents import (
 )
 from airflow_provider_healthimaging.export.decode import check_pixels_extra, decode_frame
 from airflow_provider_healthimaging.export.dicom_pixels import decoded_frames, read_attributes
+from airflow_provider_healthimaging.export.display import to_8_bits
 from airflow_provider_healthimaging.export.image_sets import parse_record
 from airflow_provider_healthimaging.export.manifest import MANIFEST_FILE, parse_manifest
 from airflow_provider_healthimaging.export.plan import METADATA_NAME, frame_name, instance_name
@@ -59,6 +60,14 @@ class PixelFrame:
     photometric_interpretation: str
     bits_stored: int
     display: Display
+
+    def to_8_bits(self) -> np.ndarray[Any, Any]:
+        """Return the samples as a screen shows them, as unsigned 8 bit numbers: for a preview, not for measurements.
+
+        Grey samples are rescaled, and windowed by window centre and width. Without a window, the smallest sample is
+        black and the largest is white. ``MONOCHROME1`` is inverted. Colours become RGB.
+        """
+        return to_8_bits(self.samples, self.photometric_interpretation, self.bits_stored, self.display)
 
 
 def read_frames(record: Mapping[str, object], *, hook: S3Hook | HealthImagingHook) -> Iterator[PixelFrame]:

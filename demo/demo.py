@@ -1,4 +1,4 @@
-"""The example DAGs in a real Airflow, on the real DICOM files of pydicom, with what happened printed for a person.
+"""From DICOM files in S3 to pictures of what they became, by example DAGs in a real Airflow, on pydicom's real files.
 
 Run by ``make demo``. Airflow's home is ``.airflow`` in this repository, made anew each time; nothing else is touched.
 """
@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +37,14 @@ def prepare_airflow() -> None:
     )
 
 
-def load_samples(hour: datetime) -> str:
-    """Let pydicom's files arrive one after the other in the hour before ``hour``; say what came."""
-    from airflow_provider_healthimaging.local import backend
-    from airflow_provider_healthimaging.local.dicom import load_dicom, pydicom_sample_files
+def upload(bucket: Any, day: datetime) -> int:
+    """Put pydicom's files where the import of a day looks for them; return how many."""
+    from airflow_provider_healthimaging.local.dicom import pydicom_sample_files
 
-    store = backend()
-    store.create_datastore("demo", datastore_id=DATASTORE_ID)
     files = pydicom_sample_files()
-    read = 0
     for number, file in enumerate(files):
-        arrival = hour - timedelta(hours=1) + timedelta(hours=1) * number / len(files)
-        read += load_dicom([file], DATASTORE_ID, backend=store, created_at=arrival).files_read
-    return f"{read} DICOM files made {len(store.image_sets(DATASTORE_ID))} image sets, one a series"
+        bucket.upload_file(str(file), f"inbox/{day:%Y-%m-%d}/{number:04}.dcm")
+    return len(files)
 
 
 def airflow(*arguments: str) -> None:
@@ -81,51 +75,41 @@ def xcoms(dag_id: str) -> dict[str, dict[str, Any]]:
     return pushed
 
 
-def show_run(console: Any, dag_id: str) -> dict[str, dict[str, Any]]:
-    """Print which window a run searched, why, and what it cost."""
-    pushed = xcoms(dag_id)
+def show_import(console: Any) -> None:
+    """Print what the import job did, as its report says."""
+    summary = xcoms("healthimaging_import_daily")["import"]["summary"]
+    console.rule("[bold]healthimaging_import_daily")
+    console.print(f"scanned    {summary['scanned']} files")
+    console.print(f"imported   {summary['imported']} files, as {summary['image_sets']} image sets, one a series")
+    console.print(f"failed     {summary['failed']} files {summary['failed_by_type'] or ''}")
+
+
+def show_copies(console: Any) -> None:
+    """Print which window the run searched and why, and what it copied to S3."""
+    pushed = xcoms("healthimaging_contact_sheet")
     summary = pushed["search"]["summary"]
     window = summary["window"]
-    console.rule(f"[bold]{dag_id}")
+    console.rule("[bold]healthimaging_contact_sheet")
     console.print(f"window     {window['start']} to {window['end']}, the end not included")
     console.print(f"why        {summary['rule']}")
-    console.print(
-        f"found      {summary['image_sets']} image sets in {summary['calls']} call(s), to {summary['output']}"
-    )
-    return pushed
+    console.print(f"found      {summary['image_sets']} image sets in {summary['calls']} call(s)")
+    for copied in pushed["copy"]["summary"]:
+        console.print(f"copied     {copied}")
 
 
-def show_records(console: Any, pushed: dict[str, dict[str, Any]]) -> None:
-    """Print the records, and what the task that was mapped over them returned."""
+def show_bucket(console: Any, bucket: Any) -> None:
+    """Print what lies in S3, by the folder and by the end of the name."""
     from rich.table import Table
 
-    table = Table("image set", "version", "created", "updated", "what the mapped task did")
-    results = pushed.get("process", {}).get("return_value", [])
-    for record, result in zip(pushed["search"]["return_value"], results, strict=True):
-        table.add_row(
-            record["imageSetId"],
-            str(record["version"]),
-            record["createdAt"][11:],
-            record["updatedAt"][11:],
-            str(result),
-        )
+    sizes: dict[tuple[str, str], list[int]] = {}
+    for stored in bucket.objects.all():
+        name = stored.key.rpartition("/")[2]
+        kind = name if name.startswith("_") else name.partition(".")[2]
+        sizes.setdefault((stored.key.partition("/")[0], kind), []).append(stored.size)
+    table = Table("folder", "kind", "objects", "bytes")
+    for (folder, kind), each in sorted(sizes.items()):
+        table.add_row(folder, kind, str(len(each)), f"{sum(each):,}")
     console.print(table)
-
-
-def show_bucket(console: Any, url: str) -> None:
-    """Print what lies in S3, and the first record of it."""
-    import boto3
-    from pyarrow.parquet import read_table
-    from rich.table import Table
-
-    table = Table("key", "bytes")
-    first = None
-    for stored in boto3.resource("s3", endpoint_url=url).Bucket(BUCKET).objects.all():
-        table.add_row(stored.key, str(stored.size))
-        if stored.key.endswith("part-00000.parquet"):
-            first = read_table(BytesIO(stored.get()["Body"].read())).slice(0, 1).to_pylist()[0]
-    console.print(table)
-    console.print("first record", first)
 
 
 def main() -> None:
@@ -135,24 +119,38 @@ def main() -> None:
     import boto3
     from rich.console import Console
 
-    from airflow_provider_healthimaging.local import LocalServer, airflow_connection
+    from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend
+    from demo.contact_sheet import draw_sheet
 
     console = Console(highlight=False, width=150)
     # The delay of a minute that the search keeps to its window's end is over by then.
     hour = (datetime.now(UTC) - timedelta(minutes=2)).replace(minute=0, second=0, microsecond=0)
+    midnight = hour.replace(hour=0)
     with LocalServer(port=0) as server:
         os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = airflow_connection(server.url)
-        boto3.client("s3", endpoint_url=server.url).create_bucket(Bucket=BUCKET)
-        console.print(f"local HealthImaging and S3 at {server.url}: {load_samples(hour)}")
+        bucket = boto3.resource("s3", endpoint_url=server.url).Bucket(BUCKET)
+        bucket.create()
+        store = backend()
+        store.create_datastore("demo", datastore_id=DATASTORE_ID)
+        # So that what is imported now arrives in the hour that is searched.
+        store.clock = lambda: hour - timedelta(minutes=30)
+        files = upload(bucket, midnight - timedelta(days=1))
+        console.print(f"local HealthImaging and S3 at {server.url}: {files} DICOM files of pydicom are in S3")
         console.print("setting up Airflow's database ...")
         airflow("db", "migrate")
-        for dag_id in ("healthimaging_hourly", "healthimaging_to_s3"):
-            console.print(f"running {dag_id} for {hour.isoformat()} ...")
-            airflow("dags", "test", dag_id, hour.isoformat())
-        show_records(console, show_run(console, "healthimaging_hourly"))
-        show_run(console, "healthimaging_to_s3")
-        show_bucket(console, server.url)
-    console.print(f"done in {time.monotonic() - started:.0f} s; Airflow's home, logs included, is {HOME.name}/")
+        for dag_id, when in (("healthimaging_import_daily", midnight), ("healthimaging_contact_sheet", hour)):
+            console.print(f"running {dag_id} for {when.isoformat()} ...")
+            airflow("dags", "test", dag_id, when.isoformat())
+        show_import(console)
+        show_copies(console)
+        show_bucket(console, bucket)
+        pictures = draw_sheet(bucket, HOME / "pictures")
+    console.rule()
+    console.print(f"the first frame of each image set   {pictures.relative_to(REPOSITORY)}/contact-sheet.png")
+    console.print(f"the pictures one by one             {pictures.relative_to(REPOSITORY)}/")
+    console.print(f"Airflow's home, logs included       {HOME.relative_to(REPOSITORY)}/")
+    console.print("how it is done                      example_dags/healthimaging_contact_sheet.py, docs/export.md")
+    console.print(f"done in {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,25 @@ def in_s3(kind: str) -> Collect:
     return lambda evidence: (value for where, value in evidence.stored.items() if where.startswith(kind))
 
 
+COPY_PLACES = (
+    Place("XCom", tables("xcom"), (CONTROL, "s3_uri", "image_sets_failed")),
+    Place("rendered templates", tables("rendered_task_instance_fields"), (CONTROL, "s3://image-sets/copies/")),
+    # Airflow 2's command line stores none.
+    Place("serialized DAG", tables("serialized_dag"), ("canary_copies", "image-sets/copies"), since="3.0"),
+    Place("every table and file of Airflow", lambda evidence: (value for _, value in evidence.airflow), (CONTROL,)),
+    Place(
+        "task log at DEBUG",
+        shown("log at DEBUG"),
+        # What botocore says there of another client's call, to the same service.
+        (CONTROL, r"Making request for .*name=GetImageSetMetadata"),
+    ),
+    Place("S3 keys", in_s3("key"), (r"/v1/_manifest\.json", r"/v1/metadata\.json\.gz", r"/v1/dicom/00001\.dcm")),
+    Place("manifests", in_s3("object"), ('"crc32"', "transfer_?[sS]yntax")),
+    Place("headers of S3 objects and requests", in_s3("header"), ("(?i)x-amz-meta-",)),
+    Place("OpenLineage events", shown("lineage"), (r"canary_copies\.copy",)),
+)
+"""Of copies to S3, but for the content of what was asked for: DICOM files, frames and metadata."""
+
 PLACES = (
     Place("XCom", tables("xcom"), (CONTROL, "imageSetId")),
     Place("rendered templates", tables("rendered_task_instance_fields"), (CONTROL, r"\*\*\*")),

@@ -85,6 +85,42 @@ def test_import_to_pixels_reads_the_samples_of_what_was_imported(store, example,
     assert run.xcom("measure") == {image_set["imageSetId"]: float(np.mean(pydicom.dcmread(path).pixel_array))}
 
 
+def test_contact_sheet_draws_the_first_frame_of_each_image_set_that_has_pixels(
+    samples, store, example, run_dag, bucket
+):
+    from PIL import Image
+
+    empty = store.put_image_set(DATASTORE_ID, created_at=NOON - HOUR / 2).image_set_id
+
+    run = run_dag(example("healthimaging_contact_sheet"), NOON + timedelta(minutes=5))
+
+    drawn = run.xcom("draw", map_index=0)
+    by_id = {row.image_set_id: row for row in samples}
+    assert len(drawn) > len(samples) / 2
+    assert empty not in drawn
+    assert [each.key for each in bucket.objects.filter(Prefix="pictures/")] == sorted(drawn.values())
+    for image_set_id, key in drawn.items():
+        row = by_id[image_set_id]
+        assert key == f"pictures/{image_set_id}-{row.dicom_tags['DICOMSeriesModality'] or 'none'}.png"
+        picture = Image.open(bucket.Object(key).get()["Body"])
+        sizes = {(int(each.Columns), int(each.Rows)) for each in headers(row)}
+        assert picture.format == "PNG"
+        assert picture.size in sizes
+
+
+def headers(image_set):
+    """Return the attributes of the image set's files."""
+    import io
+
+    import pydicom
+
+    for instance in image_set.instances.values():
+        with instance.open() as file:
+            dataset = pydicom.dcmread(io.BytesIO(file.read()), stop_before_pixels=True)
+            if "Rows" in dataset:
+                yield dataset
+
+
 def test_updates_handles_each_version_once_though_hours_overlap(store, example, run_dag, bucket):
     dag = example("healthimaging_updates")
     store.create_datastore("local", datastore_id=DATASTORE_ID)

@@ -13,7 +13,8 @@ from typing import Any
 import boto3
 import pytest
 
-from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend
+from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend, load_dicom
+from airflow_provider_healthimaging.local.dicom import pydicom_sample_files
 from airflow_provider_healthimaging.window import TimeWindow
 from tests.deployment import Deployment, launched, metadata_database, pytest_runtest_makereport
 
@@ -23,7 +24,11 @@ from .traffic import Traffic
 __all__ = ["pytest_runtest_makereport"]  # pytest's hook: it shows the logs with a failure
 
 EXAMPLE = Path(__file__).parents[2] / "example_dags" / "healthimaging_backfill_year.py"
+COPIES = Path(__file__).parents[1] / "dags" / "distributed_copies.py"
 DATASTORE_ID = "f" * 32
+WITH_PIXELS = "e" * 32
+"""The data store with pydicom's files."""
+
 BUCKET = "distributed"
 YEAR = TimeWindow("2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
 WINDOWS = YEAR.split(12)
@@ -64,15 +69,29 @@ def image_sets() -> list[str]:
 @pytest.fixture(scope="session")
 def traffic() -> Traffic:
     """The calls of SearchImageSets under way."""
-    return Traffic()
+    return Traffic(lambda path: path.endswith("/searchImageSets"))
 
 
 @pytest.fixture(scope="session")
-def service(image_sets, traffic) -> Iterator[LocalServer]:
+def instances() -> Traffic:
+    """The calls of GetDICOMInstance under way."""
+    return Traffic(lambda path: "/instances/" in path)
+
+
+@pytest.fixture(scope="session")
+def imported() -> None:
+    """A data store with pydicom's files."""
+    store = backend()
+    store.create_datastore("pixels", datastore_id=WITH_PIXELS)
+    load_dicom(pydicom_sample_files(), WITH_PIXELS, backend=store, created_at=YEAR.start)
+
+
+@pytest.fixture(scope="session")
+def service(image_sets, imported, traffic, instances) -> Iterator[LocalServer]:
     """HealthImaging with the account's quota, and S3 with a bucket."""
     settings = backend().settings
     settings.latency, settings.calls_per_second, settings.burst = LATENCY, 25, SLOTS
-    with LocalServer(middleware=traffic.before) as running:
+    with LocalServer(middleware=lambda app: instances.before(traffic.before(app))) as running:
         boto3.client("s3", endpoint_url=running.url).create_bucket(Bucket=BUCKET)
         yield running
 
@@ -83,7 +102,8 @@ def airflow(service, tmp_path_factory, request) -> Iterator[Deployment]:
     home = tmp_path_factory.mktemp("airflow")
     dags = home / "dags"
     dags.mkdir()
-    shutil.copy(EXAMPLE, dags)
+    for dag in (EXAMPLE, COPIES):
+        shutil.copy(dag, dags)
     with postgresql(), metadata_database(home) as database, redis_database() as broker:
         assert database.startswith("postgresql"), "Celery's results and the scheduler share no SQLite"
         deployment = Deployment(
@@ -115,7 +135,8 @@ def airflow(service, tmp_path_factory, request) -> Iterator[Deployment]:
             for name in WORKERS:
                 log = deployment.logs / f"{name}.log"
                 deployment.wait_for(lambda log=log: f"celery@{log.stem} ready" in log.read_text(), f"{name} ready")
-            deployment.wait_for(lambda: deployment.rows("SELECT 1 FROM dag WHERE NOT is_stale"), "the example parsed")
+            parsed = "SELECT 1 FROM dag WHERE NOT is_stale"
+            deployment.wait_for(lambda: len(deployment.rows(parsed)) == 2, "the DAGs parsed")
             deployment.post("/api/v2/pools", name=POOL, slots=SLOTS)
             yield deployment
 

@@ -60,11 +60,11 @@ def only_instance(document):
     return (study, series, uid), instance
 
 
-def read_frame(client, image_set_id, frame_id, datastore_id=DATASTORE_ID):
+def read_frame(client, image_set_id, frame_id, datastore_id=DATASTORE_ID, media_type=None):
     response = client.get_image_frame(
         datastoreId=datastore_id, imageSetId=image_set_id, imageFrameInformation={"imageFrameId": frame_id}
     )
-    assert response["contentType"] == "application/octet-stream"
+    assert media_type in {None, response["contentType"]}
     return response["imageFrameBlob"].read()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +29,7 @@ from pydicom.uid import (
 
 from airflow_provider_healthimaging.local.dicom import pydicom_sample_files
 
+from .importing import dicom_file
 from .stored import (
     AS_EXPLICIT,
     EXPLICIT,
@@ -43,6 +45,14 @@ from .stored import (
 )
 
 KEPT = {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.91"}
+MEDIA_TYPES = {
+    EXPLICIT: "application/octet-stream",
+    HTJ2K: "image/jph",
+    "1.2.840.10008.1.2.4.50": "image/jpeg",
+    "1.2.840.10008.1.2.4.91": "image/j2c",
+}
+"""Of frames, by stored transfer syntax: those of the service's model in botocore."""
+
 NOT_DECODABLE = {"MR_truncated.dcm", "badVR.dcm"}
 """Files of pydicom whose pixels are broken on purpose."""
 
@@ -69,10 +79,11 @@ def test_a_file_of_pydicom_comes_back_bit_by_bit(imports, client, dicomweb, path
     imported = parsed(content).file_meta.TransferSyntaxUID
     image_set_id = import_one(imports, content)
     uids, instance = only_instance(read_metadata(client, image_set_id))
-    frames = [read_frame(client, image_set_id, frame["ID"]) for frame in instance["ImageFrames"]]
+    syntax = instance["StoredTransferSyntaxUID"]
+    media_type = MEDIA_TYPES[syntax]
+    frames = [read_frame(client, image_set_id, each["ID"], media_type=media_type) for each in instance["ImageFrames"]]
     assert [len(frame) for frame in frames] == [frame["FrameSizeInBytes"] for frame in instance["ImageFrames"]]
     stored = dicomweb(uids, image_set_id)
-    syntax = instance["StoredTransferSyntaxUID"]
     assert stored.type == f"application/dicom; transfer-syntax={syntax}"
     expected = pixels(content)
     if imported in KEPT:
@@ -226,8 +237,6 @@ def images(draw):
 
 
 def encoded(dataset, syntax):
-    import io
-
     if syntax == RLELossless:
         dataset.compress(RLELossless, generate_instance_uid=False)
     dataset.file_meta.TransferSyntaxUID = syntax
@@ -279,8 +288,6 @@ def test_bits_of_a_segmentation_are_stored_uncompressed_frame_by_frame(imports, 
         )
         dataset["PixelData"].VR = "OW"
         dataset.file_meta.TransferSyntaxUID = syntax
-        import io
-
         file = io.BytesIO()
         dataset.save_as(file, implicit_vr=False, little_endian=False, enforce_file_format=True)
         content = file.getvalue()
@@ -294,3 +301,36 @@ def test_bits_of_a_segmentation_are_stored_uncompressed_frame_by_frame(imports, 
     assert np.array_equal(np.reshape(unpacked, bits.shape), bits)
     packed = np.frombuffer(parsed(dicomweb(uids, image_set_id).body).PixelData, np.uint8)
     assert np.array_equal(np.unpackbits(packed, count=bits.size, bitorder="little"), bits.reshape(-1))
+
+
+def test_words_of_a_big_endian_file_are_swapped_by_their_size_wherever_they_are(imports, client, dicomweb):
+    words = {
+        "RedPaletteColorLookupTableData": ("OW", np.array([1, 0x1234, 0xFF00], "u2")),
+        "PointCoordinatesData": ("OF", np.array([1.5, -2.25e10], "f4")),
+        "TrackPointIndexList": ("OL", np.array([1, 0x12345678], "u4")),
+        "SelectorODValue": ("OD", np.array([1 / 3, -4e300], "f8")),
+        "SelectorOVValue": ("OV", np.array([1, 0x123456789ABCDEF0], "u8")),
+        "EncapsulatedDocument": ("OB", np.array([1, 2, 3, 4], "u1")),
+    }
+    small, dataset, nested = parsed(dicom_file()), pydicom.Dataset(), pydicom.Dataset()
+    for element in small:
+        dataset.add(element)
+    dataset.file_meta = small.file_meta
+    for keyword, (vr, values) in words.items():
+        for each in (dataset, nested):
+            each.add_new(keyword, vr, values.astype(values.dtype.newbyteorder(">")).tobytes())
+    dataset.ReferencedImageSequence = [nested]
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    file = io.BytesIO()
+    dataset.save_as(file, implicit_vr=False, little_endian=False, enforce_file_format=True)
+
+    image_set_id = import_one(imports, file.getvalue())
+
+    uids, _ = only_instance(read_metadata(client, image_set_id))
+    returned = parsed(dicomweb(uids, image_set_id, AS_EXPLICIT).body)
+    assert returned.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    for each in (returned, returned.ReferencedImageSequence[0]):
+        for keyword, (vr, values) in words.items():
+            assert vr == each[keyword].VR
+            read = np.frombuffer(each[keyword].value, values.dtype.newbyteorder("<"))
+            assert np.array_equal(read, values), keyword

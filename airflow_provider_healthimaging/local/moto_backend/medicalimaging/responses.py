@@ -131,8 +131,8 @@ class MedicalImagingResponse(BaseResponse):
         datastore_id, image_set_id = self._path_segment(1), self._path_segment(3)
         request = {"datastoreId": datastore_id, "imageSetId": image_set_id, "imageFrameInformation": self._json_body()}
         frame_id = validate_request("GetImageFrame", request)["imageFrameInformation"]["imageFrameId"]
-        frame = image_frame(self.backend, datastore_id, image_set_id, frame_id)
-        return 200, {"Content-Type": "application/octet-stream"}, frame
+        media_type, frame = image_frame(self.backend, datastore_id, image_set_id, frame_id)
+        return 200, {"Content-Type": media_type}, frame
 
     def get_dicom_instance(self) -> TYPE_RESPONSE:
         """GET /datastore/{}/studies/{}/series/{}/instances/{}, a request of DICOMweb; the response is a DICOM file."""

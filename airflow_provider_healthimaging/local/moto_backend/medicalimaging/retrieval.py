@@ -21,10 +21,27 @@ if TYPE_CHECKING:
     from .models import MedicalImagingBackend
 
 _DICOM = "application/dicom"
+_COMPRESSED = "1.2.840.10008.1.2.4."
+_FRAME_TYPES = {
+    f"{_COMPRESSED}50": "image/jpeg",
+    f"{_COMPRESSED}91": "image/j2c",
+    f"{_COMPRESSED}112": "image/jxl",
+    f"{_COMPRESSED}202": "image/jph",
+    f"{_COMPRESSED}203": "image/jphc",
+    **{f"{_COMPRESSED}{number}": "video/mpeg" for number in (100, 101)},
+    **{f"{_COMPRESSED}{number}": "video/mp4" for number in range(102, 107)},
+    **{f"{_COMPRESSED}{number}": "video/H256" for number in (107, 108)},
+}
+"""The media types of frames, as the service's model in botocore lists them by stored transfer syntax."""
 
 
-def image_frame(backend: "MedicalImagingBackend", datastore_id: str, image_set_id: str, frame_id: str) -> bytes:
-    """Return an image frame as it is stored. It may belong to any version of the image set."""
+def image_frame(
+    backend: "MedicalImagingBackend", datastore_id: str, image_set_id: str, frame_id: str
+) -> tuple[str, bytes]:
+    """Return the media type and the bytes of an image frame as it is stored.
+
+    The frame may belong to any version of the image set.
+    """
     require_consistent(backend, backend.get_image_set(datastore_id, image_set_id))
     lossless = backend.get_datastore(datastore_id).lossless_syntax
     with refused_pixels():
@@ -32,7 +49,8 @@ def image_frame(backend: "MedicalImagingBackend", datastore_id: str, image_set_i
             stored = stored_pixels(instance, lossless)
             index = stored.index.get(frame_id)
             if index is not None and not is_missing(backend.settings, frame_id):
-                return frame_bytes(instance, stored, index)
+                media_type = _FRAME_TYPES.get(stored.syntax.removesuffix(".1"), "application/octet-stream")
+                return media_type, frame_bytes(instance, stored, index)
     raise ResourceNotFoundError(f"Image frame {frame_id} was not found")
 
 
