@@ -175,6 +175,16 @@ def test_the_time_before_the_first_call_does_not_count():
     assert 350 / 25 / (outcome.seconds - 1.9) >= 0.96
 
 
+def test_the_time_before_the_first_call_does_not_lower_the_rate():
+    def seconds(before):
+        time = Time()
+        limiters = [time.limiter()]
+        time.now = before
+        return run(Bucket(50).take, workers=16, calls=600, limiters=limiters, time=time).seconds - before
+
+    assert seconds(1.9) == pytest.approx(seconds(0))
+
+
 def test_in_a_long_search_a_smaller_share_of_calls_is_throttled():
     outcome = run(Bucket(25).take, calls=4000)
 
