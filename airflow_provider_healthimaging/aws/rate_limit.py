@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 PACED_OPERATIONS = ("SearchImageSets", "GetImageSetMetadata", "GetImageFrame", "GetDICOMInstance")
 """Each has a quota of its own, so each has a limiter of its own in a client."""
 
-BURST_SECONDS = 2.6
-"""A full bucket is worth two seconds of the quota (AWS's quotas page). A little more keeps the first rate low."""
+BURST_SECONDS = 2.5
+"""A full bucket is worth two seconds of the quota (AWS's quotas page). Half a second more keeps the first rate low."""
 
 GROWTH = 0.006
 """The rate grows by ``exp(GROWTH * t**2)``, ``t`` seconds after it was reduced: by 16 % in 5 s, by 82 % in 10 s."""

@@ -165,16 +165,6 @@ def test_one_client_uses_the_quota_and_is_seldom_throttled(per_second, workers, 
     assert median(each.throttled_share for each in runs) <= 0.06
 
 
-def test_the_time_before_the_first_call_does_not_count():
-    time = Time()
-    limiters = [time.limiter()]
-    time.now += 1.9
-
-    outcome = run(Bucket(25).take, time=time, limiters=limiters)
-
-    assert 350 / 25 / (outcome.seconds - 1.9) >= 0.96
-
-
 def test_the_time_before_the_first_call_does_not_lower_the_rate():
     def seconds(before):
         time = Time()
