@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 PACED_OPERATIONS = ("SearchImageSets", "GetImageSetMetadata", "GetImageFrame", "GetDICOMInstance")
 """Each has a quota of its own, so each has a limiter of its own in a client."""
 
-BURST_SECONDS = 2.6
-"""A full bucket is worth two seconds of the quota (AWS's quotas page). A little more keeps the first rate low."""
+BURST_SECONDS = 2.5
+"""A full bucket is worth two seconds of the quota (AWS's quotas page). Half a second more keeps the first rate low."""
 
 GROWTH = 0.005
 """The rate grows by ``exp(GROWTH * t**2)``, ``t`` seconds after it was reduced: by 13 % in 5 s, by 65 % in 10 s."""
@@ -45,6 +45,9 @@ a row; or a share of about the last 16 calls."""
 IDLE_SECONDS = 2.0
 """After this time without a call, the bucket is full again."""
 
+FIRST_CALL_SECONDS = 0.1
+"""If the first call comes later than this, the rate is counted from then on."""
+
 MAX_BACKOFF_SECONDS = 20.0
 """The longest pause before a throttled call is sent again, as in botocore's standard mode."""
 
@@ -59,8 +62,9 @@ class RateLimiter:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
-        # The time before the first call does not count: a task makes its clients before it needs them.
-        self._next_turn = self._started = -math.inf
+        # A task may make its client long before its first call. The time between them counts as a pause.
+        self._started = clock()
+        self._next_turn = self._started + FIRST_CALL_SECONDS - IDLE_SECONDS
         self._rate, self._first_rate, self._reduced_at = math.inf, math.inf, -math.inf
         self._sent = self._answered = self._succeeded = self._most_under_way = 0
         self._share = 0.0

@@ -138,11 +138,13 @@ def test_what_comes_out_of_s3_is_what_went_in_pixel_by_pixel(server, store, buck
 
 
 def test_plain_dicom_files_have_the_pixels_of_the_originals(server, store, bucket):
+    missed = set()
     for originals in rounds():
-        given = loaded(originals, server)
+        given, failed = loaded(originals, server), False
         try:
             copy(given, content=["dicom"], transfer_syntax=PLAIN)
         except ExportFailedError as error:
+            failed = True
             assert set(error.errors) == {"RejectedRequestError"}  # noqa: PT017
         compared = set()
         for key, body in objects(bucket).items():
@@ -155,5 +157,8 @@ def test_plain_dicom_files_have_the_pixels_of_the_originals(server, store, bucke
                 for number, samples in enumerate(iter_pixels(file, raw=True), 1):
                     original.assert_equal(samples, number)
                 assert number == len(original.decoded)
-        # Of what the service keeps as it came, it does not decode all.
-        assert compared >= {each.path.name for each in originals.values() if each.syntax not in KEPT}
+        # One file that is not decoded fails its image set, and its other files may not be copied then.
+        expected = {each.path.name for each in originals.values() if each.syntax not in KEPT}
+        assert failed or compared >= expected
+        missed |= expected - compared
+    assert missed <= {"JPEG-lossy.dcm"}
