@@ -62,6 +62,31 @@ def test_a_frame_with_another_checksum_is_not_kept(store, bucket, behind):
     assert objects(bucket) == {}
 
 
+def shortened(app):
+    """Leave out the last byte of each frame, and of its length."""
+
+    def changed(environ, start_response):
+        said = []
+        body = b"".join(app(environ, lambda *arguments: said.extend(arguments[:2])))
+        if environ["PATH_INFO"].endswith("/getImageFrame"):
+            body = body[:-1]
+            said[1] = [(name, value) for name, value in said[1] if name.lower() != "content-length"]
+            said[1].append(("Content-Length", str(len(body))))
+        start_response(*said)
+        return [body]
+
+    return changed
+
+
+def test_a_frame_of_another_size_is_not_kept(store, bucket, behind):
+    given = load(store, "CT_small.dcm")
+    behind(shortened)
+    with pytest.raises(ExportFailedError) as failed:
+        copy(given, content=["frames"])
+    assert failed.value.errors == {"ObjectMismatchError": 1}
+    assert objects(bucket) == {}
+
+
 # What is there already.
 
 

@@ -172,7 +172,7 @@ def test_the_time_before_the_first_call_does_not_lower_the_rate():
         time.now = before
         return run(Bucket(50).take, workers=16, calls=600, limiters=limiters, time=time).seconds - before
 
-    assert seconds(1.9) == pytest.approx(seconds(0))
+    assert seconds(1.9) == pytest.approx(seconds(0), rel=0.05)
 
 
 def test_in_a_long_search_a_smaller_share_of_calls_is_throttled():
