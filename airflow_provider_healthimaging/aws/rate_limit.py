@@ -48,9 +48,6 @@ FEW_WORKERS = 2
 IDLE_SECONDS = 2.0
 """After this time without a call, the bucket is full again."""
 
-FIRST_CALL_SECONDS = 0.1
-"""If the first call comes later than this, the rate is counted from then on."""
-
 MAX_BACKOFF_SECONDS = 20.0
 """The longest pause before a throttled call is sent again, as in botocore's standard mode."""
 
@@ -65,9 +62,8 @@ class RateLimiter:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
-        # A task may make its client long before its first call. The time between them counts as a pause.
-        self._started = clock()
-        self._next_turn = self._started + FIRST_CALL_SECONDS - IDLE_SECONDS
+        # The time before the first call does not count: a task makes its clients before it needs them.
+        self._next_turn = self._started = -math.inf
         self._rate, self._first_rate, self._reduced_at = math.inf, math.inf, -math.inf
         self._sent = self._answered = self._succeeded = self._most_under_way = 0
         self._share = 0.0
