@@ -68,7 +68,8 @@ BUCKET = "image-sets"
 
 # Files that take long, the longest first: a worker that began one of them at the end would leave the others idle.
 LONG = (
-    *("code_blocks", "no_patient_data", "import_no_patient_data", "every_argument", "sensor", "import_job"),
+    *("code_blocks", "no_patient_data", "import_no_patient_data", "every_argument", "every_setting", "sensor"),
+    *("every_argument_of_imports", "import_job"),
     *("reliability", "backfill_example", "schedules", "dataset", "import_once", "operator"),
 )
 

@@ -130,8 +130,9 @@ BOTOCORE_RULES = (
     ),
     BotocoreErrorRule(
         ConfigurationError,
-        "Check botocore_config, and in the extra of the connection: config_kwargs, endpoint_url, region_name.",
-        causes=(AttributeError, KeyError, OverflowError, TypeError),
+        "Check botocore_config, and in the extra of the connection: config_kwargs, endpoint_url, region_name, "
+        "assume_role_method.",
+        causes=(AttributeError, KeyError, OverflowError, TypeError, RuntimeError, ImportError),
         description="Botocore failed ({fault}). A setting of the connection or of the client may have a wrong type",
     ),
     # Errors of botocore while a request is sent, or while its response is read.

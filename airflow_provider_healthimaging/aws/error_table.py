@@ -105,7 +105,7 @@ SERVICE_RULES = (
     ),
     ServiceErrorRule(
         RejectedRequestError,
-        "The bucket, or the object in it, does not exist. Check s3_uri.",
+        "The bucket, or the object in it, does not exist. Check the address.",
         codes="NoSuchBucket NoSuchKey 404",
         service=S3,
     ),

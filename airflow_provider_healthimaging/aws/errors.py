@@ -26,7 +26,7 @@ BOTOCORE_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
 
 CALL_ERRORS = (
     *BOTOCORE_ERRORS,
-    *(FileNotFoundError, ValueError, AttributeError, KeyError, OverflowError, TypeError),
+    *(FileNotFoundError, ValueError, AttributeError, KeyError, OverflowError, TypeError, RuntimeError, ImportError),
 )
 """Also botocore's errors about credential files, endpoints and page tokens, and those of Python that botocore and
 amazon's provider raise if a setting of the connection or of the client has a wrong type.

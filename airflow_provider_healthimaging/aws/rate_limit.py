@@ -29,18 +29,21 @@ PACED_OPERATIONS = ("SearchImageSets", "GetImageSetMetadata", "GetImageFrame", "
 BURST_SECONDS = 2.5
 """A full bucket is worth two seconds of the quota (AWS's quotas page). Half a second more keeps the first rate low."""
 
-GROWTH = 0.005
-"""The rate grows by ``exp(GROWTH * t**2)``, ``t`` seconds after it was reduced: by 13 % in 5 s, by 65 % in 10 s."""
+GROWTH = 0.006
+"""The rate grows by ``exp(GROWTH * t**2)``, ``t`` seconds after it was reduced: by 16 % in 5 s, by 82 % in 10 s."""
 
-REDUCTION, REDUCTION_PAUSE_SECONDS = 0.85, 0.3
+REDUCTION, REDUCTION_PAUSE_SECONDS = 0.85, 1.0
 """The factor for a rate at which a call was throttled. Throttled calls within the pause count as one."""
 
-REDUCED_IN_VAIN = 0.7
-"""If calls are still throttled at this part of the first rate, a lower rate does not help, and the limit is removed."""
+REDUCED_IN_VAIN, VAIN_SHARE = 0.7, 0.2
+"""If calls are throttled now and then at this part of the first rate, a lower rate does not help: no limit any more."""
 
-MAX_THROTTLED_IN_A_ROW, THROTTLED_SHARE, SHARE_CALLS, FIRST_CALLS = 3, 0.4, 16, 5
-"""What shows that the quota is used up, once a few calls have succeeded: all calls under way are throttled, or three in
-a row; or a share of about the last 16 calls."""
+THROTTLED_IN_A_ROW, THROTTLED_SHARE, SHARE_CALLS, FIRST_CALLS = 3, 0.4, 16, 5
+"""What shows that the quota is used up, once a few calls have succeeded: three throttled calls in a row, or a share of
+about the last 16 calls."""
+
+FEW_WORKERS = 2
+"""With so few calls at a time, three in a row come too late. So one throttled call is enough, until it misled once."""
 
 IDLE_SECONDS = 2.0
 """After this time without a call, the bucket is full again."""
@@ -59,11 +62,13 @@ class RateLimiter:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._next_turn = self._started = clock()
+        # The time before the first call does not count: a task makes its clients before it needs them.
+        self._next_turn = self._started = -math.inf
         self._rate, self._first_rate, self._reduced_at = math.inf, math.inf, -math.inf
         self._sent = self._answered = self._succeeded = self._most_under_way = 0
         self._share = 0.0
         self._throttled: list[int] = []
+        self._was_misled = False
 
     def acquire(self) -> int:
         """Wait for this call's turn, and return its number in the order of sending."""
@@ -106,8 +111,9 @@ class RateLimiter:
                     self._set_rate(self._first_rate, now)
             elif now - self._reduced_at >= REDUCTION_PAUSE_SECONDS:
                 rate = REDUCTION * self._rate_at(now)
-                if rate < REDUCED_IN_VAIN * self._first_rate:
+                if rate < REDUCED_IN_VAIN * self._first_rate and self._share < VAIN_SHARE:
                     self._remove_limit()
+                    self._was_misled = True
                 else:
                     self._set_rate(rate, now)
 
@@ -115,7 +121,8 @@ class RateLimiter:
         self._rate, self._share, self._throttled = math.inf, 0.0, []
 
     def _quota_is_used_up(self) -> bool:
-        enough = min(max(self._most_under_way, 2), MAX_THROTTLED_IN_A_ROW)
+        is_sensitive = self._most_under_way <= FEW_WORKERS and not self._was_misled
+        enough = 1 if is_sensitive else THROTTLED_IN_A_ROW
         sent_since_the_first = self._sent - min(self._throttled) + 1
         in_a_row = len(self._throttled) >= max(enough, 0.75 * sent_since_the_first)
         return self._succeeded >= FIRST_CALLS and (in_a_row or self._share >= THROTTLED_SHARE)

@@ -19,17 +19,17 @@ def parse_s3_uri(s3_uri: object, name: str = "s3_uri") -> tuple[str, str]:
     :raises InvalidArgumentError: for an address in a form that S3 or this package does not take.
     """
     address = check_text(name, s3_uri).strip()
+    if re.match(r"(s3a?://)?arn:", address):
+        raise InvalidArgumentError(
+            f"{name}={shown(address)} names an access point by its ARN. Give its alias in place of the bucket, such as "
+            "'s3://name-a1b2c3-s3alias/prefix/'."
+        )
     match = _S3_URI.fullmatch(address)
     if not match:
         raise InvalidArgumentError(
             f"{name}={shown(address)} names no bucket. Give one such as 's3://bucket/prefix/', on one line."
         )
     bucket, prefix = match["bucket"], (match["prefix"] or "").strip("/")
-    if bucket.startswith("arn:"):
-        raise InvalidArgumentError(
-            f"{name}={shown(address)} names an access point by its ARN. Give its alias in place of the bucket, such as "
-            "'s3://name-a1b2c3-s3alias/prefix/'."
-        )
     if "@" in bucket:
         raise InvalidArgumentError(
             f"{name}={shown(address)} names a connection before the '@'. Give the bucket only, and the connection as "

@@ -47,7 +47,7 @@ class ImportFilesHook(PrivateS3Hook):
                     break
             return size
 
-        location = f"input bucket {bucket}, connection {self.aws_conn_id!r}"
+        location = f"input_s3_uri in bucket {bucket}, connection {self.aws_conn_id!r}"
         return translate_errors(measure, location, S3, BOTOCORE_ERRORS)
 
     def read_report(self, output_s3_uri: str) -> ImportReport:

@@ -66,14 +66,27 @@ def parse_s3_uri(name: str, value: object) -> tuple[str, str]:
     :param name: the name of the argument, for the error, which does not show the value.
     """
     address = check_text(name, value)
-    match = _URI.fullmatch(address) if len(address) <= MAX_URI_LENGTH else None
-    if not match or address != address.strip():
-        raise InvalidArgumentError(
-            f"{name} is not an S3 address that HealthImaging takes. Give 's3://bucket/prefix/', with at most "
-            f"{MAX_URI_LENGTH} characters; no ARN of an access point, and no connection id in it. The value is not "
-            "shown, because it may hold patient data."
+    if match := _URI.fullmatch(address) if len(address) <= MAX_URI_LENGTH and address == address.strip() else None:
+        return match["bucket"], match["prefix"] or ""
+    fault, advice = _fault_of_address(address)
+    raise InvalidArgumentError(f"{name} {fault}. {advice} The value is not shown, because it may hold patient data.")
+
+
+def _fault_of_address(address: str) -> tuple[str, str]:
+    """Return what is wrong with an address, and what to do."""
+    if address != address.strip():
+        return "begins or ends with a space or a new line", "Remove it: {{ ... | trim }} in a template."
+    if re.match(r"(s3://)?arn:", address):
+        return (
+            "names an access point by its ARN",
+            "Give its alias in place of the bucket, such as 's3://name-a1b2c3-s3alias/prefix/'.",
         )
-    return match["bucket"], match["prefix"] or ""
+    if re.match(r"s3://[^/]*@", address):
+        return "names a connection before the '@'", "Give the bucket only, and the connection as s3_conn_id."
+    return (
+        "is not an S3 address that HealthImaging takes",
+        f"Give 's3://bucket/prefix/', on one line, with at most {MAX_URI_LENGTH} characters.",
+    )
 
 
 def parse_input_uri(value: object) -> tuple[str, str]:

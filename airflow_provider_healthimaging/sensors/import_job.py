@@ -120,12 +120,16 @@ class HealthImagingDicomImportJobSensor(ImportJobTask, DeferrableSensor):
     @fail_without_retry
     def execute(self, context: Context) -> Any:  # what the base class returns
         """Poke until the job has ended, in the way that the mode says."""
-        check_datastore_id(self.datastore_id)
-        check_job_id(self.job_id)
-        self.check_connection()
+        self.check_arguments()
         self.mapping_limit(context, self.parse_output())
         self.persist_links(context, self.job_id)
         return super().execute(context)
+
+    def check_arguments(self) -> None:
+        """Check the template fields that say which job; they must be rendered."""
+        check_datastore_id(self.datastore_id)
+        check_job_id(self.job_id)
+        self.check_connection()
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look at the job once; if it has ended, hand on its result."""

@@ -71,6 +71,7 @@ class ImportJobTask(RecordTask):
     def parse_output(self) -> OutputRequest:
         """Return where the result goes; all template fields must be rendered."""
         self.check_private_fields_rendered()
+        check_conn_id("s3_conn_id", self.s3_conn_id)
         return self.parse_output_arguments()
 
     def look(self, context: Context, job_id: str, output: OutputRequest, *, last: bool = False) -> Result | None:

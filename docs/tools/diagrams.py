@@ -142,7 +142,46 @@ def data() -> str:
     )
 
 
-DIAGRAMS = {"window.svg": window, "data.svg": data}
+def events() -> str:
+    """Draw the messages of an event: its acknowledgement, a kill of the triggerer, and the repeat."""
+    service, watcher, store, database, runs = places = (80, 250, 420, 590, 760)
+    names = ("HealthImaging", "watcher", "state store", "Airflow's database", "DAG runs")
+    killed = "the triggerer is killed before the acknowledgement, and another one starts"
+    messages = (
+        (watcher, service, "search 12:00 to 12:05"),
+        (service, watcher, "3 image sets"),
+        (watcher, store, "start 12:00, and the event"),
+        (watcher, database, "event of 12:00 to 12:05"),
+        (database, runs, "run 1"),
+        (database, watcher, "acknowledgement"),
+        (watcher, store, "start 12:05"),
+        (watcher, service, "search 12:05 to 12:10"),
+        (service, watcher, "2 image sets"),
+        (watcher, store, "start 12:05, and the event"),
+        (watcher, database, "event of 12:05 to 12:10"),
+        (database, runs, "run 2"),
+        (store, watcher, "start 12:05, and the event"),
+        (watcher, database, "the same event again, as it was"),
+        (database, runs, "run 3 is skipped"),
+        (database, watcher, "acknowledgement"),
+        (watcher, store, "start 12:10"),
+    )
+    shapes, y, height = [], 90, 90 + 34 * (len(messages) + 1)
+    for x, name in zip(places, names, strict=True):
+        shapes += [line((x, 50), (x, height - 20), colour="#d5dbe1"), box(x - 70, 20, 140, 32, PALE), text(x, 41, name)]
+    for number, (start, end, words) in enumerate(messages):
+        if number == 12:  # noqa: PLR2004 - after run 2
+            shapes += [box(130, y - 20, 580, 28, AMBER, line=RED), text(420, y - 1, killed, fill=RED)]
+            y += 34
+        shapes += [
+            line((start, y), (end, y), arrow=True),
+            text(min(start, end) + 10, y - 6, words, size=12, anchor="start"),
+        ]
+        y += 34
+    return drawing(850, height, "An event, its acknowledgement, a kill of the triggerer, and the repeat", *shapes)
+
+
+DIAGRAMS = {"window.svg": window, "data.svg": data, "events.svg": events}
 
 
 def main() -> None:

@@ -7,26 +7,16 @@ task is taken as far as its first call, a trigger is kept and revived, and a met
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import inspect
 import json
-import math
-import pathlib
-from decimal import Decimal
 from functools import partial
 
 import airflow
 import pytest
-from airflow.providers.common.compat.sdk import DAG
-from botocore.config import Config
-from cryptography.fernet import Fernet
 from packaging.version import Version
 
-from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
-from airflow_provider_healthimaging.search.criteria import STUDY_TIME
-from airflow_provider_healthimaging.search.rendered import shown
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
 from airflow_provider_healthimaging.task.failure import fail_without_retry
 from airflow_provider_healthimaging.transfers.healthimaging_to_s3 import HealthImagingToS3Operator
@@ -34,119 +24,18 @@ from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingImageSetTrigger,
     HealthImagingNewImageSetsTrigger,
 )
-from airflow_provider_healthimaging.window import TimeWindow
 
-pytestmark = pytest.mark.skipif(
-    Version(airflow.__version__) < Version("3.3.0.dev0"),
-    reason="the checks of arguments are the same on every version, and this takes a minute",
-)
+from .wrong_values import HOUR, INSIDE, NOON, ON_THE_NEWEST, SOME, arguments_of, values
+
+pytestmark = [ON_THE_NEWEST, pytest.mark.usefixtures("fernet_key")]
 
 DATASTORE_ID = "d" * 32
-NOON = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
-HOUR = dt.timedelta(hours=1)
 CONTEXT = {"data_interval_start": NOON - HOUR, "data_interval_end": NOON, "ti": None}
-CANARY = "CANARY-4711"
 WATCHED = Version(airflow.__version__) >= Version("3.3.0.dev0")
-
-WRONG = [
-    *(None, True, False, 0, -1, 7, 10**30, 10**5000, 1.5, -0.0, math.nan, math.inf, 1j, Decimal("NaN")),
-    *("", " ", "None", CANARY, "4", "-1", "1e5", "true", "{", "[]", "{}", '["x"]', "\ud800", "\n", "a" * 10_000),
-    *(
-        "{{ x }}",
-        "{{ x",
-        "sealed:",
-        "sealed:\u00e4",
-        "sealed:AAAA",
-        "s3://",
-        "s3://b/\n",
-        "2026-01-31",
-        "2026-01-31T12:00:00Z",
-    ),
-    *(b"bytes", bytearray(b"x"), [], [None], [CANARY], [[]], (), (1,), {}, {CANARY: 1}, {1: 2}, {None: []}, {(): {}}),
-    *(set(), {CANARY}, frozenset({1}), range(3), object(), iter([1]), ..., NotImplemented),
-    *(NOON, NOON.replace(tzinfo=None), NOON.date(), HOUR, -HOUR, dt.timedelta.max),
-    *(dt.datetime.max, dt.datetime.min),  # noqa: DTZ901 - naive ones
-    *(pathlib.Path("/x"), Config(), TimeWindow(NOON - HOUR, NOON), InvalidArgumentError("x")),
-]
-"""Of most of these, an argument takes none, and of the others it may take them: then they must work."""
-
-SOME = [None, True, 7, 10**5000, 1.5, math.nan, "", "None", CANARY, "{{ x }}", "\ud800", b"x", [], [CANARY], {}]
-SOME += [{CANARY: 1}, {1: 2}, {None}, object(), NOON, NOON.replace(tzinfo=None), HOUR]
-
-CRITERIA = [
-    lambda v: v,
-    lambda v: {"filters": v},
-    lambda v: {"sort": v},
-    lambda v: {"filters": [v]},
-    lambda v: {"filters": [{"operator": v, "values": [{"DICOMPatientId": CANARY}]}]},
-    lambda v: {"filters": [{"operator": "EQUAL", "values": v}]},
-    lambda v: {"filters": [{"operator": "EQUAL", "values": [v]}]},
-    lambda v: {"filters": [{"operator": "BETWEEN", "values": [{"DICOMStudyDateAndTime": v}] * 2}]},
-    lambda v: {"sort": {"sortField": v, "sortOrder": "ASC"}},
-    lambda v: {"sort": {"sortField": "createdAt", "sortOrder": v}},
-    *(
-        lambda v, name=name: {"filters": [{"operator": "EQUAL", "values": [{name: v}]}]}
-        for name in ("DICOMPatientId", "DICOMStudyInstanceUID", "DICOMStudyDateAndTime", "isPrimary", "createdAt")
-    ),
-    *(
-        lambda v, name=name: {
-            "filters": [{"operator": "EQUAL", "values": [{"DICOMStudyDateAndTime": {"DICOMStudyDate": "1", name: v}}]}]
-        }
-        for name in STUDY_TIME
-    ),
-]
-INSIDE = {
-    "search_criteria": CRITERIA,
-    "match": [
-        lambda v: v,
-        *(
-            lambda v, name=name: {name: v}
-            for name in ("DICOMPatientId", "DICOMSeriesNumber", "isPrimary", "version", "imageSetId")
-        ),
-        lambda v: {"DICOMPatientId": [v]},
-    ],
-    "pagination_config": [
-        lambda v: v,
-        *(lambda v, name=name: {name: v} for name in ("MaxItems", "PageSize", "StartingToken", "x")),
-    ],
-    "dicom_tags": [lambda v: v, lambda v: [v]],
-    "content": [lambda v: v, lambda v: [v]],
-    "image_sets": [
-        lambda v: v,
-        lambda v: [v],
-        lambda v: [[v]],
-        *(
-            lambda v, name=name: {"datastoreId": DATASTORE_ID, "imageSetId": "e" * 32, "version": 1, name: v}
-            for name in ("datastoreId", "imageSetId", "version", "createdAt", "DICOMTags")
-        ),
-        lambda v: {"manifest": v},
-    ],
-    "s3_extra_args": [lambda v: v, lambda v: {"SSEKMSKeyId": v}, lambda v: {"x": v}],
-    "botocore_config": [
-        lambda v: v,
-        *(
-            lambda v, name=name: {name: v}
-            for name in ("retries", "read_timeout", "max_pool_connections", "proxies", "s3", "signature_version", "x")
-        ),
-    ],
-}
-"""Where in an argument a value may stand."""
 
 SENSOR_ARGUMENTS = ["poke_interval", "timeout", "mode", "soft_fail", "exponential_backoff", "max_wait"]
 SENSOR_ARGUMENTS += ["silent_fail", "never_fail"]
 PRIVATE = {"search_criteria", "match", "s3_extra_args", "dicom_tags", "image_sets"}
-
-
-def arguments_of(call):
-    return [name for name in inspect.signature(call).parameters if name not in {"self", "kwargs"}]
-
-
-def values(name):
-    """Return everything to give for an argument: any value, and some in each place inside of it."""
-    _, *places = INSIDE.get(name, [None])
-    return [*WRONG, *(place(value) for place in places for value in SOME)]
-
-
 OPERATOR = [(HealthImagingSearchImageSetsOperator, each) for each in arguments_of(HealthImagingSearchImageSetsOperator)]
 # What both take is the same code; but of a sensor, a trigger keeps some of it.
 KEPT_BY_TRIGGER = {"search_criteria", "match", "window_start", "window_end", "botocore_config", "verify", "region_name"}
@@ -155,38 +44,6 @@ SENSOR = [
     for each in [*arguments_of(HealthImagingImageSetSensor), *SENSOR_ARGUMENTS]
     if each in KEPT_BY_TRIGGER or each not in arguments_of(HealthImagingSearchImageSetsOperator)
 ]
-
-
-@pytest.fixture(autouse=True)
-def fernet_key(monkeypatch):
-    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
-
-
-@pytest.fixture
-def only_our_errors(all_text):
-    """``only_our_errors(name, value, call)`` makes the call, and collects what must not be; it fails at the end."""
-    raw = []
-
-    def check(name, value, call):
-        try:
-            return call()
-        except HealthImagingError as error:
-            text = all_text(error)
-            if not str(error) or (name in PRIVATE and (CANARY in text or error.__cause__ or error.__context__)):
-                raw.append(f"{name}={shown(value)}: shown or chained: {text}")
-        except BaseException as error:  # noqa: BLE001 - that is what is looked for
-            raw.append(f"{name}={shown(value)}: {error!r:.300}")
-        return None
-
-    yield check
-    assert raw == []
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["text", "native"])
-def environment(request):
-    """Jinja as Airflow sets it up for a DAG."""
-    dag = DAG("every_argument", schedule=None, render_template_as_native_obj=request.param)
-    return dag.get_template_env()
 
 
 def taken_to_its_first_call(kind, arguments, environment=None, **context):

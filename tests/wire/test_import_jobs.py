@@ -323,7 +323,7 @@ def test_an_input_that_is_far_too_large_is_not_counted_to_its_end(hook, bucket, 
         (
             ("403 Forbidden", None, b"<Error><Code>AccessDenied</Code></Error>"),
             AccessDeniedError,
-            "input bucket image-sets",
+            "input_s3_uri in bucket image-sets",
         ),
         (
             ("404 Not Found", None, b"<Error><Code>NoSuchBucket</Code></Error>"),

@@ -71,7 +71,7 @@ def loop(store, monkeypatch):
         monkeypatch.setattr(module, "run_blocking", at_once)
     monkeypatch.setattr(models, "monotonic", loop.time)
     monkeypatch.setattr(store, "clock", lambda: Now.now(UTC))
-    monkeypatch.setattr(store, "_quota", TokenBucket(loop.time))
+    monkeypatch.setitem(store._quotas._buckets, "SearchImageSets", TokenBucket(loop.time))
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
     random.seed(1)
     yield loop

@@ -256,8 +256,8 @@ def test_what_only_the_service_can_decide_is_left_to_it(tags, watcher, database,
     run(database, watcher(search_criteria=equal("DICOMPatientId", "P-1")), lambda: len(database) == 1)
 
     assert database[0][1]["count"] == 1
-    # One for the hour before the first poll, one for what could not be decided.
-    assert server.calls.count() == len(polled) + 2
+    # One for the hour before the first poll, one for what could not be decided. A last poll may be under way.
+    assert server.calls.count() - len(polled) in {2, 3}
 
 
 def test_watchers_that_start_at_different_times_each_get_all_of_theirs(watcher, database, store, put, polled):
