@@ -38,12 +38,12 @@ REDUCTION, REDUCTION_PAUSE_SECONDS = 0.85, 1.0
 REDUCED_IN_VAIN, VAIN_SHARE = 0.7, 0.2
 """If calls are throttled now and then at this part of the first rate, a lower rate does not help: no limit any more."""
 
-THROTTLED_IN_A_ROW, THROTTLED_SHARE, SHARE_CALLS, FIRST_CALLS = 3, 0.4, 16, 5
+THROTTLED_IN_A_ROW, THROTTLED_SHARE, SHARE_CALLS, FIRST_CALLS = 3, 0.36, 14, 5
 """What shows that the quota is used up, once a few calls have succeeded: three throttled calls in a row, or a share of
-about the last 16 calls."""
+about the last 14 calls."""
 
-FEW_WORKERS = 2
-"""With so few calls at a time, three in a row come too late. So one throttled call is enough, until it misled once."""
+SENSITIVE_WORKERS = 2
+"""With two calls at a time, three in a row come too late. So one throttled call is enough, until it has misled once."""
 
 IDLE_SECONDS = 2.0
 """After this time without a call, the bucket is full again."""
@@ -121,7 +121,7 @@ class RateLimiter:
         self._rate, self._share, self._throttled = math.inf, 0.0, []
 
     def _quota_is_used_up(self) -> bool:
-        is_sensitive = self._most_under_way <= FEW_WORKERS and not self._was_misled
+        is_sensitive = self._most_under_way == SENSITIVE_WORKERS and not self._was_misled
         enough = 1 if is_sensitive else THROTTLED_IN_A_ROW
         sent_since_the_first = self._sent - min(self._throttled) + 1
         in_a_row = len(self._throttled) >= max(enough, 0.75 * sent_since_the_first)

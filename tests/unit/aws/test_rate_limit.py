@@ -243,12 +243,12 @@ def test_what_others_leave_of_the_quota_is_used(clients):
 # Throttling that does not depend on the rate
 
 
-@pytest.mark.parametrize("latency", [0.03, 0.1])
+@pytest.mark.parametrize(("workers", "latency"), [(1, 0.1), (4, 0.03), (4, 0.1)])
 @pytest.mark.parametrize("rate", [0.05, 0.1])
-def test_calls_that_are_throttled_at_random_cost_only_themselves(rate, latency):
+def test_calls_that_are_throttled_at_random_cost_only_themselves(rate, workers, latency):
     def seconds(seed, rate):
         chance = random.Random(seed)
-        return run(lambda _: chance.random() >= rate, latency=latency, seed=seed).seconds
+        return run(lambda _: chance.random() >= rate, workers=workers, latency=latency, seed=seed).seconds
 
     assert median(seconds(seed, rate) / seconds(seed, 0) for seed in range(15)) <= 1.4
 
