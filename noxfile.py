@@ -90,7 +90,7 @@ def check(session: nox.Session, airflow: str, *requirements: str, botocore: str 
     """Install the wheel with ``requirements``, check the installed versions, run the tests, and write a row."""
     began = time.monotonic()
     wheel = built_wheel(session)
-    session.install(f"{wheel}[local,openlineage,parquet]", "--group", "test", *requirements)
+    session.install(f"{wheel}[local,openlineage,parquet,pixels]", "--group", "test", *requirements)
     folder = Path(session.create_tmp()).resolve()
     session.chdir(folder)
     # Modules are imported neither from the current folder nor from the checkout.

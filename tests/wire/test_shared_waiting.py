@@ -19,6 +19,7 @@ from moto.medicalimaging import models
 from moto.medicalimaging.quota import TokenBucket
 
 from airflow_provider_healthimaging.exceptions import ServiceError
+from airflow_provider_healthimaging.search.request import SearchRequest
 from airflow_provider_healthimaging.triggers import feed, recent_hits, search, waiting
 from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingDicomImportJobTrigger,
@@ -248,7 +249,8 @@ def test_one_sensor_alone_and_a_busy_data_store_cost_no_more_than_a_poll_each(lo
     ],
 )
 def test_news_are_taken_generously(found, expected):
-    request = waits_for("A1")._request
+    criteria = {"filters": [{"values": [{"DICOMAccessionNumber": "A1"}], "operator": "EQUAL"}]}
+    request = SearchRequest.parse(DATASTORE_ID, time_field=None, search_criteria=criteria)
     assert recent_hits.may_be_found({"imageSetId": "a" * 32, "DICOMTags": found}, request) is expected
 
 
