@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import pkgutil
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -32,7 +33,23 @@ def fernet_key(monkeypatch):
 
 
 @pytest.fixture
-def dag(request):
+def opened():
+    """Holds the DAG open while tasks are made. Airflow 3.0 reads a DAG for its run into the one that is open."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def run_dag(run_dag, opened):
+    def run(*arguments, **attributes):
+        opened.close()
+        return run_dag(*arguments, **attributes)
+
+    return run
+
+
+@pytest.fixture
+def dag(request, opened):
     """A DAG whose templates move on: an hour, or a patient, each time that they are rendered."""
     hours, patients = iter(range(100)), iter(PATIENTS)
 
@@ -41,8 +58,8 @@ def dag(request):
 
     macros = {"now": now, "patient": partial(next, patients)}
     name = request.node.name.replace("[", "-").replace("]", "")
-    with DAG(name, schedule="@hourly", start_date=NOON, catchup=False, user_defined_macros=macros) as made:
-        yield made
+    made = DAG(name, schedule="@hourly", start_date=NOON, catchup=False, user_defined_macros=macros)
+    return opened.enter_context(made)
 
 
 @pytest.fixture

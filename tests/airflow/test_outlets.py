@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import airflow
@@ -28,10 +29,25 @@ def sensor(**arguments):
 
 
 @pytest.fixture
-def dag(request):
+def opened():
+    """Holds the DAG open while tasks are made. Airflow 3.0 reads a DAG for its run into the one that is open."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def run_dag(run_dag, opened):
+    def run(*arguments, **attributes):
+        opened.close()
+        return run_dag(*arguments, **attributes)
+
+    return run
+
+
+@pytest.fixture
+def dag(request, opened):
     name = request.node.name.replace("[", "-").replace("]", "")
-    with DAG(name, schedule="@hourly", start_date=NOON, catchup=False) as made:
-        yield made
+    return opened.enter_context(DAG(name, schedule="@hourly", start_date=NOON, catchup=False))
 
 
 @pytest.mark.parametrize("s3", [{}, {"s3_uri": "s3://image-sets/"}], ids=["xcom", "s3"])
