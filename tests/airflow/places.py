@@ -80,8 +80,8 @@ def in_s3(kind: str) -> Collect:
 COPY_PLACES = (
     Place("XCom", tables("xcom"), (CONTROL, "s3_uri", "image_sets_failed")),
     Place("rendered templates", tables("rendered_task_instance_fields"), (CONTROL, "s3://image-sets/copies/")),
-    # Airflow 2's command line stores none.
-    Place("serialized DAG", tables("serialized_dag"), ("canary_copies", "image-sets/copies"), since="3.0"),
+    # The command line of Airflow 2 and 3.0 stores none.
+    Place("serialized DAG", tables("serialized_dag"), ("canary_copies", "image-sets/copies"), since="3.1"),
     Place("every table and file of Airflow", lambda evidence: (value for _, value in evidence.airflow), (CONTROL,)),
     Place(
         "task log at DEBUG",
