@@ -17,7 +17,7 @@ from airflow_provider_healthimaging.aws.botocore_error_table import BOTOCORE_RUL
 from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, SERVICE_RULES, STS
 from airflow_provider_healthimaging.aws.image_set_error_table import IMAGE_SET_RULES
 from airflow_provider_healthimaging.aws.import_job_error_table import OPERATION_RULES
-from airflow_provider_healthimaging.exceptions import HealthImagingError, ServiceError
+from airflow_provider_healthimaging.exceptions import HealthImagingError, IncompleteResponseError, ServiceError
 
 T = TypeVar("T")
 
@@ -94,3 +94,16 @@ def translate_errors(
     except errors as error:
         problem = to_provider_error(error, location, service)
     raise problem
+
+
+def is_missing_object(error: Exception) -> bool:
+    """Whether S3 answered that there is no such object."""
+    return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}
+
+
+def incomplete_response_error(operation: str, location: str) -> IncompleteResponseError:
+    """Return the error for a response that lacks what every response to the operation has."""
+    return IncompleteResponseError(
+        f"The response to {operation} is truncated, or is not a valid HealthImaging response ({location}). Check for a "
+        "proxy or a firewall between the worker and the service, and retry."
+    )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_healthimaging.aws.client_config import retry_settings
-from airflow_provider_healthimaging.aws.errors import translate_errors
+from airflow_provider_healthimaging.aws.errors import incomplete_response_error, translate_errors
 from airflow_provider_healthimaging.aws.streams import ObjectStream, retry_conflicts
-from airflow_provider_healthimaging.exceptions import IncompleteResponseError
 
 if TYPE_CHECKING:
     from types_boto3_medical_imaging import HealthImagingClient
@@ -74,10 +73,7 @@ def latest_version(client: HealthImagingClient, datastore_id: str, image_set_id:
 
     version = str(retry_conflicts(call).get("versionId", ""))
     if not version.isdecimal():
-        raise IncompleteResponseError(
-            f"The response to GetImageSet is truncated, or is not a valid HealthImaging response ({where}). Check for "
-            "a proxy or a firewall between the worker and the service, and retry."
-        )
+        raise incomplete_response_error("GetImageSet", where)
     return int(version)
 
 

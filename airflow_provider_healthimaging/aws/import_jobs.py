@@ -7,8 +7,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_healthimaging.aws.errors import CALL_ERRORS, to_provider_error, translate_errors
-from airflow_provider_healthimaging.exceptions import ConfigurationError, HealthImagingError, IncompleteResponseError
+from airflow_provider_healthimaging.aws.errors import (
+    CALL_ERRORS,
+    incomplete_response_error,
+    to_provider_error,
+    translate_errors,
+)
+from airflow_provider_healthimaging.exceptions import ConfigurationError, HealthImagingError
 
 if TYPE_CHECKING:
     from types_boto3_medical_imaging import HealthImagingClient
@@ -24,7 +29,7 @@ def start_import_job(client: HealthImagingClient, request: ImportRequest, locati
     call: Any = partial(client.start_dicom_import_job, **cast("Any", request.to_parameters()))  # the stubs' own types
     response = translate_errors(call, location)
     if not isinstance(response.get("jobId"), str):
-        raise _incomplete("StartDICOMImportJob", location)
+        raise incomplete_response_error("StartDICOMImportJob", location)
     return cast("StartedJob", _in_utc(response))
 
 
@@ -35,7 +40,7 @@ def get_import_job(client: HealthImagingClient, datastore_id: str, job_id: str, 
     )
     job = cast("Mapping[str, object]", response).get("jobProperties") or {}
     if not {"jobStatus", "outputS3Uri", "inputS3Uri"} <= cast("Mapping[str, object]", job).keys():
-        raise _incomplete("GetDICOMImportJob", location)
+        raise incomplete_response_error("GetDICOMImportJob", location)
     return cast("ImportJob", _in_utc(cast("Mapping[str, object]", job)))
 
 
@@ -49,7 +54,7 @@ def list_import_jobs(
     try:
         for page in paginator.paginate(datastoreId=datastore_id, **by_status):
             if "jobSummaries" not in page:
-                raise _incomplete("ListDICOMImportJobs", location)
+                raise incomplete_response_error("ListDICOMImportJobs", location)
             yield from (cast("JobSummary", _in_utc(job)) for job in page["jobSummaries"])
     except CALL_ERRORS as error:
         problem = to_provider_error(error, location)
@@ -66,10 +71,3 @@ def _in_utc(response: Mapping[str, object]) -> dict[str, object]:
     """Return a response with its times in UTC, because botocore gives them in the machine's zone."""
     given = {name: value for name, value in response.items() if name != "ResponseMetadata"}
     return {name: value.astimezone(UTC) if isinstance(value, datetime) else value for name, value in given.items()}
-
-
-def _incomplete(operation: str, location: str) -> IncompleteResponseError:
-    return IncompleteResponseError(
-        f"The response to {operation} is truncated, or is not a valid HealthImaging response ({location}). Check for a "
-        "proxy or a firewall between the worker and the service, and retry."
-    )

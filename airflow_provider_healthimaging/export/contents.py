@@ -35,7 +35,7 @@ FRAME_EXTENSIONS: Mapping[str, str] = {
 }
 """The file extensions of frames by transfer syntax; all others are ``dcmraw``, pixels without an encoding."""
 
-_FRAME_ID = re.compile(r"[0-9a-z]{32}")
+FRAME_ID = re.compile(r"[0-9a-z]{32}")
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -181,7 +181,7 @@ def _instance(
 def _frames(given: object) -> Iterator[Frame]:
     for number, frame in enumerate(map(as_mapping, given if isinstance(given, list) else ()), 1):
         frame_id, size = frame.get("ID"), frame.get("FrameSizeInBytes")
-        if not isinstance(frame_id, str) or not _FRAME_ID.fullmatch(frame_id):
+        if not isinstance(frame_id, str) or not FRAME_ID.fullmatch(frame_id):
             raise HealthImagingError(
                 "The metadata of an image set name a frame without a valid id. Report this to the maintainers of the "
                 "provider."

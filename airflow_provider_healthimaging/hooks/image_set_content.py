@@ -17,6 +17,7 @@ from airflow_provider_healthimaging.aws.image_set_content import (
 from airflow_provider_healthimaging.aws.rate_limit import install_rate_limiter
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.export.contents import (
+    FRAME_ID,
     Instance,
     InstanceUIDs,
     parse_metadata,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from airflow_provider_healthimaging.aws.streams import ObjectStream
 
 _UID = re.compile(r"[0-9.]+")
-_FRAME_ID = re.compile(r"[0-9a-z]{32}")
 
 
 class ImageSetContentCalls(ServiceConnection):
@@ -89,7 +89,7 @@ class ImageSetContentCalls(ServiceConnection):
         :raises ImageSetNotFoundError: if there is no such image set or frame.
         """
         parse_record({"datastoreId": datastore_id, "imageSetId": image_set_id})
-        if not isinstance(image_frame_id, str) or not _FRAME_ID.fullmatch(image_frame_id):
+        if not isinstance(image_frame_id, str) or not FRAME_ID.fullmatch(image_frame_id):
             raise InvalidArgumentError(
                 "image_frame_id is not the id of a frame: it has 32 characters of 0-9 and a-z. Take it from the "
                 "metadata of the image set (ImageFrames, ID)."

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from airflow_provider_healthimaging.aws.error_table import S3
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, to_provider_error, translate_errors
+from airflow_provider_healthimaging.aws.errors import (
+    BOTOCORE_ERRORS,
+    is_missing_object,
+    to_provider_error,
+    translate_errors,
+)
 from airflow_provider_healthimaging.exceptions import HealthImagingError, IncompleteResponseError
 from airflow_provider_healthimaging.hooks.private_s3 import PrivateS3Hook
 from airflow_provider_healthimaging.imports.arguments import parse_s3_uri
@@ -67,7 +70,7 @@ class ImportFilesHook(PrivateS3Hook):
         try:
             body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
         except BOTOCORE_ERRORS as error:
-            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+            if is_missing_object(error):
                 return None
             problem = to_provider_error(error, location, S3)
         else:

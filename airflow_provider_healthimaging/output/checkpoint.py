@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
+from airflow_provider_healthimaging.aws.errors import is_missing_object
 from airflow_provider_healthimaging.exceptions import ConfigurationError, HealthImagingError
 from airflow_provider_healthimaging.privacy.encryption import seal
 from airflow_provider_healthimaging.search.pages import has_stable_order
@@ -94,7 +95,7 @@ class Checkpoint:
                 self._after = parse_instant(after["timestamp"], "timestamp"), after["imageSetId"]
                 self.parts = parts
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") not in ("404", "NoSuchKey"):
+            if not is_missing_object(error):
                 log.info("The checkpoint %s cannot be read. Starting from the beginning.", self.key)
         except (ValueError, KeyError, TypeError, HealthImagingError):
             log.info("The checkpoint %s is damaged. Starting from the beginning.", self.key)

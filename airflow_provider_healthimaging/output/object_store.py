@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import ClientError
 
 from airflow_provider_healthimaging.aws.error_table import S3
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, translate_errors
+from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, is_missing_object, translate_errors
 from airflow_provider_healthimaging.exceptions import IncompleteResponseError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class ObjectStore:
             try:
                 response = self._client.get_object(Bucket=self._bucket, Key=key, **self._get_args)
             except ClientError as error:
-                if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
+                if is_missing_object(error):
                     return None
                 raise
             with response["Body"] as body:

@@ -24,7 +24,7 @@ TRIGGER_FAILED = "__fail__"
 """The method that Airflow names when it resumes a task whose trigger failed or timed out."""
 
 
-def check_trigger_reported(
+def has_trigger_reported(
     task: BaseOperator, context: Context, next_method: str, next_kwargs: Mapping[str, object] | None
 ) -> bool:
     """Return whether the trigger of a resumed task has reported. If not, it did not run until the deadline.

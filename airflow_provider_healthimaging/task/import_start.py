@@ -29,9 +29,9 @@ from airflow_provider_healthimaging.search.validation import (
 from airflow_provider_healthimaging.task.deferral import (
     LAST_POLL_GRACE,
     check_execution_timeout,
-    check_trigger_reported,
     execution_deadline,
     first_start,
+    has_trigger_reported,
 )
 from airflow_provider_healthimaging.task.delivery import publish_summary
 from airflow_provider_healthimaging.task.failure import fail_without_retry
@@ -128,7 +128,7 @@ class StartImportJobTask(ImportJobTask):
     @fail_without_retry
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If no triggerer has run the trigger, time out as without a deferral."""
-        if not check_trigger_reported(self, context, next_method, next_kwargs):
+        if not has_trigger_reported(self, context, next_method, next_kwargs):
             raise WaitTimeoutError(
                 "The wait for the import job has timed out. Its trigger has not reported: check that a triggerer is "
                 "running. The job goes on, and a retry waits for it."

@@ -24,9 +24,9 @@ from airflow_provider_healthimaging.task.arguments import CheckedArguments
 from airflow_provider_healthimaging.task.deferral import (
     LAST_POLL_GRACE,
     check_execution_timeout,
-    check_trigger_reported,
     execution_deadline,
     first_start,
+    has_trigger_reported,
 )
 from airflow_provider_healthimaging.task.failure import fail_without_retry
 from airflow_provider_healthimaging.window import format_utc, parse_instant
@@ -130,7 +130,7 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
     @fail_without_retry
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If no triggerer has run the trigger, time out as in the other modes."""
-        reported = check_trigger_reported(self, context, next_method, next_kwargs)
+        reported = has_trigger_reported(self, context, next_method, next_kwargs)
         with self._soft_fail_skips_timeout():
             if not reported:
                 raise AirflowSensorTimeout(

@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
@@ -79,7 +79,14 @@ def metadata_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_dag(metadata_db, monkeypatch) -> Callable[..., Run]:
+def opened() -> Iterator[ExitStack]:
+    """Holds a DAG open while tasks are made, until it runs: Airflow 3.0 reads a DAG for its run into the open one."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def run_dag(metadata_db, monkeypatch, opened) -> Callable[..., Run]:
     """``run_dag(dag, when, conf=None)`` runs a DAG at a logical date until every task has ended.
 
     The run is a manual one, as ``dag.test()`` makes it. Keyword arguments put attributes of the run in place of
@@ -93,6 +100,7 @@ def run_dag(metadata_db, monkeypatch) -> Callable[..., Run]:
                 setattr(dag_run, name, value)
             return dag_run
 
+        opened.close()
         return _test(dag, when, conf, make, monkeypatch)
 
     return run

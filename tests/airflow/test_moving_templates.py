@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import pkgutil
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -30,22 +29,6 @@ PATIENTS = ("CANARY-1", "CANARY-2", "CANARY-3", "CANARY-4", "CANARY-5")
 @pytest.fixture(autouse=True)
 def fernet_key(monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
-
-
-@pytest.fixture
-def opened():
-    """Holds the DAG open while tasks are made. Airflow 3.0 reads a DAG for its run into the one that is open."""
-    with ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def run_dag(run_dag, opened):
-    def run(*arguments, **attributes):
-        opened.close()
-        return run_dag(*arguments, **attributes)
-
-    return run
 
 
 @pytest.fixture

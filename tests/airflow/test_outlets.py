@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import airflow
@@ -26,22 +25,6 @@ def operator(**arguments):
 
 def sensor(**arguments):
     HealthImagingImageSetSensor(task_id="find", datastore_id=DATASTORE_ID, **arguments)
-
-
-@pytest.fixture
-def opened():
-    """Holds the DAG open while tasks are made. Airflow 3.0 reads a DAG for its run into the one that is open."""
-    with ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def run_dag(run_dag, opened):
-    def run(*arguments, **attributes):
-        opened.close()
-        return run_dag(*arguments, **attributes)
-
-    return run
 
 
 @pytest.fixture
