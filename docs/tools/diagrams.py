@@ -181,7 +181,54 @@ def events() -> str:
     return drawing(850, height, "An event, its acknowledgement, a kill of the triggerer, and the repeat", *shapes)
 
 
-DIAGRAMS = {"window.svg": window, "data.svg": data, "events.svg": events}
+def pipeline() -> str:
+    """Draw what the provider does, from DICOM files in S3 to a model."""
+    width, height, top, low = 190, 58, 40, 190
+    first, second, third = 30, 305, 580
+
+    def step(x: float, y: float, what: str, detail: str, fill: str = PALE) -> list[str]:
+        return [
+            box(x, y, width, height, fill, line="#c08a1e" if fill == AMBER else TEAL),
+            text(x + width / 2, y + 25, what),
+            text(x + width / 2, y + 45, detail, size=12, fill=SOFT),
+        ]
+
+    def right(start: float, end: float, y: float, words: str) -> list[str]:
+        middle = (start + width + end) / 2
+        return [
+            line((start + width, y), (end - 2, y), arrow=True),
+            text(middle, y - 8, words, size=12, fill=TEAL),
+        ]
+
+    return drawing(
+        800,
+        290,
+        "From DICOM files in S3 through AWS HealthImaging to a model",
+        *step(first, top, "DICOM files", "in S3", "#ffffff"),
+        *step(second, top, "AWS HealthImaging", "a data store", AMBER),
+        *step(third, top, "new image sets", "records in XCom or S3"),
+        *step(third, low, "copies", "metadata, DICOM, frames in S3", "#ffffff"),
+        *step(second, low, "numpy arrays", "pixels, with their facts"),
+        *step(first, low, "your task", "a model, a database, a viewer", "#ffffff"),
+        *right(first, second, top + height / 2, "import job"),
+        *right(second, third, top + height / 2, "search"),
+        line((third + width / 2, top + height), (third + width / 2, low - 2), arrow=True),
+        text(third + width / 2 + 10, (top + height + low) / 2 + 4, "to S3", size=12, fill=TEAL, anchor="start"),
+        line((third, low + height / 2), (second + width + 2, low + height / 2), arrow=True),
+        text((third + second + width) / 2, low + height / 2 - 8, "read", size=12, fill=TEAL),
+        line((second, low + height / 2), (first + width + 2, low + height / 2), arrow=True),
+        text(
+            30,
+            275,
+            "Import, search and copy are one task each. A retry of a task loses no image set, and repeats none.",
+            size=13,
+            fill=SOFT,
+            anchor="start",
+        ),
+    )
+
+
+DIAGRAMS = {"pipeline.svg": pipeline, "window.svg": window, "data.svg": data, "events.svg": events}
 
 
 def main() -> None:
