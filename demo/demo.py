@@ -88,8 +88,9 @@ def show_copies(console: Any) -> None:
     console.print(f"window     {window['start']} to {window['end']}, the end not included")
     console.print(f"why        {summary['rule']}")
     console.print(f"found      {summary['image_sets']} image sets in {summary['calls']} call(s)")
-    for copied in pushed["copy"]["summary"]:
-        console.print(f"copied     {copied}")
+    for task in pushed["copy"]["summary"]:
+        size = f"{task['objects']} objects, {task['bytes'] / 1e6:.1f} MB, in {task['seconds']:.1f} s"
+        console.print(f"copied     {task['image_sets']} image sets to {task['output']}: {size}")
 
 
 def show_bucket(console: Any, bucket: Any) -> None:

@@ -30,7 +30,7 @@ def test_the_demo_ends_within_two_minutes_with_files_to_look_at(tmp_path):
     shown = re.findall(r"<img src='([^']+)'", (pictures / "contact-sheet.html").read_text())
     assert len(shown) > 20
     assert {path.name for path in pictures.glob("*.png")} == set(shown)
-    assert len(list((home / "s3" / "image-sets").rglob("manifest.json"))) == image_sets
+    assert len(list((home / "s3" / "image-sets").rglob("_manifest.json"))) == image_sets
     following = done.stdout[done.stdout.index("what to look at next") :]
     assert "contact-sheet.html" in following
     assert "make demo-ui" in following
