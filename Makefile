@@ -6,7 +6,7 @@ OLDEST = .venv-2.11/bin/python
 AUDIT = $(UV) tool run --quiet pip-audit==2.10.1 --strict --disable-pip --no-deps
 NOX = $(UV) tool run --quiet --from nox==2026.10.20 --with uv nox
 
-.PHONY: install test test-unit test-all test-oldest test-reliability test-readme versions deployments test-matrix coverage mutate audit build test-live test-live-whole test-distributed soak reliability lint format layout docs demo screenshots bench bench-triggers constraints clean
+.PHONY: install test test-unit test-all test-oldest test-reliability test-readme versions deployments test-matrix sessions coverage mutate audit build test-live test-live-whole test-distributed soak reliability lint format layout docs demo demo-ui screenshots bench bench-triggers constraints clean
 
 # How many processes run tests at a time; 0 is none beside pytest's own.
 export WORKERS ?= 2
@@ -89,13 +89,18 @@ test-matrix: export PYENV_VERSION ?= $(shell pyenv versions --bare 2>/dev/null |
 test-matrix: build
 	$(NOX) $(if $(SESSIONS),--session $(SESSIONS))
 
+# The names of all sessions as JSON: one job for each in .github/workflows/nightly.yml.
+sessions: .venv/bin/uv
+	@$(NOX) --list --json | $(NEWEST) -c 'import json, sys; print(json.dumps([each["session"] for each in json.load(sys.stdin)]))'
+
 build: .venv/bin/uv
 	rm -rf dist
 	$(UV) build --quiet
 	$(UV) tool run --quiet twine==7.0.0 check --strict dist/*
 
+# The demo is tested here: like these suites, it needs a whole Airflow and takes minutes.
 test-live: .venv/ready
-	$(NEWEST) $(PYTEST_ALONE) tests/live
+	$(NEWEST) $(PYTEST_ALONE) tests/live tests/demo
 
 # 400 arrivals in four minutes while triggerers and schedulers are killed, four times; and how soon a run starts.
 test-live-whole: .venv/ready
@@ -138,6 +143,10 @@ docs: .venv/docs
 
 demo: .venv/ready
 	$(NEWEST) -m demo.demo
+
+# The same in Airflow's own pages, until Ctrl-C.
+demo-ui: .venv/ready
+	$(NEWEST) -m demo.ui
 
 .venv/screenshots: .venv/ready
 	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group screenshots

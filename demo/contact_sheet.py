@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import Any
 
 STYLE = """
 body { background: black; color: white; font: 10px sans-serif; display: grid; grid-template-columns: repeat(7, 164px) }
@@ -12,17 +11,10 @@ figure { margin: 2px } img { width: 160px; height: 160px; object-fit: contain }
 """
 
 
-def write_sheet(bucket: Any, folder: Path) -> Path:
-    """Download what lies under ``pictures/``, and write a page that shows it; return the page.
-
-    :param bucket: a boto3 resource.
-    :param folder: is made.
-    """
-    folder.mkdir(parents=True)
+def write_sheet(folder: Path) -> Path:
+    """Write a page into a folder that shows the pictures there; return the page."""
     figures = []
-    for stored in bucket.objects.filter(Prefix="pictures/"):
-        path = folder / Path(stored.key).name
-        path.write_bytes(stored.get()["Body"].read())
+    for path in sorted(folder.glob("*.png")):
         image_set_id, _, modality = path.stem.partition("-")
         name = escape(path.name)
         figures.append(f"<figure><img src='{name}'><figcaption>{image_set_id[:20]}<br>{escape(modality)}</figcaption>")

@@ -10,46 +10,41 @@ import shutil
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from demo.common import (
+    CONTACT_SHEET,
+    IMPORT,
+    REPOSITORY,
+    download,
+    fill_inbox,
+    last_hour,
+    local_service,
+    settings,
+)
+from demo.contact_sheet import write_sheet
+
 HOME = REPOSITORY / ".airflow"
-DATASTORE_ID = "demo".ljust(32, "0")
-BUCKET = "image-sets"
 
 
-def prepare_airflow() -> None:
-    """Give Airflow an empty home, and the example DAGs."""
-    shutil.rmtree(HOME, ignore_errors=True)
-    HOME.mkdir()
+def prepare_airflow(home: Path, url: str) -> None:
+    """Give Airflow an empty home, the example DAGs, and the local service at ``url``."""
+    home.mkdir()
+    for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+        del os.environ[name]  # settings of another Airflow, such as its database
     os.environ.update(
-        AIRFLOW_HOME=str(HOME),
+        AIRFLOW_HOME=str(home),
         AIRFLOW__CORE__DAGS_FOLDER=str(REPOSITORY / "example_dags"),
         AIRFLOW__CORE__LOAD_EXAMPLES="False",
-        AIRFLOW_VAR_HEALTHIMAGING_DATASTORE_ID=DATASTORE_ID,
-        AIRFLOW_VAR_HEALTHIMAGING_BUCKET=BUCKET,
-        AWS_ACCESS_KEY_ID="testing",
-        AWS_SECRET_ACCESS_KEY="testing",
-        AWS_DEFAULT_REGION="us-east-1",
-        PYTHONWARNINGS="ignore",
+        **settings(url),
     )
 
 
-def upload(bucket: Any, day: datetime) -> int:
-    """Put pydicom's files where the import of a day looks for them; return how many."""
-    from airflow_provider_healthimaging.local.dicom import pydicom_sample_files
-
-    files = pydicom_sample_files()
-    for number, file in enumerate(files):
-        bucket.upload_file(str(file), f"inbox/{day:%Y-%m-%d}/{number:04}.dcm")
-    return len(files)
-
-
-def airflow(*arguments: str) -> None:
+def airflow(home: Path, *arguments: str) -> None:
     """Run Airflow's command line, its output in a file; show the end of it and stop if it fails."""
-    log = HOME / f"{'-'.join(arguments[:3]).replace('/', '-')}.log"
+    log = home / f"{'-'.join(arguments[:3]).replace('/', '-')}.log"
     with log.open("w") as output:
         done = subprocess.run(
             [sys.executable, "-m", "airflow", *arguments], stdout=output, stderr=subprocess.STDOUT, check=False
@@ -77,8 +72,8 @@ def xcoms(dag_id: str) -> dict[str, dict[str, Any]]:
 
 def show_import(console: Any) -> None:
     """Print what the import job did, as its report says."""
-    summary = xcoms("healthimaging_import_daily")["import"]["summary"]
-    console.rule("[bold]healthimaging_import_daily")
+    summary = xcoms(IMPORT)["import"]["summary"]
+    console.rule(f"[bold]{IMPORT}")
     console.print(f"scanned    {summary['scanned']} files")
     console.print(f"imported   {summary['imported']} files, as {summary['image_sets']} image sets, one a series")
     console.print(f"failed     {summary['failed']} files {summary['failed_by_type'] or ''}")
@@ -86,15 +81,16 @@ def show_import(console: Any) -> None:
 
 def show_copies(console: Any) -> None:
     """Print which window the run searched and why, and what it copied to S3."""
-    pushed = xcoms("healthimaging_contact_sheet")
+    pushed = xcoms(CONTACT_SHEET)
     summary = pushed["search"]["summary"]
     window = summary["window"]
-    console.rule("[bold]healthimaging_contact_sheet")
+    console.rule(f"[bold]{CONTACT_SHEET}")
     console.print(f"window     {window['start']} to {window['end']}, the end not included")
     console.print(f"why        {summary['rule']}")
     console.print(f"found      {summary['image_sets']} image sets in {summary['calls']} call(s)")
-    for copied in pushed["copy"]["summary"]:
-        console.print(f"copied     {copied}")
+    for task in pushed["copy"]["summary"]:
+        size = f"{task['objects']} objects, {task['bytes'] / 1e6:.1f} MB, in {task['seconds']:.1f} s"
+        console.print(f"copied     {task['image_sets']} image sets to {task['output']}: {size}")
 
 
 def show_bucket(console: Any, bucket: Any) -> None:
@@ -112,46 +108,51 @@ def show_bucket(console: Any, bucket: Any) -> None:
     console.print(table)
 
 
-def main() -> None:
+def run_dags(console: Any, home: Path, hour: datetime) -> None:
+    """Run the import of the day before, and then the search of the hour before."""
+    console.print("setting up Airflow's database ...")
+    airflow(home, "db", "migrate")
+    for dag_id, when in ((IMPORT, hour.replace(hour=0)), (CONTACT_SHEET, hour)):
+        console.print(f"running {dag_id} for {when.isoformat()} ...")
+        airflow(home, "dags", "test", dag_id, when.isoformat())
+
+
+def show_next(console: Any, home: Path, page: Path) -> None:
+    """Print where to look."""
+    console.rule("[bold]what to look at next")
+    for what, where in (
+        ("the first frame of each image set", os.path.relpath(page)),
+        ("the copies, as they were in S3", os.path.relpath(home / "s3" / "image-sets")),
+        ("what Airflow printed", os.path.relpath(home) + "/*.log"),
+        ("how it is done", f"example_dags/{IMPORT}.py, example_dags/{CONTACT_SHEET}.py, docs/export.md"),
+        ("the same in Airflow's own pages", "make demo-ui"),
+    ):
+        console.print(f"{what:<35} {where}")
+
+
+def main(home: Path) -> None:
     """Set up, run, show."""
     started = time.monotonic()
-    prepare_airflow()
-    import boto3
     from rich.console import Console
 
-    from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend
-    from demo.contact_sheet import write_sheet
-
     console = Console(highlight=False, width=150)
-    # The delay of a minute that the search keeps to its window's end is over by then.
-    hour = (datetime.now(UTC) - timedelta(minutes=2)).replace(minute=0, second=0, microsecond=0)
-    midnight = hour.replace(hour=0)
-    with LocalServer(port=0) as server:
-        os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = airflow_connection(server.url)
-        bucket = boto3.resource("s3", endpoint_url=server.url).Bucket(BUCKET)
-        bucket.create()
-        store = backend()
-        store.create_datastore("demo", datastore_id=DATASTORE_ID)
-        # So that what is imported now arrives in the hour that is searched.
-        store.clock = lambda: hour - timedelta(minutes=30)
-        files = upload(bucket, midnight - timedelta(days=1))
-        console.print(f"local HealthImaging and S3 at {server.url}: {files} DICOM files of pydicom are in S3")
-        console.print("setting up Airflow's database ...")
-        airflow("db", "migrate")
-        for dag_id, when in (("healthimaging_import_daily", midnight), ("healthimaging_contact_sheet", hour)):
-            console.print(f"running {dag_id} for {when.isoformat()} ...")
-            airflow("dags", "test", dag_id, when.isoformat())
+    hour = last_hour()
+    with local_service() as (url, store, bucket):
+        prepare_airflow(home, url)
+        files = fill_inbox(store, bucket, hour)
+        console.print(f"local HealthImaging and S3 at {url}: {files} DICOM files of pydicom are in S3")
+        run_dags(console, home, hour)
         show_import(console)
         show_copies(console)
         show_bucket(console, bucket)
-        page = write_sheet(bucket, HOME / "pictures")
-    console.rule()
-    console.print(f"the first frame of each image set   {page.relative_to(REPOSITORY)}")
-    console.print(f"the pictures one by one             {page.parent.relative_to(REPOSITORY)}/")
-    console.print(f"Airflow's home, logs included       {HOME.relative_to(REPOSITORY)}/")
-    console.print("how it is done                      example_dags/healthimaging_contact_sheet.py, docs/export.md")
+        download(bucket, home / "s3")
+    show_next(console, home, write_sheet(home / "s3" / "pictures"))
     console.print(f"done in {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:]:
+        main(Path(sys.argv[1]).resolve())  # a new folder
+    else:
+        shutil.rmtree(HOME, ignore_errors=True)
+        main(HOME)

@@ -5,27 +5,24 @@ Run by ``make screenshots``. It needs Debian's ``chromium``; what it shows are p
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
-from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend
 from airflow_provider_healthimaging.local.dicom import load_dicom, pydicom_sample_files
-from tests.deployment import USER, Deployment, metadata_database
+from demo.common import DATASTORE_ID, REPOSITORY, deployed_airflow, end_when_told, last_hour, local_service, run
+from tests.deployment import USER
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+if TYPE_CHECKING:
+    from tests.deployment import Deployment
+
 IMAGES = REPOSITORY / "docs" / "images"
-DATASTORE_ID = "demo".ljust(32, "0")
 HOURLY, TO_S3, BY_NUMBER, ON_ARRIVAL = EXAMPLES = (
     "healthimaging_hourly",
     "healthimaging_to_s3",
@@ -36,63 +33,20 @@ MANY = 12_000
 """Image sets in the hour whose search takes long enough to tell of its progress."""
 LATENCY = 0.6
 """Seconds that the local service takes to answer."""
-ACCESSION_NUMBER = "428"
+ENVIRONMENT = {
+    "AIRFLOW_VAR_SECRET_OF_ORDER": "428",  # an accession number
+    "AIRFLOW__API__INSTANCE_NAME": "Airflow",
+}
 VIEW = {"width": 1360, "height": 720}
 
 
-def fill(hour: datetime) -> Any:
+def fill(store: Any, hour: datetime) -> None:
     """Let pydicom's files arrive in the hour before ``hour``, and many image sets in the one before that."""
-    store = backend()
-    store.create_datastore("demo", datastore_id=DATASTORE_ID)
     load_dicom(pydicom_sample_files(), DATASTORE_ID, backend=store, created_at=hour - timedelta(minutes=30))
     for number in range(MANY):
         at = hour - timedelta(hours=2) + timedelta(hours=1) * number / MANY
         store.put_image_set(DATASTORE_ID, created_at=at, dicom_tags={"DICOMSeriesModality": "CT"})
     store.settings.latency = LATENCY
-    return store
-
-
-@contextmanager
-def airflow(url: str, home: Path) -> Iterator[Deployment]:
-    """Run Airflow with the examples that are to be seen."""
-    dags = home / "dags"
-    dags.mkdir()
-    for name in EXAMPLES:
-        shutil.copy(REPOSITORY / "example_dags" / f"{name}.py", dags)
-    environment = {
-        "AIRFLOW_CONN_AWS_DEFAULT": airflow_connection(url),
-        "AIRFLOW_VAR_HEALTHIMAGING_DATASTORE_ID": DATASTORE_ID,
-        "AIRFLOW_VAR_HEALTHIMAGING_BUCKET": "image-sets",
-        "AIRFLOW_VAR_SECRET_OF_ORDER": ACCESSION_NUMBER,
-        "HEALTHIMAGING_DATASTORE_ID": DATASTORE_ID,
-        "AIRFLOW__API__INSTANCE_NAME": "Airflow",
-        "PYTHONWARNINGS": "ignore",
-    }
-    with metadata_database(home) as database:
-        triggerer = {"triggerer": ("triggerer", "--skip-serve-logs")}
-        deployment = Deployment(home, database, dags, environment, triggerer)
-        try:
-            deployment.launch()
-            yield deployment
-        finally:
-            deployment.stop()
-
-
-def run(deployment: Deployment, dag_id: str, when: datetime | None) -> str:
-    """Run a DAG, or take the run that the scheduler made, and return the run's id once it has succeeded."""
-    deployment.wait_for(lambda: deployment.rows("SELECT 1 FROM dag WHERE dag_id = :dag", dag=dag_id), dag_id)
-    runs = f"/api/v2/dags/{dag_id}/dagRuns"
-    with suppress(httpx.HTTPStatusError):
-        deployment.post(runs, logical_date=when and when.isoformat(), conf={})
-    of_that_time = {"logical_date_gte": when.isoformat(), "logical_date_lte": when.isoformat()} if when else {}
-
-    def ended() -> Any:
-        found = deployment.get(runs, **of_that_time)["dag_runs"]
-        return found and found[-1]["state"] in {"success", "failed"} and found[-1]
-
-    last = deployment.wait_for(ended, f"the end of {dag_id}", seconds=240)
-    assert last["state"] == "success", dag_id
-    return str(last["dag_run_id"])
 
 
 def picture(
@@ -137,20 +91,15 @@ def take_all(page: Page, deployment: Deployment, store: Any, hour: datetime) -> 
 
 def main() -> None:
     """Start everything, and end it."""
-    # So that being told to end still ends what was started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_when_told()
     chromium = shutil.which("chromium")
     if not chromium:
         raise SystemExit("chromium is not on PATH: apt-get install chromium")
-    os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_DEFAULT_REGION="us-east-1")
-    hour = (datetime.now(UTC) - timedelta(minutes=2)).replace(minute=0, second=0, microsecond=0)
-    with tempfile.TemporaryDirectory() as home, LocalServer(port=0) as server:
-        import boto3
-
-        boto3.client("s3", endpoint_url=server.url).create_bucket(Bucket="image-sets")
-        store = fill(hour)
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        with airflow(server.url, Path(home)) as deployment, sync_playwright() as playwright:
+    hour = last_hour()
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with tempfile.TemporaryDirectory() as home, local_service() as (url, store, _):
+        fill(store, hour)
+        with deployed_airflow(url, Path(home), EXAMPLES, **ENVIRONMENT) as deployment, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=options)
             context = browser.new_context(viewport=VIEW, color_scheme="light", timezone_id="UTC")
             token = httpx.post(f"{deployment.url}/auth/token", json={"username": USER, "password": USER}).json()
