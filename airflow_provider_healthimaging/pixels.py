@@ -93,6 +93,8 @@ def read_frame(
     :param instance: the place of the instance in the image set; the first is 1.
     :param frame: the place of the frame in the instance; the first is 1.
     :raises InvalidArgumentError: if the image set has no such frame.
+    :raises UnsupportedPixelsError: if this package does not decode the frame.
+    :raises ConfigurationError: if the extra ``pixels`` is not installed.
     """
     found = next(_places(record, hook, (instance, frame)), None)
     if found is None:

@@ -119,6 +119,7 @@ class TimeWindow:
     def split(self, parts: int = 2) -> list[TimeWindow]:
         """Split the window into ``parts`` windows that touch, of equal length to the microsecond.
 
+        :param parts: how many windows.
         :raises InvalidArgumentError: if ``parts`` is below 1, or more than the microseconds in the window.
         """
         microseconds = self.duration // timedelta(microseconds=1)

@@ -59,7 +59,13 @@ class PixelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """How to show samples, by DICOM attributes of these names; ``None`` for those that an instance does not have."""
+    """How to show samples; ``None`` for what an instance does not have.
+
+    :param rescale_slope: the DICOM attribute, by which stored values are multiplied.
+    :param rescale_intercept: the DICOM attribute, which is added after that.
+    :param window_center: the DICOM attribute, in rescaled values; the first of several.
+    :param window_width: the DICOM attribute, in rescaled values; the first of several.
+    """
 
     rescale_slope: float | None
     rescale_intercept: float | None

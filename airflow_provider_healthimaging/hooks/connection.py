@@ -59,7 +59,11 @@ class ServiceConnection(AwsBaseHook):
         )
 
     def client_for(self, datastore_id: str) -> HealthImagingClient:
-        """Return the boto3 client. If it cannot be made, the error names data store, region and connection."""
+        """Return the boto3 client. Errors of its calls are botocore's own.
+
+        :param datastore_id: the data store to name in the error, if the client cannot be made.
+        :raises ConfigurationError: if the connection gives no credentials, no region, or a wrong setting.
+        """
         location = self.location(datastore_id)
         return translate_errors(lambda: self._make_client(location), location)
 

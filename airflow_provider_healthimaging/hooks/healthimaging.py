@@ -126,6 +126,8 @@ class HealthImagingHook(ImportJobCalls, ImageSetContentCalls):
 
         :param limit: stop reading once so many are counted; the result is then ``limit``, and there may be more.
         :return: the number of image sets; exact if it is below ``limit``.
+        :raises InvalidArgumentError: for bad arguments, before the first call.
+        :raises HealthImagingError: if a call fails; see :mod:`airflow_provider_healthimaging.exceptions`.
         """
         maximum = None if limit is None else check_whole_number("limit", limit)
         request = SearchRequest.parse(

@@ -86,6 +86,7 @@ class ImageSetContentCalls(ServiceConnection):
         :param image_frame_id: the ``ID`` of the frame in the metadata.
         :return: an iterator of chunks with ``read()``, ``close()``, ``content_type`` and ``length``; also a context
             manager.
+        :raises InvalidArgumentError: for an invalid id, before the call.
         :raises ImageSetNotFoundError: if there is no such image set or frame.
         """
         parse_record({"datastoreId": datastore_id, "imageSetId": image_set_id})
@@ -107,6 +108,7 @@ class ImageSetContentCalls(ServiceConnection):
         :param version_id: the version to read; ``None`` for the newest.
         :return: for each frame, ``{"imageFrameId", "instance", "frame", "transferSyntax"}``, the two numbers counted
             from 1, and what :meth:`get_image_frame` returns. A frame is requested when it is its turn.
+        :raises ImageSetNotFoundError: if there is no such image set or version; while iterating, no such frame.
         """
         document = self.get_image_set_metadata(datastore_id, image_set_id, version_id)
         return self._frames(datastore_id, image_set_id, read_instances(document))
@@ -149,6 +151,7 @@ class ImageSetContentCalls(ServiceConnection):
         :param transfer_syntax: the UID of a transfer syntax; ``None`` for the one in which it is stored.
         :return: an iterator of chunks with ``read()``, ``close()``, ``content_type`` and ``length``; also a context
             manager.
+        :raises InvalidArgumentError: for an invalid id or UID, before the call.
         :raises ImageSetNotFoundError: if there is no such image set or instance.
         """
         parse_record({"datastoreId": datastore_id, "imageSetId": image_set_id})

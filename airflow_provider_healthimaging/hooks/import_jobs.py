@@ -86,6 +86,8 @@ class ImportJobCalls(ServiceConnection):
         :param datastore_id: 32 characters of 0-9 and a-z.
         :param job_id: the ``jobId`` of :meth:`start_dicom_import_job`.
         :return: ``jobProperties``, with times in UTC.
+        :raises InvalidArgumentError: for an invalid id, before the call.
+        :raises DatastoreNotFoundError: if there is no such data store or job.
         """
         client = self.client_for(check_datastore_id(datastore_id))
         return get_import_job(client, datastore_id, check_job_id(job_id), self.location(datastore_id))
@@ -100,6 +102,8 @@ class ImportJobCalls(ServiceConnection):
         :param datastore_id: 32 characters of 0-9 and a-z.
         :param job_status: ``"SUBMITTED"``, ``"IN_PROGRESS"``, ``"COMPLETED"`` or ``"FAILED"``; ``None`` for all.
         :return: an iterator of job summaries shaped as boto3 gives them, with times in UTC.
+        :raises InvalidArgumentError: for bad arguments, at once.
+        :raises HealthImagingError: while iterating; see :mod:`airflow_provider_healthimaging.exceptions`.
         """
         status = next((each for each in JOB_STATUSES if each == job_status), None)
         if job_status is not None and status is None:

@@ -51,6 +51,9 @@ def load_dicom(
     from the first file of the image set that has the tag. The two counts of a study are updated on all image sets of
     the study, without a new version. The files must stay where they are, because they are not copied.
 
+    :param paths: files and folders.
+    :param datastore_id: a data store of ``backend``.
+    :param backend: what ``backend()`` returns.
     :param created_at: time of the import: ``createdAt`` of new image sets, and ``updatedAt`` of changed ones. An
         aware datetime; default: now.
     :raises FileNotFoundError: if a path does not exist. In this case, nothing is loaded.

@@ -34,6 +34,7 @@ class HealthImagingDicomImportJobTrigger(WaitingTrigger):
     :param region_name: AWS region; default that of the connection.
     :param verify: whether to verify TLS certificates, or the path of a CA bundle.
     :param botocore_config: settings for botocore's client, merged with the connection's.
+    :raises InvalidArgumentError: for an argument that cannot work.
     """
 
     shown_arguments = ("datastore_id", "job_id", "deadline")

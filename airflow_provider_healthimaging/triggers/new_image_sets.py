@@ -57,6 +57,7 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
     :param region_name: AWS region; default that of the connection.
     :param verify: whether to verify TLS certificates, or the path of a CA bundle.
     :param botocore_config: settings for botocore's client, merged with the connection's.
+    :raises InvalidArgumentError: for an argument that cannot work.
     :raises ConfigurationError: on Airflow before 3.3.
     """
 

@@ -16,7 +16,8 @@ import boto3
 from moto.core.exceptions import JsonRESTError
 from moto.s3.models import s3_backends
 
-from airflow_provider_healthimaging.local import airflow_connection
+from airflow_provider_healthimaging.local import airflow_connection, load_dicom
+from airflow_provider_healthimaging.local.dicom import pydicom_sample_files
 from tests.dicom_files import dicom_file, upload
 
 DATASTORE_ID = "d" * 32
@@ -26,8 +27,11 @@ DAG_FILE = """\
 from datetime import datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG, task
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator as Operator
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingStartDicomImportJobOperator as Import
+from airflow_provider_healthimaging.pixels import read_frame, read_frames
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor as Sensor
 from airflow_provider_healthimaging.transfers.healthimaging_to_s3 import HealthImagingToS3Operator as ToS3
 from airflow_provider_healthimaging.triggers.healthimaging import HealthImagingNewImageSetsTrigger as Trigger
@@ -56,6 +60,29 @@ def filters(**attributes):
 @task
 def process(image_set):
     return image_set["imageSetId"]
+
+MAPPINGS = {{"studyInstanceUID": "1.2", "metadataFilePath": "a.json"}}
+
+def mappings(*given):
+    return {{"dicomJsonMetadataImportConfiguration": {{"dicomMetadataMappings": [*given]}}}}
+
+@task(task_id="import")
+def report_at_once():
+    hook = HealthImagingHook()
+    job = hook.start_dicom_import_job(STORE, **IN_AND_OUT)
+    return hook.read_import_report(STORE, job["jobId"], wait=0).failed
+
+def everything():
+    return search(task_id="find", time_field=None).output
+
+@task(task_id="copy")
+def pixels(image_sets, from_s3=False):
+    hook = S3Hook() if from_s3 else HealthImagingHook()
+    return [frame.samples.mean() for record in image_sets for frame in read_frames(record, hook=hook)]
+
+@task(task_id="copy")
+def second_instance(image_sets):
+    return [read_frame(record, hook=HealthImagingHook(), instance=2).frame for record in image_sets]
 
 with DAG(
     "{dag_id}",
@@ -132,6 +159,30 @@ def the_service_speaks_no_tls(world: World) -> None:
     connection(endpoint_url=world.url.replace("http:", "https:"))(world)
 
 
+def the_service_answers(operation: str, code: str) -> Callable[[World], None]:
+    """Answer one operation with an error code."""
+
+    def where(world: World) -> None:
+        def refuse(asked: str) -> None:
+            if asked == operation:
+                raise JsonRESTError(code, "")
+
+        connection()(world)
+        uploaded()(world)
+        world.patch.setattr(world.store, "admit", refuse)
+
+    return where
+
+
+def responses_are_truncated(world: World) -> None:
+    connection()(world)
+    world.store.settings.cut_rate, world.store.settings.cut_where = 1.0, "during"
+
+
+def calls_cannot_be_recognized(world: World) -> None:
+    world.patch.delattr("botocore.client.BaseClient._make_api_call")
+
+
 def no_fernet_key_is_set(world: World) -> None:
     world.patch.setenv("AIRFLOW__CORE__FERNET_KEY", "")
 
@@ -168,6 +219,39 @@ def uploaded(**options: Any) -> Callable[[World], None]:
     return where
 
 
+def a_report_that_is_no_json(world: World) -> None:
+    uploaded()(world)
+    world.patch.setattr("moto.medicalimaging.import_output._lines", lambda documents: b"{\n")
+
+
+def mappings_are_not_known(world: World) -> None:
+    uploaded()(world)
+    world.patch.setattr("airflow_provider_healthimaging.aws.import_jobs._knows_import_configuration", lambda _: False)
+
+
+def stored(*names: str) -> Callable[[World], None]:
+    """Load files of pydicom's into the data store."""
+
+    def where(world: World) -> None:
+        files = [path for path in pydicom_sample_files() if path.name in names]
+        load_dicom(files, DATASTORE_ID, backend=world.store)
+
+    return where
+
+
+def a_newer_version(world: World) -> None:
+    world.store.put_image_set(DATASTORE_ID, image_set_id="e" * 32)
+    world.store.update_image_set(DATASTORE_ID, "e" * 32)
+
+
+def another_size_in_the_metadata(world: World) -> None:
+    from moto.medicalimaging.stored_pixels import Frame
+
+    stored("CT_small.dcm")(world)
+    as_json = Frame.as_json
+    world.patch.setattr(Frame, "as_json", lambda frame: {**as_json(frame), "FrameSizeInBytes": 1})
+
+
 def a_file_that_conflicts(world: World) -> None:
     bucket = boto3.resource("s3", endpoint_url=world.url).Bucket("image-sets")
     for number, patient in enumerate(("one", "another")):
@@ -190,6 +274,19 @@ MISTAKES = [
     Mistake("answered ResourceNotFoundException", "search(datastore_id='e' * 32)"),
     Mistake("answered AccessDeniedException", "search(datastore_id='e' * 32)", nothing_is_allowed),
     Mistake("answered ExpiredTokenException", "search()", the_token_has_expired),
+    Mistake("answered ThrottlingException", "search()", the_service_answers("SearchImageSets", "ThrottlingException")),
+    Mistake("Check for a proxy or a firewall", "search()", responses_are_truncated),
+    Mistake(
+        "rejects a setting of the connection",
+        "search()",
+        connection(
+            role_arn="arn:aws:iam::123456789012:role/search",
+            assume_role_method="assume_role_with_web_identity",
+            assume_role_with_web_identity_federation="saml",
+        ),
+    ),
+    Mistake("Unknown key in botocore_config", "search(botocore_config={'retry': 3})"),
+    Mistake("in a way that the provider does not know", "search()", calls_cannot_be_recognized),
     Mistake("EndpointConnectionError", "search()", connection(endpoint_url="http://127.0.0.1:1")),
     Mistake("or the endpoint does not support TLS", "search()", the_service_speaks_no_tls),
     Mistake("endpoint_url in the connection is not a valid URL", "search()", connection(endpoint_url="127.0.0.1:5000")),
@@ -198,6 +295,7 @@ MISTAKES = [
     Mistake("owns no time window", "search()", schedule=None),
     Mistake("has no time zone", "search(window_start=datetime(2026, 1, 1))"),
     Mistake("has no time zone", "search(window_start='2026-01-01')"),
+    Mistake("is not an ISO 8601 time", "search(window_start='yesterday')"),
     Mistake("Its start must be before its end", "search(window_start=DAY[1], window_end=DAY[0])"),
     Mistake("A template of this task cannot be rendered", "search(window_start='{{ data_interval_strat }}')"),
     Mistake("A template in match cannot be rendered", "search(match={'DICOMStudyId': '{{ params.study }}'})"),
@@ -222,6 +320,7 @@ MISTAKES = [
     Mistake("Unknown attribute in search_criteria", "search(search_criteria=filters(DICOMPatientID='1'))"),
     Mistake("Unknown attribute in search_criteria", "search(search_criteria=filters(AccessionNumber='1'))"),
     Mistake("Unknown key in search_criteria", "search(search_criteria={'DICOMPatientId': '1'})"),
+    Mistake("is a string that is not JSON", "search(search_criteria='DICOMPatientId=1')"),
     Mistake("the service cannot filter on", "search(search_criteria=filters(DICOMSeriesModality='CT'))"),
     Mistake("the service cannot filter on", "search(search_criteria=filters(PatientName='x'))"),
     Mistake("and the window needs one of", "search(search_criteria=filters(DICOMPatientId='1', DICOMStudyId='2'))"),
@@ -255,6 +354,7 @@ MISTAKES = [
     Mistake("Unknown argument for S3", "search(s3_extra_args={'Encryption': 'aws:kms'})"),
     Mistake("answered NoSuchBucket", "search(s3_uri='s3://no-such-bucket/arrivals/')", arrived(1)),
     Mistake("Unknown file_format", "search(s3_uri='s3://image-sets/', file_format='parqet')"),
+    Mistake("batch_size is for XCom", "search(s3_uri='s3://image-sets/', batch_size=5)"),
     Mistake("needs pyarrow", "search(s3_uri='s3://image-sets/', file_format='parquet')", pyarrow_is_missing),
     Mistake("and on_empty='fail'", "search(on_empty='fail')"),
     # Import jobs.
@@ -265,22 +365,68 @@ MISTAKES = [
     Mistake("lie under input_s3_uri. One import job takes at most", "imports()", too_many_files),
     Mistake("Give the ARN of the IAM role", "imports(data_access_role_arn='import')"),
     Mistake("and have no other keys", "imports(import_configuration={'dicomMetadataMappings': []})"),
+    Mistake("mappings. Give 1 to", "imports(import_configuration=mappings())"),
+    Mistake(
+        "give 'studyInstanceUID' and 'metadataFilePath'",
+        "imports(import_configuration=mappings({'studyInstanceUID': '1.2'}))",
+    ),
+    Mistake(
+        "does not know import_configuration",
+        "imports(import_configuration=mappings(MAPPINGS))",
+        mappings_are_not_known,
+    ),
+    Mistake("Unknown on_failed_files", "imports(on_failed_files='warning')"),
+    Mistake(
+        "answered ConflictException", "imports()", the_service_answers("StartDICOMImportJob", "ConflictException")
+    ),
     Mistake("and iam:PassRole on data_access_role_arn", "imports()", uploaded(import_permission="pass-role-denied")),
     Mistake("ended as FAILED", "imports()", uploaded(import_permission="input-denied")),
     Mistake("files were not imported", "imports()", uploaded(broken=1)),
     Mistake("image sets are not primary", "imports(require_primary=True)", a_file_that_conflicts),
     Mistake("No import job could be started", "imports()", uploaded(import_max_jobs=0)),
     Mistake("has not ended by", "imports()", uploaded(import_duration=1000)),
+    Mistake("is not in the job's output yet", "report_at_once()", uploaded(import_output_lag=1000)),
+    Mistake("Look at the file in the job's output", "imports()", a_report_that_is_no_json),
     # Copies in S3.
     Mistake("image_sets must be", "copies(image_sets='e' * 32)"),
     Mistake("has no valid imageSetId", "copies(image_sets=[{'datastoreId': STORE}])"),
+    Mistake(
+        "has a version that is not a whole number",
+        "copies(image_sets={'datastoreId': STORE, 'imageSetId': 'e' * 32, 'version': 'newest'})",
+    ),
+    Mistake(
+        "the task returns a record of each",
+        "copies(image_sets=[{'datastoreId': STORE, 'imageSetId': each * 32} for each in 'ef'], max_xcom_items=1)",
+    ),
     Mistake("of a dataset: 's3://bucket", "copies(image_sets='s3://image-sets/arrivals/')"),
     Mistake("There is no manifest at", "copies(image_sets='s3://image-sets/arrivals/_manifest.json')"),
     Mistake("Unknown content", "copies(content=['dicoms'])"),
+    Mistake("must be a list of one or more of", "copies(content=[])"),
+    Mistake("Unknown on_missing", "copies(on_missing='ignore')"),
     Mistake("Unknown verify", "copies(verify='checksums')"),
     Mistake("and content has no 'dicom'", "copies(content=['frames'], transfer_syntax='1.2.840.10008.1.2.1')"),
+    Mistake("is not a UID", "copies(transfer_syntax='explicit')"),
     Mistake("Decoding frames needs pydicom", "copies(verify='checksum')", openjpeg_is_missing),
     Mistake("image sets were not copied", "copies()"),
+    Mistake("ImageSetChangedError", "copies()", a_newer_version),
+    Mistake("ObjectMismatchError", "copies(image_sets=everything(), content=['frames'])", another_size_in_the_metadata),
+    # Pixels.
+    Mistake("are not decoded here", "pixels(everything())", stored("SC_rgb_jpeg_dcmtk.dcm")),
+    Mistake(
+        "Give a HealthImagingHook, or amazon's S3Hook",
+        "pixels(everything(), from_s3=True)",
+        stored("CT_small.dcm"),
+    ),
+    Mistake(
+        "There is no manifest in",
+        "pixels([{'datastoreId': STORE, 'imageSetId': 'e' * 32, 's3_uri': S3 + 'copies/'}], from_s3=True)",
+    ),
+    Mistake(
+        "has no pixels that can be read",
+        "pixels(copies(task_id='headers', image_sets=everything(), content=['metadata']).output, from_s3=True)",
+        stored("CT_small.dcm"),
+    ),
+    Mistake("The image set has no frame", "second_instance(everything())", stored("CT_small.dcm")),
     # Waiting.
     Mistake("Unknown mode", "Sensor(task_id='wait', datastore_id=STORE, mode='rescedule')"),
     Mistake("Sensor has timed out", "Sensor(task_id='wait', datastore_id=STORE, timeout=0.1, poke_interval=0.1)"),
@@ -290,4 +436,6 @@ MISTAKES = [
         no_fernet_key_is_set,
     ),
     Mistake("which Airflow has since 3.3", "Trigger(datastore_id=STORE)", airflow="<3.3"),
+    Mistake("Airflow renders no templates of", "Trigger(datastore_id='{{ var.value.store }}')", airflow=">=3.3"),
+    Mistake("they say what is new", "Trigger(datastore_id=STORE, time_field=None)", airflow=">=3.3"),
 ]

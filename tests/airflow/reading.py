@@ -4,8 +4,8 @@ What a block is follows from its language and title:
 
 - ``python``: with a DAG in it, parsed by Airflow and run; titled ``test_*.py``, run by pytest; else executed. A title
   ``Airflow 3.3`` says from which version on. In Airflow 2 the words behind ``# Airflow 2:`` replace their line.
-- ``bash``: run. Of ``pip install``, which needs a package index, the requirement is checked. What README.md says,
-  tests/docs/test_readme_first_hour.py does as a reader would, and not this.
+- ``bash``: run. Of ``pip install``, which needs a package index, the requirement is checked. What README.md and
+  docs/tutorial.md say, test_readme_first_hour.py and test_tutorial.py in tests/docs do as a reader would, and not this.
 - ``json`` is parsed, and the actions of a policy are looked up; ``ini`` has options that there are; ``sql`` is run by
   DuckDB, or parsed as Athena would; ``text`` is for people.
 """
@@ -38,6 +38,7 @@ from airflow_provider_healthimaging.get_provider_info import get_provider_info
 
 REPOSITORY = Path(__file__).parents[2]
 README = REPOSITORY / "README.md"
+TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
 PAGES = [README, *sorted((REPOSITORY / "docs").rglob("*.md"))]
 BUCKET = "image-sets"
 

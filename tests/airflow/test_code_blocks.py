@@ -22,7 +22,7 @@ from packaging.version import Version
 
 from airflow_provider_healthimaging.local import load_dicom
 from airflow_provider_healthimaging.local.dicom import pydicom_sample_files
-from tests.airflow.reading import BLOCKS, BUCKET, REPOSITORY, Reader
+from tests.airflow.reading import BLOCKS, BUCKET, REPOSITORY, TUTORIAL, Reader
 from tests.copies import copy
 from tests.dicom_files import upload
 
@@ -91,7 +91,9 @@ def reader(data, tmp_path, request):
     reader.close()
 
 
-@pytest.mark.parametrize("page", BLOCKS, ids=lambda page: str(page.relative_to(REPOSITORY)))
+@pytest.mark.parametrize(
+    "page", [page for page in BLOCKS if page != TUTORIAL], ids=lambda page: str(page.relative_to(REPOSITORY))
+)
 def test_the_code_blocks_of_a_page_run_in_its_order(page, reader):
     reader.read(page)
 

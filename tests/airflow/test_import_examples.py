@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from airflow_provider_healthimaging.local.__main__ import DATASTORE_ID
+from airflow_provider_healthimaging.local.dicom import pydicom_sample_files
 from tests.dicom_files import upload
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
@@ -59,3 +61,20 @@ def test_import_on_arrival_takes_one_delivery_after_the_other(local, bucket, exa
     assert [record["version"] for record in runs[1].xcom("import")] == [2, 2]
     assert list(bucket.objects.filter(Prefix="ready/")) == []
     assert {record["imageSetId"] for record in runs[0].xcom("import")} == image_sets(local)
+
+
+def test_folder_to_model_gives_each_frame_of_the_ct_and_mr_image_sets_to_the_model(local, bucket, example, run_dag):
+    files = {path.name: path for path in pydicom_sample_files()}
+    for number, name in enumerate(("CT_small.dcm", "MR_small.dcm", "SC_rgb_small_odd.dcm")):
+        bucket.upload_file(str(files[name]), f"inbox/{number}.dcm")
+    dag = example("healthimaging_folder_to_model")
+    assert dag.get_task("search").delay == timedelta(minutes=1)
+    dag.get_task("search").delay = timedelta(0)
+
+    run = run_dag(dag, MIDNIGHT)
+
+    assert len(run.xcom("import")) == 3
+    predicted = run.xcom("predict", map_index=0)
+    means = [[float(pydicom.dcmread(files[name]).pixel_array.mean())] for name in ("CT_small.dcm", "MR_small.dcm")]
+    assert sorted(predicted.values()) == sorted(means)
+    assert set(predicted) < image_sets(local)

@@ -1,0 +1,107 @@
+"""Pages whose lists have to be complete: operations of boto3, errors, what Airflow keeps, terms."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import botocore
+import botocore.session
+import pytest
+
+from airflow_provider_healthimaging import exceptions
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGE = REPOSITORY / "airflow_provider_healthimaging"
+DOCS = REPOSITORY / "docs"
+# Written by `make`, or lists of links and code.
+NO_TERMS = {"benchmarks.md", "reliability.md", "examples.md", "glossary.md", "index.md", "private-api.md"}
+
+# Errors that troubleshooting.md covers with a sentence, by words of theirs.
+REPORTED = re.compile("[Rr]eport (this|it|the image set) to (AWS|the maintainers)")
+RETRIED = re.compile("is truncated|came back truncated|contains an invalid timestamp|Retry\\.")
+# Errors that name another error, or that a user sees only beside another one.
+NOT_ALONE = re.compile("The task is ending, so|\\{\\} Correct or remove these files")
+
+
+def page(name):
+    return (DOCS / name).read_text()
+
+
+def test_the_page_on_boto3_has_every_operation_of_the_service():
+    model = botocore.session.get_session().get_service_model("medical-imaging")
+    operations = {botocore.xform_name(name) for name in model.operation_names}
+    assert {name for name in operations if name not in page("boto3.md")} == set()
+
+
+def raised():
+    """Yield where an error is made, and its text with ``{}`` for each value."""
+    kinds = {name for name, kind in vars(exceptions).items() if inspect.isclass(kind)} - {"InvalidArgumentError"}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if PACKAGE / "local" in path.parents:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds and node.args:
+                text = text_of(node.args[0])
+                if text.strip("{}"):
+                    yield pytest.param(node.func.id, text, id=f"{path.relative_to(PACKAGE)}:{node.lineno}")
+
+
+def text_of(node):
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return "{}"
+
+
+@pytest.mark.parametrize(("kind", "text"), raised())
+def test_every_error_but_that_of_an_argument_has_an_entry_in_troubleshooting(kind, text):
+    pages = page("troubleshooting.md") + page("events.md").partition("## What the logs")[2]
+    quoted = re.findall(r"`([^`\n]{10,})`", pages)
+    named = [words for words in quoted if words in text or words == kind]
+    assert named or REPORTED.search(text) or RETRIED.search(text) or NOT_ALONE.search(text)
+
+
+KEPT = {
+    row[0].strip("` "): row[1:]
+    for line in page("security.md").partition("### What Airflow keeps")[2].splitlines()
+    if line.startswith("| `") and len(row := line.strip("|").split("|")) > 2
+}
+
+
+@pytest.mark.parametrize("module", ["operators", "sensors", "triggers"])
+def test_the_table_of_what_airflow_keeps_has_every_task_and_trigger(module):
+    names = set(import_module(f"airflow_provider_healthimaging.{module}.healthimaging").__all__)
+    assert names <= set(KEPT)
+    assert "HealthImagingToS3Operator" in KEPT
+
+
+@pytest.mark.parametrize("name", [name for name in KEPT if name.endswith("Operator")])
+def test_the_table_of_what_airflow_keeps_names_every_masked_field(name):
+    module = "transfers.healthimaging_to_s3" if name == "HealthImagingToS3Operator" else "operators.healthimaging"
+    task = getattr(import_module(f"airflow_provider_healthimaging.{module}"), name)
+    rendered, masked = KEPT[name][0].replace("dicom_tags", ""), set(task.private_fields)
+    assert {field for field in masked if f"`{field}`" not in rendered} == set()
+    assert masked <= set(task.template_fields)
+
+
+TERMS = re.findall(r'^\| <a id="([\w-]+)"></a>([^|]+?) \|', page("glossary.md"), re.MULTILINE)
+
+
+def test_the_glossary_has_each_term_once_in_order():
+    names = [name.lower() for _, name in TERMS]
+    assert names == sorted(set(names))
+    assert [place for place, _ in TERMS] == [name.replace(" ", "-") for name in names]
+    assert len(TERMS) == page("glossary.md").count("\n| <a id")
+
+
+@pytest.mark.parametrize("name", sorted({path.name for path in DOCS.glob("*.md")} - NO_TERMS))
+def test_a_page_links_a_term_of_the_glossary_once(name):
+    linked = re.findall(r"glossary\.md#([\w-]+)", page(name))
+    assert linked or name == "troubleshooting.md"
+    assert sorted(linked) == sorted(set(linked))
+    assert set(linked) <= {place for place, _ in TERMS}
