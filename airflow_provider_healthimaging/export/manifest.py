@@ -124,7 +124,7 @@ def parse_manifest(text: bytes) -> ExportManifest | None:
 
 
 def _is_list_of_entries(given: object) -> bool:
-    wanted = {"key": str, "bytes": int, "crc32": str, "transfer_syntax": str, "instance": int}
+    wanted = {"key": str, "bytes": int, "crc32": str, "instance": int}
     return isinstance(given, list) and all(
         isinstance(entry, Mapping) and all(isinstance(entry.get(name), kind) for name, kind in wanted.items())
         for entry in given
@@ -150,7 +150,8 @@ def kept_entries(manifest: ExportManifest, request: ExportRequest) -> dict[str, 
         return None
     if "dicom" in manifest["content"] and manifest["transfer_syntax"] != request.transfer_syntax:
         return None
+    known = Stored.__annotations__
     return {
-        entry["key"]: {"bytes": entry["bytes"], "crc32": entry["crc32"], "transfer_syntax": entry["transfer_syntax"]}
+        entry["key"]: cast("Stored", {name: value for name, value in entry.items() if name in known})
         for entry in (*manifest["dicom"], *manifest["frames"])
     }
