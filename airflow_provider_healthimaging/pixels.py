@@ -155,7 +155,7 @@ def _from_files(
         if only and only[0] != number:
             continue
         file = io.BytesIO(_object(store, folder + instance_name(number)))
-        attributes = {element.keyword: element.value for element in read_attributes(file)}
+        attributes = read_attributes(file)
         pixels = pixel_facts(attributes)
         if pixels is None:
             continue

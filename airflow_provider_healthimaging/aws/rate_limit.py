@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_healthimaging.aws.truncated_responses import HTTPResponse
 
-PACED_OPERATIONS = ("SearchImageSets", "GetImageSetMetadata", "GetImageFrame", "GetDICOMInstance")
+PACED_OPERATIONS = ("SearchImageSets", "GetImageSet", "GetImageSetMetadata", "GetImageFrame", "GetDICOMInstance")
 """Each has a quota of its own, so each has a limiter of its own in a client."""
 
 BURST_SECONDS = 2.5

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 from botocore.exceptions import BotoCoreError
 from urllib3.exceptions import HTTPError
 
+from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING
 from airflow_provider_healthimaging.aws.errors import translate_errors
 from airflow_provider_healthimaging.exceptions import IncompleteResponseError, ServiceError
 
@@ -43,7 +44,14 @@ class ObjectStream:
     """
 
     def __init__(
-        self, call: Callable[[], Mapping[str, Any]], member: str, *, attempts: int, location: str, described: str
+        self,
+        call: Callable[[], Mapping[str, Any]],
+        member: str,
+        *,
+        attempts: int,
+        location: str,
+        described: str,
+        service: str = HEALTHIMAGING,
     ) -> None:
         """Make the call.
 
@@ -52,9 +60,10 @@ class ObjectStream:
         :param attempts: how often the body is read at most, without any progress in between.
         :param location: where the call goes, for errors.
         :param described: what is read, for errors. It is no patient data.
+        :param service: the service that is called, for errors.
         """
         self._call, self._member = call, member
-        self._attempts, self._location, self._described = attempts, location, described
+        self._attempts, self._location, self._described, self._service = attempts, location, described, service
         self._body: Any = None
         self.content_type, self.length = self._open()
 
@@ -115,7 +124,7 @@ class ObjectStream:
             self._body = None
 
     def _open(self) -> tuple[str, int | None]:
-        response = translate_errors(self._call, self._location)
+        response = translate_errors(self._call, self._location, self._service)
         headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         self._body = response[self._member]
         length = str(headers.get("content-length", ""))
@@ -143,7 +152,7 @@ class ObjectStream:
         self.close()
         return IncompleteResponseError(
             f"{self._described} {problem} ({self._location}). Check for a proxy or a firewall between the worker and "
-            "the service, and retry."
+            f"{self._service}, and retry."
         )
 
 

@@ -6,6 +6,7 @@ numbers and transfer syntaxes goes into keys, manifests, logs and errors: UIDs a
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import re
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from airflow_provider_healthimaging.exceptions import HealthImagingError, IncompleteResponseError
-from airflow_provider_healthimaging.export.request import as_mapping
+from airflow_provider_healthimaging.export.request import as_mapping, is_uid
 
 HTJ2K_LOSSLESS_RPCL = "1.2.840.10008.1.2.4.202"
 """The transfer syntax of instances whose metadata name none, by the developer guide."""
@@ -31,12 +32,21 @@ _EXTENSIONS = {
     "mp4": (102, 103, 104, 105, 106, 107, 108),
 }
 FRAME_EXTENSIONS: Mapping[str, str] = {
-    f"{_JPEG}{number}": extension for extension, numbers in _EXTENSIONS.items() for number in numbers
+    f"{_JPEG}{number}{fragmentable}": extension
+    for extension, numbers in _EXTENSIONS.items()
+    for number in numbers
+    for fragmentable in ("", ".1")
 }
 """The file extensions of frames by transfer syntax; all others are ``dcmraw``, pixels without an encoding."""
 
+PIXEL_ATTRIBUTES = (
+    *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
+    "PhotometricInterpretation",
+)
+DISPLAY_ATTRIBUTES = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
+
 FRAME_ID = re.compile(r"[0-9a-z]{32}")
-_GZIP = 16 + zlib.MAX_WBITS
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +85,7 @@ class Display:
     @classmethod
     def of(cls, attributes: Mapping[str, object]) -> Self:
         """Return what attributes, by keyword, say. Of several windows, the first."""
-        names = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
-        return cls(*(_decimal(attributes.get(name)) for name in names))
+        return cls(*(_decimal(attributes.get(name)) for name in DISPLAY_ATTRIBUTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +140,8 @@ def parse_metadata(blob: bytes, image_set_id: str) -> Mapping[str, Any]:
     """
     document = None
     try:
-        unpacked = zlib.decompressobj(_GZIP)
-        text = unpacked.decompress(blob)
-        if unpacked.eof and not unpacked.unused_data:
-            document = json.loads(text)
-    except (zlib.error, ValueError, RecursionError):
+        document = json.loads(gzip.decompress(blob))
+    except (zlib.error, OSError, EOFError, ValueError, RecursionError):
         pass
     if not isinstance(document, Mapping) or document.get("ImageSetID") != image_set_id:
         raise IncompleteResponseError(
@@ -161,10 +167,7 @@ def read_instances(document: Mapping[str, Any]) -> list[Instance]:
     if not isinstance(study_uid, str):
         if not found:
             return []
-        raise HealthImagingError(
-            "The metadata of an image set name no study. Look at it in the HealthImaging console, and report "
-            "this to the maintainers of the provider."
-        )
+        raise HealthImagingError("The metadata of an image set name no study. Report this to the maintainers.")
     found.sort(key=lambda each: each[0])
     return [_instance(number, study_uid, place, instance) for number, (place, instance) in enumerate(found, 1)]
 
@@ -173,15 +176,25 @@ def _instance(
     number: int, study_uid: str, place: tuple[float, str, float, str], given: Mapping[str, object]
 ) -> Instance:
     _, series_uid, _, sop_uid = place
-    stored = given.get("StoredTransferSyntaxUID")
     return Instance(
         number=number,
         uids=InstanceUIDs(study_uid, series_uid, sop_uid),
-        transfer_syntax=stored if isinstance(stored, str) and stored else HTJ2K_LOSSLESS_RPCL,
+        transfer_syntax=_transfer_syntax(given.get("StoredTransferSyntaxUID")),
         frames=tuple(_frames(given.get("ImageFrames"))),
         pixels=pixel_facts(as_mapping(given.get("DICOM"))),
         display=Display.of(as_mapping(given.get("DICOM"))),
     )
+
+
+def _transfer_syntax(given: object) -> str:
+    if given is None or given == "":
+        return HTJ2K_LOSSLESS_RPCL
+    if not is_uid(given):
+        raise HealthImagingError(
+            "The metadata of an image set name a transfer syntax that is not a UID. Report this to the maintainers of "
+            "the provider."
+        )
+    return given
 
 
 def _frames(given: object) -> Iterator[Frame]:
@@ -215,12 +228,12 @@ def _is_level(level: Mapping[str, object]) -> bool:
 
 def pixel_facts(attributes: Mapping[str, object]) -> PixelFacts | None:
     """Return how pixels are laid out, by attributes by keyword; ``None`` if these do not say it."""
-    names = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
-    numbers = [_number(attributes.get(name), missing=-1) for name in names]
+    *counts, colours = PIXEL_ATTRIBUTES
+    numbers = [_number(attributes.get(name), missing=-1) for name in counts]
     if min(numbers) < 0:
         return None
     rows, columns, samples, allocated, stored, signed = map(int, numbers)
-    photometric = attributes.get("PhotometricInterpretation")
+    photometric = attributes.get(colours)
     return PixelFacts(rows, columns, samples, allocated, stored, signed, str(photometric or ""))
 
 
@@ -238,4 +251,4 @@ def _number(value: object, missing: float = float("inf")) -> float:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     text = str(value).strip()
-    return int(text) if text.lstrip("-").isdecimal() and len(text) < 19 else missing  # noqa: PLR2004 - 64 bits
+    return int(text) if _INTEGER.fullmatch(text) else missing

@@ -44,6 +44,19 @@ def decode_frame(data: bytes, transfer_syntax: str, pixels: PixelFacts | None) -
     :raises UnsupportedPixelsError: if this package does not decode it, or if it is damaged.
     """
     check_pixels_extra()
+    try:
+        return _decode(data, transfer_syntax, pixels)
+    except UnsupportedPixelsError:
+        raise
+    except Exception as error:  # noqa: BLE001 - codec and numpy raise errors of many types for what is damaged
+        fault = type(error).__name__
+    raise UnsupportedPixelsError(
+        f"A frame cannot be decoded as its metadata describe it ({fault}). Copy it again; if it happens again, report "
+        "the image set to AWS."
+    )
+
+
+def _decode(data: bytes, transfer_syntax: str, pixels: PixelFacts | None) -> Samples:
     if FRAME_EXTENSIONS.get(transfer_syntax) in JPEG_2000:
         if pixels is not None and pixels.bits_allocated > MAX_BITS:
             raise UnsupportedPixelsError(
@@ -51,27 +64,14 @@ def decode_frame(data: bytes, transfer_syntax: str, pixels: PixelFacts | None) -
                 f"most {MAX_BITS}. Copy DICOM files with transfer_syntax='{EXPLICIT_LITTLE_ENDIAN}', or use "
                 "verify='size'."
             )
-        return _as_described(_decode_jpeg_2000(data), pixels)
+        from openjpeg.utils import decode
+
+        return _as_described(decode(data, j2k_format=0), pixels)
     if transfer_syntax == EXPLICIT_LITTLE_ENDIAN and pixels is not None:
         return _uncompressed(data, pixels)
     raise UnsupportedPixelsError(
         f"Frames in the transfer syntax {transfer_syntax} are not decoded here, only JPEG 2000, HTJ2K and uncompressed "
         "ones. Read the frame with a decoder of that format, or use verify='size'."
-    )
-
-
-def _decode_jpeg_2000(data: bytes) -> Samples:
-    from openjpeg.utils import decode
-
-    try:
-        samples: Samples = decode(data, j2k_format=0)
-    except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        fault = type(error).__name__
-    else:
-        return samples
-    raise UnsupportedPixelsError(
-        f"A frame cannot be decoded as JPEG 2000 ({fault}). Copy it again; if it happens again, report the image set "
-        "to AWS."
     )
 
 
@@ -84,7 +84,7 @@ def _as_described(samples: Samples, pixels: PixelFacts | None) -> Samples:
     kind = np.dtype(f"<{'i' if pixels.pixel_representation else 'u'}{pixels.bits_allocated // 8}")
     if pixels.pixel_representation and samples.dtype.kind == "u":
         # The codec was not told of a sign: it is the highest of the bits that are stored.
-        unused = pixels.bits_allocated - pixels.bits_stored
+        unused = max(0, pixels.bits_allocated - pixels.bits_stored)
         return (samples.astype(kind) << unused) >> unused
     return samples.astype(kind, copy=False)
 

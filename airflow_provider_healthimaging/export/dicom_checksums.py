@@ -30,22 +30,25 @@ def check_dicom_checksums(file: IO[bytes], instance: Instance, transfer_syntax: 
     found = _checksums(file, instance, transfer_syntax)
     if found is None:
         return
-    for frame, checksum in itertools.zip_longest(instance.frames, found):
-        if frame is None or (frame.checksum is not None and frame.checksum != checksum):
+    for frame, checksums in itertools.zip_longest(instance.frames, found, fillvalue=None):
+        if frame is None or (frame.checksum is not None and frame.checksum not in (checksums or ())):
             raise ObjectMismatchError(
                 f"The checksum of a frame in {described} differs from that of the metadata. Retry. If it happens "
                 "again, report the image set to AWS."
             )
 
 
-def _checksums(file: IO[bytes], instance: Instance, transfer_syntax: str) -> Iterator[int] | None:
+def _checksums(file: IO[bytes], instance: Instance, transfer_syntax: str) -> Iterator[set[int]] | None:
+    """Return what the checksum of each frame may be; ``None`` if the file cannot tell."""
     if not instance.frames[0].of_stored_bytes:
-        return (zlib.crc32(samples.tobytes()) for samples in decoded_frames(file))
+        return ({zlib.crc32(samples.tobytes())} for samples in decoded_frames(file))
     if instance.pixels is not None and instance.pixels.bits_allocated == 1:
-        return (zlib.crc32(_packed(samples)) for samples in decoded_frames(file))
+        return ({zlib.crc32(_packed(samples))} for samples in decoded_frames(file))
     if transfer_syntax != instance.transfer_syntax:
         return None
-    return map(zlib.crc32, encapsulated_frames(file, len(instance.frames)))
+    # In a DICOM file, a frame of an odd size is padded with a zero (DICOM PS3.5, A.4).
+    frames = encapsulated_frames(file, len(instance.frames))
+    return ({zlib.crc32(frame), zlib.crc32(frame.removesuffix(b"\0"))} for frame in frames)
 
 
 def _packed(samples: Samples) -> bytes:

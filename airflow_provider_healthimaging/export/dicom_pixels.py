@@ -2,45 +2,51 @@
 
 pydicom decodes pixels without an encoding, RLE, and what its plugins decode. JPEG 2000 and HTJ2K are decoded here,
 because pydicom takes a decoder for them only if yet another package is there.
+
+pydicom warns about values that do not follow the standard, and shows them. So only attributes that describe pixels are
+read, and no error shows the text of pydicom's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
-from airflow_provider_healthimaging.exceptions import UnsupportedPixelsError
-from airflow_provider_healthimaging.export.contents import FRAME_EXTENSIONS, PixelFacts, pixel_facts
+from airflow_provider_healthimaging.exceptions import HealthImagingError, UnsupportedPixelsError
+from airflow_provider_healthimaging.export.contents import (
+    DISPLAY_ATTRIBUTES,
+    FRAME_EXTENSIONS,
+    PIXEL_ATTRIBUTES,
+    pixel_facts,
+)
 from airflow_provider_healthimaging.export.decode import JPEG_2000, check_pixels_extra, decode_frame
 
 if TYPE_CHECKING:
-    import pydicom
-
     from airflow_provider_healthimaging.export.decode import Samples
+
+T = TypeVar("T")
 
 _PIXEL_HEADER_BYTES = 12
 """The tag, the VR and the length of encapsulated pixel data (DICOM PS3.5, 7.1.2)."""
 
+_FRAME_COUNT = "NumberOfFrames"
 
-def read_attributes(file: IO[bytes]) -> pydicom.FileDataset:
-    """Return the attributes before the pixels; the file stands at the pixels then."""
-    from pydicom import dcmread
 
-    check_pixels_extra()
-    file.seek(0)
-    return dcmread(file, stop_before_pixels=True)
+def read_attributes(file: IO[bytes]) -> Mapping[str, object]:
+    """Return the attributes that describe the pixels, by keyword; the file stands at the pixels then.
+
+    :raises UnsupportedPixelsError: if it is not a DICOM file that pydicom can read.
+    """
+    return _read(lambda: _head(file))[1]
 
 
 def encapsulated_frames(file: IO[bytes], count: int) -> Iterator[bytes]:
     """Yield the frames of a file with encoded pixels as they are in it.
 
     :param count: how many there are.
+    :raises UnsupportedPixelsError: if pydicom cannot read them.
     """
-    from pydicom.encaps import generate_frames
-
-    read_attributes(file)
-    file.seek(_PIXEL_HEADER_BYTES, 1)
-    yield from generate_frames(file, number_of_frames=count)
+    return _each(lambda: _encapsulated(file, count))
 
 
 def decoded_frames(file: IO[bytes]) -> Iterator[Samples]:
@@ -48,34 +54,59 @@ def decoded_frames(file: IO[bytes]) -> Iterator[Samples]:
 
     :raises UnsupportedPixelsError: at a frame that cannot be decoded here.
     """
-    attributes = read_attributes(file)
-    syntax = str(attributes.file_meta.TransferSyntaxUID)
-    facts = pixel_facts({element.keyword: element.value for element in attributes})
-    count = int(attributes.get("NumberOfFrames") or 1)
-    frames = iter(_frames(file, syntax, facts, count))
-    while True:
-        try:
-            samples = next(frames, None)
-        except UnsupportedPixelsError:
-            raise
-        except Exception as error:  # noqa: BLE001 - pydicom and its plugins raise errors of many types, with values in them
-            fault = type(error).__name__
-        else:
-            if samples is None:
-                return
-            yield samples.astype(samples.dtype.newbyteorder("<"), order="C", copy=False)
-            continue
-        raise UnsupportedPixelsError(
-            f"Pixels in the transfer syntax {syntax} cannot be decoded here ({fault}). Copy DICOM files with "
-            "transfer_syntax='1.2.840.10008.1.2.1', or use a decoder of that format."
-        )
+    for samples in _each(lambda: _decoded(file)):
+        yield samples.astype(samples.dtype.newbyteorder("<"), order="C", copy=False)
 
 
-def _frames(file: IO[bytes], syntax: str, facts: PixelFacts | None, count: int) -> Iterator[Any]:
+def _head(file: IO[bytes]) -> tuple[str, dict[str, object]]:
+    """Return the transfer syntax and the attributes."""
+    from pydicom import dcmread
+
+    check_pixels_extra()
+    file.seek(0)
+    wanted = [*PIXEL_ATTRIBUTES, *DISPLAY_ATTRIBUTES, _FRAME_COUNT]
+    dataset = dcmread(file, stop_before_pixels=True, specific_tags=[*wanted])
+    found = {name: dataset.get(name) for name in wanted if name in dataset}
+    return str(dataset.file_meta.TransferSyntaxUID), found
+
+
+def _encapsulated(file: IO[bytes], count: int) -> Iterator[bytes]:
+    from pydicom.encaps import generate_frames
+
+    _head(file)
+    file.seek(_PIXEL_HEADER_BYTES, 1)
+    return generate_frames(file, number_of_frames=count)
+
+
+def _decoded(file: IO[bytes]) -> Iterator[Any]:
+    syntax, attributes = _head(file)
     if FRAME_EXTENSIONS.get(syntax) in JPEG_2000:
-        return (decode_frame(data, syntax, facts) for data in encapsulated_frames(file, count))
+        facts = pixel_facts(attributes)
+        count = int(cast("Any", attributes.get(_FRAME_COUNT)) or 1)
+        return (decode_frame(data, syntax, facts) for data in _encapsulated(file, count))
     from pydicom.pixels.utils import iter_pixels
 
     file.seek(0)
     frames: Iterator[Any] = iter_pixels(cast("BinaryIO", file), raw=True)
     return frames
+
+
+def _each(begin: Callable[[], Iterator[T]]) -> Iterator[T]:
+    frames = _read(begin)
+    end: Any = object()
+    while (frame := _read(lambda: next(frames, end))) is not end:
+        yield frame
+
+
+def _read(call: Callable[[], T]) -> T:
+    """Return the result of ``call``. pydicom and its plugins raise errors of many types, with values in their text."""
+    try:
+        return call()
+    except HealthImagingError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        fault = type(error).__name__
+    raise UnsupportedPixelsError(
+        f"The pixels of a DICOM file cannot be decoded here ({fault}). Copy DICOM files with "
+        "transfer_syntax='1.2.840.10008.1.2.1', or use a decoder of their format."
+    )

@@ -52,14 +52,18 @@ class DatasetAddress:
 def parse_image_sets(value: object) -> list[ImageSetRef] | DatasetAddress:
     """Return the image sets that an argument names, each once, or where the dataset is that names them.
 
+    Nothing at all, which is what a skipped search returns, names no image set.
+
     No error shows the value, because a record may have DICOM tags.
 
     :raises InvalidArgumentError: for anything else.
     """
     reject_none_text("image_sets", value)
+    if is_empty(value):
+        return []
     if isinstance(value, str) and value.strip().startswith(("s3://", "s3a://")):
         return _parse_address(value.strip())
-    given = load_json(value) if isinstance(value, str) and not is_empty(value) else value
+    given = load_json(value) if isinstance(value, str) else value
     if isinstance(given, Mapping) and isinstance(given.get("manifest"), str):
         return _parse_address(given["manifest"])
     if isinstance(given, Mapping):
@@ -95,8 +99,7 @@ def parse_record(record: object, where: str = "") -> ImageSetRef:
                 f"{named} has no valid {name}: a record has the {name} of 32 characters of 0-9 and a-z. {_HOW}"
             )
         ids[name] = value
-    version = record.get("version")
-    number = int(version) if is_whole_number(version) else version
+    number = _version(record.get("version"))
     if number is not None and (isinstance(number, bool) or not isinstance(number, int) or not 1 <= number < 10**9):
         raise InvalidArgumentError(
             f"{named} has a version that is not a whole number of 1 or more. Give the version of the search hit, or "
@@ -105,6 +108,14 @@ def parse_record(record: object, where: str = "") -> ImageSetRef:
     columns = ("datastoreId", "imageSetId", "version", "createdAt", "updatedAt", "isPrimary")
     kept = {name: record[name] for name in columns if name in record}
     return ImageSetRef(ids["datastoreId"], ids["imageSetId"], number, kept)
+
+
+def _version(value: object) -> object:
+    """Return a whole number as an integer: tables with empty fields give it as a float, and templates as text."""
+    if is_empty(value):
+        return None
+    text = str(value).strip().removesuffix(".0") if isinstance(value, str | float) else ""
+    return int(text) if is_whole_number(text) else value
 
 
 def _flattened(values: Sequence[object]) -> Iterator[tuple[str, object]]:

@@ -117,8 +117,18 @@ def parse_manifest(text: bytes) -> ExportManifest | None:
         return None
     if not isinstance(manifest, Mapping) or not ExportManifest.__required_keys__ <= manifest.keys():
         return None
-    known = isinstance(manifest["content"], list) and set(manifest["content"]) <= set(CONTENTS)
-    return cast("ExportManifest", manifest) if known and manifest["verify"] in CHECKS else None
+    known = isinstance(manifest["content"], list) and all(name in CONTENTS for name in manifest["content"])
+    entries = (manifest["dicom"], manifest["frames"])
+    is_manifest = known and manifest["verify"] in CHECKS and all(map(_is_list_of_entries, entries))
+    return cast("ExportManifest", manifest) if is_manifest else None
+
+
+def _is_list_of_entries(given: object) -> bool:
+    wanted = {"key": str, "bytes": int, "crc32": str, "instance": int}
+    return isinstance(given, list) and all(
+        isinstance(entry, Mapping) and all(isinstance(entry.get(name), kind) for name, kind in wanted.items())
+        for entry in given
+    )
 
 
 def covers(manifest: ExportManifest, request: ExportRequest) -> bool:
@@ -129,3 +139,19 @@ def covers(manifest: ExportManifest, request: ExportRequest) -> bool:
         and CHECKS.index(request.verify) <= CHECKS.index(manifest["verify"])
         and (request.on_missing == "skip" or not manifest["missing"])
     )
+
+
+def kept_entries(manifest: ExportManifest, request: ExportRequest) -> dict[str, Stored] | None:
+    """Return what is known of the objects of a manifest that stays true while more objects are copied, by key.
+
+    ``None`` if ``request`` wants objects in another transfer syntax, or checked more closely.
+    """
+    if CHECKS.index(request.verify) > CHECKS.index(manifest["verify"]):
+        return None
+    if "dicom" in manifest["content"] and manifest["transfer_syntax"] != request.transfer_syntax:
+        return None
+    known = Stored.__annotations__
+    return {
+        entry["key"]: cast("Stored", {name: value for name, value in entry.items() if name in known})
+        for entry in (*manifest["dicom"], *manifest["frames"])
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self, cast, get_args
+from typing import Literal, Self, TypeGuard, cast, get_args
 
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.export.s3_address import parse_s3_uri
@@ -111,12 +111,17 @@ def parse_transfer_syntax(value: object) -> str:
     uid = check_text("transfer_syntax", value).strip()
     if uid == AS_STORED:
         return uid
-    if not _UID.fullmatch(uid) or len(uid) > MAX_UID_LENGTH:
+    if not is_uid(uid):
         raise InvalidArgumentError(
             f"transfer_syntax={shown(value)} is not a UID. Give one such as '1.2.840.10008.1.2.1' (explicit VR little "
             "endian), or leave it out for files as they are stored."
         )
     return uid
+
+
+def is_uid(value: object) -> TypeGuard[str]:
+    """Whether ``value`` is a UID."""
+    return isinstance(value, str) and len(value) <= MAX_UID_LENGTH and _UID.fullmatch(value) is not None
 
 
 def parse_check(value: object) -> Check:

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from airflow_provider_healthimaging.exceptions import ExportFailedError
+
 Step = Callable[[], None]
 
 
@@ -84,10 +86,19 @@ class Workers:
         if self._error:
             raise self._error
 
+    def stop(self) -> None:
+        """End early; :meth:`run` raises then. A signal handler may call this.
+
+        The steps that run end first.
+        """
+        self._stop(
+            ExportFailedError("The task was stopped before its end. Clear it, and it continues with what is missing.")
+        )
+
     def _stop(self, error: BaseException | None = None) -> None:
+        self.stopping.set()
         with self._changed:
             self._error = self._error or error
-            self.stopping.set()
             self._changed.notify_all()
 
     def _work(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -15,7 +16,7 @@ from airflow_provider_healthimaging.aws.image_set_content import (
     open_metadata,
 )
 from airflow_provider_healthimaging.aws.rate_limit import install_rate_limiter
-from airflow_provider_healthimaging.exceptions import InvalidArgumentError
+from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError
 from airflow_provider_healthimaging.export.contents import (
     FRAME_ID,
     Instance,
@@ -29,6 +30,8 @@ from airflow_provider_healthimaging.hooks.connection import ServiceConnection
 from airflow_provider_healthimaging.privacy.debug_log_filter import client_class_handler
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from airflow_provider_healthimaging.aws.streams import ObjectStream
 
 _UID = re.compile(r"[0-9.]+")
@@ -185,6 +188,23 @@ class ImageSetContentCalls(ServiceConnection):
     def latest_version(self, datastore_id: str, image_set_id: str) -> int:
         """Return the number of the newest version of an image set."""
         return latest_version(self.client_for(datastore_id), datastore_id, image_set_id, self.location(datastore_id))
+
+    @contextmanager
+    def no_calls_after(self, ended: Event) -> Iterator[None]:
+        """Let no call to the service begin in the block, and none be retried, once ``ended`` is set."""
+
+        def refuse(**_: object) -> None:
+            if ended.is_set():
+                raise HealthImagingError("The task is ending, so no more calls are made.")
+
+        events = [client.meta.events for client in (self.conn, self.dicomweb)]
+        for each in events:
+            each.register("before-send", refuse)
+        try:
+            yield
+        finally:
+            for each in events:
+                each.unregister("before-send", refuse)
 
     @cached_property
     def dicomweb(self) -> Any:  # botocore makes its class

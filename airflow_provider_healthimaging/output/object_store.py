@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from botocore.exceptions import ClientError
-
 from airflow_provider_healthimaging.aws.error_table import S3
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, is_missing_object, translate_errors
-from airflow_provider_healthimaging.exceptions import IncompleteResponseError
+from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, translate_errors
+from airflow_provider_healthimaging.aws.streams import ObjectStream, back_off
+from airflow_provider_healthimaging.exceptions import HealthImagingError, IncompleteResponseError, ServiceError
+from airflow_provider_healthimaging.privacy.debug_log_filter import hidden_debug_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,12 @@ T = TypeVar("T")
 PART_BYTES = 8 * 1024 * 1024
 """The size of a part of a multipart upload. A larger object is never in memory as a whole. S3 takes 10,000 parts."""
 
+READ_ATTEMPTS = 5
+"""How often a response of S3 is read that is truncated, without any progress in between."""
+
 _PREFIX = "healthimaging-"
+_MISSING = {"404", "NoSuchKey"}
+_OWNER = {"RequestPayer", "ExpectedBucketOwner"}
 
 
 class ChunkReader(io.RawIOBase):
@@ -77,6 +83,7 @@ class ObjectStore:
         self._get_args = {
             name: value for name, value in self._put_args.items() if name in S3Transfer.ALLOWED_DOWNLOAD_ARGS
         }
+        self._list_args = {name: value for name, value in self._get_args.items() if name in _OWNER}
         # One thread: the task's own workers are the parallelism, so that memory is bounded by their number.
         self._transfer = TransferConfig(
             multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False
@@ -84,63 +91,67 @@ class ObjectStore:
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Return the size of each object under ``prefix``, by what comes after it in the key."""
+        for attempt in range(1, READ_ATTEMPTS + 1):
+            pages = self._call(lambda: [*self._pages(prefix)])
+            # Botocore parses a page of which nothing arrived as one without members.
+            if all("IsTruncated" in page for page in pages):
+                listed = (each for page in pages for each in page.get("Contents", ()))
+                return {each["Key"][len(prefix) :]: each["Size"] for each in listed}
+            back_off(attempt)
+        raise IncompleteResponseError(f"S3's listing is truncated ({self._location}). Retry.")
 
-        def list_all() -> dict[str, int]:
-            found = {}
-            owner = {
-                name: value for name, value in self._get_args.items() if name in {"RequestPayer", "ExpectedBucketOwner"}
-            }
-            for page in self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=prefix, **owner
-            ):
-                if "IsTruncated" not in page:
-                    raise IncompleteResponseError(f"S3's listing is truncated ({self._location}). Retry.")
-                found.update({each["Key"][len(prefix) :]: each["Size"] for each in page.get("Contents", ())})
-            return found
-
-        return self._call(list_all)
+    def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
+        paginator = self._client.get_paginator("list_objects_v2")
+        return iter(paginator.paginate(Bucket=self._bucket, Prefix=prefix, **self._list_args))
 
     def read(self, key: str) -> bytes | None:
         """Return an object, or ``None`` if there is none."""
-
-        def get() -> bytes | None:
-            try:
-                response = self._client.get_object(Bucket=self._bucket, Key=key, **self._get_args)
-            except ClientError as error:
-                if is_missing_object(error):
-                    return None
+        try:
+            with self._open(key) as stream:
+                return stream.read()
+        except ServiceError as error:
+            if error.code not in _MISSING:
                 raise
-            with response["Body"] as body:
-                data: bytes = body.read()
-            if len(data) != response["ContentLength"]:
-                raise IncompleteResponseError(f"An object in S3 came back truncated ({self._location}). Retry.")
-            return data
-
-        return self._call(get)
-
-    def notes(self, key: str) -> dict[str, str]:
-        """Return what was noted of an object that is there."""
-        head = self._call(lambda: self._client.head_object(Bucket=self._bucket, Key=key, **self._get_args))
-        return {
-            name.removeprefix(_PREFIX): value
-            for name, value in head.get("Metadata", {}).items()
-            if name.startswith(_PREFIX)
-        }
+        return None
 
     def checksum(self, key: str) -> str:
         """Read an object that is there, and return its CRC32."""
+        checksum = 0
+        with self._open(key) as stream:
+            for chunk in stream:
+                checksum = zlib.crc32(chunk, checksum)
+        return f"{checksum:08x}"
 
-        def read_all() -> int:
-            response = self._client.get_object(Bucket=self._bucket, Key=key, **self._get_args)
-            reader = ChunkReader(response["Body"].iter_chunks(PART_BYTES))
-            with response["Body"]:
-                while reader.read(PART_BYTES):
-                    pass
-            if reader.bytes != response["ContentLength"]:
-                raise IncompleteResponseError(f"An object in S3 came back truncated ({self._location}). Retry.")
-            return reader.crc32
+    def _open(self, key: str) -> ObjectStream:
+        """Return the body of an object. If it is truncated, it is read again."""
+        return ObjectStream(
+            lambda: self._client.get_object(Bucket=self._bucket, Key=key, **self._get_args),
+            "Body",
+            attempts=READ_ATTEMPTS,
+            location=self._location,
+            described="An object in S3",
+            service=S3,
+        )
 
-        return f"{self._call(read_all):08x}"
+    def notes(self, key: str) -> dict[str, str]:
+        """Return what was noted of an object that is there."""
+        return {
+            name.removeprefix(_PREFIX): value
+            for name, value in self._head(key).get("Metadata", {}).items()
+            if name.startswith(_PREFIX)
+        }
+
+    def _head(self, key: str) -> dict[str, Any]:
+        return self._call(lambda: self._client.head_object(Bucket=self._bucket, Key=key, **self._get_args))
+
+    def _size(self, key: str) -> int | None:
+        try:
+            size: int = self._head(key)["ContentLength"]
+        except ServiceError as error:
+            if error.code not in _MISSING:
+                raise
+            return None
+        return size
 
     def put(self, key: str, data: bytes, content_type: str, notes: Mapping[str, str]) -> None:
         """Write an object that is in memory."""
@@ -148,11 +159,36 @@ class ObjectStore:
         self._call(lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=data, **arguments))
 
     def upload(self, key: str, reader: ChunkReader, content_type: str, notes: Mapping[str, str]) -> None:
-        """Write an object in parts as it is read. If the reader raises, there is no object, and no part is left."""
+        """Write an object in parts as it is read. If the reader raises, there is no object, and no part is left.
+
+        :raises IncompleteResponseError: if S3's responses leave open whether the object is there.
+        """
         arguments = self._arguments(content_type, notes)
-        self._call(
-            lambda: self._client.upload_fileobj(reader, self._bucket, key, ExtraArgs=arguments, Config=self._transfer)
-        )
+
+        def send() -> bool:
+            try:
+                self._client.upload_fileobj(reader, self._bucket, key, ExtraArgs=arguments, Config=self._transfer)
+            except KeyError:  # boto3's, for a response of which nothing arrived
+                return False
+            # The response to the last request may be truncated, too, and boto3 does not look at it.
+            return reader.bytes < PART_BYTES or self._size(key) == reader.bytes
+
+        if not self._call(send):
+            raise IncompleteResponseError(f"S3's response to an upload is truncated ({self._location}). Retry.")
+        if reader.bytes >= PART_BYTES:
+            self._abort_unfinished(key)
+
+    def _abort_unfinished(self, key: str) -> None:
+        """Abort what workers that died have left of uploads of an object that is there now."""
+        where = {"Bucket": self._bucket, **self._list_args}
+
+        def abort() -> None:
+            for upload in self._client.list_multipart_uploads(Prefix=key, **where).get("Uploads", ()):
+                if upload["Key"] == key:
+                    self._client.abort_multipart_upload(Key=key, UploadId=upload["UploadId"], **where)
+
+        with suppress(HealthImagingError):  # it needs a permission that a copy can do without
+            self._call(abort)
 
     def delete(self, key: str) -> None:
         """Delete an object, if it is there."""
@@ -164,4 +200,5 @@ class ObjectStore:
         return {"ContentType": content_type, **self._put_args, "Metadata": {**given, **noted}}
 
     def _call(self, call: Callable[[], T]) -> T:
-        return translate_errors(call, self._location, S3, BOTOCORE_ERRORS)
+        with hidden_debug_lines():
+            return translate_errors(call, self._location, S3, BOTOCORE_ERRORS)

@@ -7,7 +7,8 @@ of the libraries below it are dropped in that thread. Other clients log as befor
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LIBRARIES = ("boto3.", "botocore.", "urllib3.")
+LIBRARIES = ("boto3.", "botocore.", "s3transfer.", "urllib3.")
 """The libraries whose loggers see a request, a response or a URL."""
+
+WARNINGS_WITH_URL = ("Failed to parse headers", "Retrying")
+"""How the warnings of urllib3 begin that show a URL. That of a DICOM file has UIDs."""
 
 _in_healthimaging_call: ContextVar[bool] = ContextVar("in a call to AWS HealthImaging", default=False)
 
@@ -63,11 +67,18 @@ class _DebugLogFilterMixin:
         log.debug("DEBUG lines of botocore about calls to HealthImaging are dropped; see docs/security.md.")
 
     def _make_api_call(self, operation_name: str, api_params: Mapping[str, object]) -> object:
-        token = _in_healthimaging_call.set(True)
-        try:
+        with hidden_debug_lines():
             return super()._make_api_call(operation_name, api_params)  # type: ignore[misc]
-        finally:
-            _in_healthimaging_call.reset(token)
+
+
+@contextmanager
+def hidden_debug_lines() -> Iterator[None]:
+    """Drop the DEBUG lines of the libraries in this thread while the block runs, if a client has the filter."""
+    token = _in_healthimaging_call.set(True)
+    try:
+        yield
+    finally:
+        _in_healthimaging_call.reset(token)
 
 
 def _filter_loggers() -> None:
@@ -78,4 +89,5 @@ def _filter_loggers() -> None:
 
 
 def _allow_record(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG or not _in_healthimaging_call.get()
+    is_shown = record.levelno > logging.DEBUG and not str(record.msg).startswith(WARNINGS_WITH_URL)
+    return is_shown or not _in_healthimaging_call.get()

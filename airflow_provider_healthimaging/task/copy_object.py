@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -9,10 +10,10 @@ from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING
 
-from airflow_provider_healthimaging.exceptions import HealthImagingError, ObjectMismatchError
+from airflow_provider_healthimaging.exceptions import HealthImagingError, ObjectMismatchError, ServiceError
 from airflow_provider_healthimaging.export.dicom_checksums import check_dicom_checksums
 from airflow_provider_healthimaging.export.manifest import Stored
-from airflow_provider_healthimaging.export.request import AS_STORED, CHECKS, ExportRequest
+from airflow_provider_healthimaging.export.request import AS_STORED, CHECKS, ExportRequest, is_uid
 from airflow_provider_healthimaging.export.verify import (
     DICOM_HEAD_BYTES,
     check_dicom_head,
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 MISMATCH_ATTEMPTS = 2
 """How often an object is read whose size or checksum is wrong."""
+
+UPLOAD_ENDED = "NoSuchUpload"
+"""What S3 answers if another task has finished the same object, and has aborted all other uploads of it."""
+
+_MEDIA_TYPE = re.compile(r"[A-Za-z]+/[A-Za-z0-9.+-]+")
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,8 @@ class ObjectCopier:
             try:
                 with self._open(ref, planned) as stream:
                     return self._copy(stream, planned, key, described)
-            except ObjectMismatchError:
-                if attempt == MISMATCH_ATTEMPTS:
+            except (ObjectMismatchError, ServiceError) as error:
+                if attempt == MISMATCH_ATTEMPTS or getattr(error, "code", UPLOAD_ENDED) != UPLOAD_ENDED:
                     raise
         raise AssertionError(described)  # pragma: no cover - the loop returns or raises
 
@@ -81,11 +87,12 @@ class ObjectCopier:
         )
 
     def _copy(self, stream: ObjectStream, planned: PlannedObject, key: str, described: str) -> Stored:
-        syntax = self._transfer_syntax(stream, planned)
+        syntax = self._transfer_syntax(stream, planned, described)
         notes = {"transfer-syntax": syntax, "requested": self.request.transfer_syntax, "verified": self.request.verify}
         if planned.frame is None and self.request.verify == "checksum":
             return self._copy_decoded(stream, planned, key, described, notes)
-        data = self._read_if_small(stream)
+        # A frame has to be in memory to be decoded.
+        data = stream.read() if self.request.verify == "checksum" else self._read_if_small(stream)
         if isinstance(data, bytes):
             self._check(data, planned, described)
             checksum = f"{zlib.crc32(data):08x}"
@@ -144,23 +151,26 @@ class ObjectCopier:
         if planned.frame is not None:
             check_frame_size(size, planned.instance, planned.frame, described)
 
-    def _transfer_syntax(self, stream: ObjectStream, planned: PlannedObject) -> str:
+    def _transfer_syntax(self, stream: ObjectStream, planned: PlannedObject, described: str) -> str:
         """Return the transfer syntax of what came: the one that the response names, or else what must be it."""
         if planned.frame is not None:
             return planned.instance.transfer_syntax
-        for parameter in stream.content_type.split(";")[1:]:
-            name, _, value = parameter.partition("=")
-            if name.strip().lower() == "transfer-syntax":
-                return value.strip().strip('"')
-        return (
-            planned.instance.transfer_syntax
-            if self.request.transfer_syntax == AS_STORED
-            else self.request.transfer_syntax
-        )
+        wanted = self.request.transfer_syntax
+        parameters = (parameter.partition("=") for parameter in stream.content_type.split(";")[1:])
+        named = (value.strip(" \"") for name, _, value in parameters if name.strip().lower() == "transfer-syntax")
+        given = next(filter(is_uid, named), None)
+        if given and wanted not in {AS_STORED, given}:
+            raise ObjectMismatchError(
+                f"{described} came back in the transfer syntax {given}, but {wanted} was asked for. Leave "
+                "transfer_syntax out, or report this to AWS."
+            )
+        return given or (planned.instance.transfer_syntax if wanted == AS_STORED else wanted)
 
 
 def _content_type(stream: ObjectStream) -> str:
-    return stream.content_type.partition(";")[0] or "application/octet-stream"
+    """Return the media type of what came. Anything else in its place is not passed on."""
+    media_type = stream.content_type.partition(";")[0].strip()
+    return media_type if _MEDIA_TYPE.fullmatch(media_type) else "application/octet-stream"
 
 
 def _chained(held: list[bytes], chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,16 @@ from airflow_provider_healthimaging.export.manifest import (
     build_manifest,
     covers,
     dump_manifest,
+    kept_entries,
     parse_manifest,
 )
 from airflow_provider_healthimaging.export.plan import METADATA_NAME, PlannedObject, folder_of, plan_objects
 from airflow_provider_healthimaging.export.request import CONTENTS, Content
+from airflow_provider_healthimaging.task.export_progress import two_datastores_error
 
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.export.image_sets import ImageSetRef
+    from airflow_provider_healthimaging.export.manifest import ExportManifest
     from airflow_provider_healthimaging.export.workers import Step
     from airflow_provider_healthimaging.task.copy_object import ObjectCopier
     from airflow_provider_healthimaging.task.export_progress import ExportProgress
@@ -44,6 +48,8 @@ class ImageSetExport:
         self._copier, self._progress = copier, progress
         self._store, self._request = copier.store, copier.request
         self._version = 0
+        self._must_be_newest = False
+        self._listed: Mapping[str, Stored] = {}
         self._is_over = False
         self._existing: Mapping[str, int] = {}
         self._content: tuple[Content, ...] = ()
@@ -68,23 +74,36 @@ class ImageSetExport:
     def _open(self) -> Sequence[Step]:
         ref, hook = self._ref, self._copier.hook
         self._version = ref.version or hook.latest_version(ref.datastore_id, ref.image_set_id)
+        if not self._progress.claim(self._folder, ref.datastore_id):
+            self._is_over = True
+            return ()
         text = self._store.read(self._folder + MANIFEST_FILE)
         manifest = parse_manifest(text) if text else None
+        if manifest and manifest["datastore_id"] != ref.datastore_id:
+            raise two_datastores_error(self._folder)
         if manifest and covers(manifest, self._request):
             self._is_over = True
             self._progress.add_complete(self._number, self._record(), objects=manifest["objects"])
             return ()
-        if text is not None:
+        if not self._add_to(manifest) and text is not None:
             self._store.delete(self._folder + MANIFEST_FILE)
-        # What an earlier task copied stays in the manifest.
-        wanted = {*self._request.content, *(manifest["content"] if manifest else ())}
-        self._content = tuple(name for name in CONTENTS if name in wanted)
         self._existing = self._store.sizes(self._folder)
         instances = read_instances(self._read_metadata())
         self._instances = len(instances)
         self._objects = list(plan_objects(instances, self._content))
         self._stored = [None] * len(self._objects)
         return [partial(self._copy, place) for place in range(len(self._objects))]
+
+    def _add_to(self, manifest: ExportManifest | None) -> bool:
+        """Keep what an earlier task copied, and return whether its manifest stays true meanwhile."""
+        earlier = manifest["content"] if manifest else ()
+        if manifest and "dicom" in earlier and "dicom" not in self._request.content:
+            self._request = replace(self._request, transfer_syntax=manifest["transfer_syntax"])
+            self._copier = replace(self._copier, request=self._request)
+        self._content = tuple(name for name in CONTENTS if name in {*self._request.content, *earlier})
+        listed = kept_entries(manifest, self._request) if manifest else None
+        self._listed = listed or {}
+        return listed is not None
 
     def _read_metadata(self) -> Mapping[str, Any]:
         """Return the metadata document, and write it to S3 if it is wanted there and is not there yet."""
@@ -108,10 +127,13 @@ class ImageSetExport:
     def _copy(self, place: int) -> None:
         planned = self._objects[place]
         key = self._folder + planned.name
-        stored, is_there = None, False
-        if planned.name in self._existing:
-            stored = self._copier.accept(planned, key, self._existing[planned.name])
-            is_there = stored is not None
+        size = self._existing.get(planned.name)
+        stored = self._listed.get(planned.name)
+        if stored is None or stored["bytes"] != size:
+            # The version of a DICOM file is known only from the end of the task that read it.
+            self._must_be_newest = self._must_be_newest or planned.frame is None
+            stored = None if size is None else self._copier.accept(planned, key, size)
+        is_there = stored is not None
         try:
             stored = stored or self._copier.copy(self._ref, planned, key)
         except ImageSetNotFoundError:
@@ -151,7 +173,7 @@ class ImageSetExport:
 
         Versions only grow. So if the version is still the newest one now, it was when the files were read.
         """
-        if "dicom" not in self._request.content:
+        if not self._must_be_newest:
             return
         newest = self._copier.hook.latest_version(self._ref.datastore_id, self._ref.image_set_id)
         if newest != self._version:

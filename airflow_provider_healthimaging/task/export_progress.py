@@ -7,7 +7,12 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, TypedDict
 
-from airflow_provider_healthimaging.exceptions import ConfigurationError, ExportFailedError, HealthImagingError
+from airflow_provider_healthimaging.exceptions import (
+    ConfigurationError,
+    ExportFailedError,
+    HealthImagingError,
+    InvalidArgumentError,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.export.request import Content, ExportRequest
@@ -39,6 +44,13 @@ class ExportSummary(TypedDict):
     output: str
 
 
+def two_datastores_error(folder: str) -> InvalidArgumentError:
+    """Return the error for a folder to which image sets of two data stores would go."""
+    return InvalidArgumentError(
+        f"{folder} has a copy of an image set of another data store. Give each data store an s3_uri of its own."
+    )
+
+
 class ExportProgress:
     """Counts what workers do. All of its methods may be called from several threads."""
 
@@ -54,6 +66,21 @@ class ExportProgress:
         self._errors: Counter[str] = Counter()
         self._retryable = False
         self._records: dict[int, dict[str, object]] = {}
+        self._claimed: dict[str, str] = {}
+
+    def claim(self, folder: str, datastore_id: str) -> bool:
+        """Return whether no other image set of the task goes to a folder, as a record without a version may.
+
+        :raises InvalidArgumentError: if one of another data store does.
+        """
+        with self._lock:
+            is_first = folder not in self._claimed
+            claimed_by = self._claimed.setdefault(folder, datastore_id)
+            is_same = claimed_by == datastore_id
+            self._total -= is_same and not is_first
+        if not is_same:
+            raise two_datastores_error(folder)
+        return is_first
 
     def add_object(self, size: int, *, copied: bool) -> None:
         """Count an object that was copied, or that was there already."""

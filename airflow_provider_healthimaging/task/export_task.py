@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_healthimaging.aws.client_config import DEFAULT_CLIENT_CONFIG, MAX_CONNECTIONS, ClientDefaults
-from airflow_provider_healthimaging.exceptions import TooManyImageSetsError
+from airflow_provider_healthimaging.exceptions import HealthImagingError, TooManyImageSetsError
 from airflow_provider_healthimaging.export.decode import check_pixels_extra
 from airflow_provider_healthimaging.export.image_sets import (
     DatasetAddress,
@@ -27,6 +27,7 @@ from airflow_provider_healthimaging.hooks.private_s3 import PrivateS3Hook
 from airflow_provider_healthimaging.output.dataset_records import read_manifest, read_records
 from airflow_provider_healthimaging.output.destination import parse_s3_arguments
 from airflow_provider_healthimaging.output.object_store import ObjectStore
+from airflow_provider_healthimaging.search.rendered import is_empty
 from airflow_provider_healthimaging.search.validation import check_whole_number
 from airflow_provider_healthimaging.task.copy_object import ObjectCopier
 from airflow_provider_healthimaging.task.delivery import mapping_limit, publish_summary
@@ -66,6 +67,7 @@ class ExportTask(ServiceTask):
         self.transfer_syntax = transfer_syntax
         self.copied: ExportSummary | None = None
         self._datastores: list[str] = []
+        self._workers: Workers | None = None
         with self.argument_checks():
             self.reject_templates(content=content, verify=verify, max_workers=max_workers, on_missing=on_missing)
             self.content = parse_content(content)
@@ -111,6 +113,8 @@ class ExportTask(ServiceTask):
         store = ObjectStore(s3, request.bucket)
         refs, total = self._image_sets(given, s3)
         self._check_total(total, context)
+        if is_empty(self.image_sets.value):
+            self.log.warning("image_sets is empty: the task that it comes from returned nothing. Nothing is copied.")
         progress = ExportProgress(request, total, self.log)
         self.log.info(
             "Copying %s image sets (%s) to %s with %s workers.",
@@ -138,11 +142,11 @@ class ExportTask(ServiceTask):
         request: ExportRequest,
         progress: ExportProgress,
     ) -> None:
-        first = next(refs)
+        first = next(refs, None)
+        if first is None:
+            raise HealthImagingError("The dataset has no records, but its manifest counts some. Write it again.")
         # Clients are made here, because boto3's sessions are not for several threads.
         self.keep_datastore_link(context, first.datastore_id)
-        if "dicom" in request.content:
-            _ = self.hook.dicomweb
         datastores = {first.datastore_id: None}
 
         def jobs() -> Iterator[ImageSetExport]:
@@ -151,12 +155,19 @@ class ExportTask(ServiceTask):
                 datastores[ref.datastore_id] = None
                 yield ImageSetExport(number, ref, copier, progress)
 
-        workers = Workers(jobs(), request.max_workers)
+        workers = self._workers = Workers(jobs(), request.max_workers)
         copier = ObjectCopier(self.hook, store, request, workers.stopping)
         try:
-            workers.run(every_seconds=PROGRESS_LOG_SECONDS, report=progress.log)
+            with self.hook.no_calls_after(workers.stopping):
+                workers.run(every_seconds=PROGRESS_LOG_SECONDS, report=progress.log)
         finally:
+            self._workers = None
             self._datastores = [*datastores]
+
+    def on_kill(self) -> None:
+        """End the copy: Airflow 3 calls this and goes on."""
+        if self._workers:
+            self._workers.stop()
 
     def _image_sets(
         self, given: list[ImageSetRef] | DatasetAddress, s3: PrivateS3Hook

@@ -127,6 +127,7 @@ def test_metadata_are_a_whole_document_of_this_image_set_or_refused(given):
         (JPEG, "jpg"),
         ("1.2.840.10008.1.2.4.112", "jxl"),
         ("1.2.840.10008.1.2.4.102", "mp4"),
+        ("1.2.840.10008.1.2.4.102.1", "mp4"),
         (PLAIN, "dcmraw"),
     ],
 )
@@ -203,7 +204,7 @@ def test_what_the_service_kept_is_compared_by_its_bytes_and_what_has_no_checksum
     ("data", "syntax", "words"),
     [
         (b"x", JPEG, "are not decoded here, only JPEG 2000, HTJ2K and uncompressed"),
-        (b"x", HTJ2K_LOSSLESS_RPCL, "cannot be decoded as JPEG 2000"),
+        (b"x", HTJ2K_LOSSLESS_RPCL, "cannot be decoded as its metadata describe it"),
         (b"x", PLAIN, "has 1 bytes, but its metadata need 32"),
     ],
 )

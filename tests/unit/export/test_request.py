@@ -88,6 +88,13 @@ OTHER = {**RECORD, "imageSetId": "f" * 32, "version": None}
         (json.dumps([RECORD]), [("e" * 32, 2)]),
         (json.dumps(RECORD), [("e" * 32, 2)]),
         ({**RECORD, "version": "2"}, [("e" * 32, 2)]),
+        ({**RECORD, "version": 2.0}, [("e" * 32, 2)]),
+        ({**RECORD, "version": "2.0"}, [("e" * 32, 2)]),
+        ({**RECORD, "version": ""}, [("e" * 32, None)]),
+        ({**RECORD, "mine": {CANARY}}, [("e" * 32, 2)]),
+        ([RECORD, {**RECORD, "version": 3}], [("e" * 32, 2), ("e" * 32, 3)]),
+        (None, []),
+        (" ", []),
         ([], []),
     ],
 )
@@ -113,10 +120,8 @@ def test_a_record_keeps_its_columns_and_no_tags():
     "value",
     [
         *(
-            None,
             7,
             CANARY,
-            "",
             b"x",
             CANARY.encode(),
             {CANARY},
@@ -127,7 +132,8 @@ def test_a_record_keeps_its_columns_and_no_tags():
             {},
             {"imageSetId": CANARY},
         ),
-        *({**RECORD, "version": 0}, {**RECORD, "version": True}, {**RECORD, "version": CANARY}, "s3://b/x/"),
+        *({**RECORD, "version": wrong} for wrong in (0, True, 1.5, float("nan"), CANARY)),
+        "s3://b/x/",
         *({**RECORD, "imageSetId": "../" + "e" * 29}, {**RECORD, "datastoreId": CANARY}, "s3://_manifest.json"),
     ],
 )

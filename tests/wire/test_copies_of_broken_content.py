@@ -1,0 +1,189 @@
+"""Content that is not what it should be fails its own image set, and nothing of it is shown."""
+
+from __future__ import annotations
+
+import io
+import logging
+import random
+import warnings
+import zlib
+
+import pydicom
+import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+from airflow_provider_healthimaging.exceptions import ExportFailedError, UnsupportedPixelsError
+from airflow_provider_healthimaging.local import load_dicom
+from airflow_provider_healthimaging.output import object_store
+from airflow_provider_healthimaging.pixels import read_frames
+from tests.copies import DATASTORE_ID, EVERYTHING, copy, load, manifests, objects, records, sample_files
+from tests.dicom_files import dicom_file
+
+CANARY = "CANARY^4711"
+PIXELS = {"Rows": 2, "Columns": 2, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0}
+PIXELS |= {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelData": b"\1\2\3\4"}
+
+
+def answering(change, where):
+    """Return a middleware that changes the bodies and the content types of some responses."""
+
+    def middleware(app):
+        def answer(environ, start_response):
+            if where not in environ["PATH_INFO"]:
+                return app(environ, start_response)
+            said = []
+            body = b"".join(app(environ, lambda *arguments: said.extend(arguments[:2])))
+            kind = next(value for name, value in said[1] if name.lower() == "content-type")
+            body, kind = change(body, kind)
+            headers = [each for each in said[1] if each[0].lower() not in {"content-type", "content-length"}]
+            start_response(said[0], [*headers, ("Content-Type", kind), ("Content-Length", str(len(body)))])
+            return [body]
+
+        return answer
+
+    return middleware
+
+
+BROKEN = {
+    "nothing after the head": lambda body: bytes(128) + b"DICM",
+    "noise after the head": lambda body: bytes(128) + b"DICM" + CANARY.encode() * 500,
+    "an end in the middle": lambda body: body[: len(body) // 2],
+    "no pixels": lambda body: body[:400],
+    "damaged pixels": lambda body: body[:-200] + bytes(200),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_dicom_file_fails_its_image_set_and_not_the_others(store, bucket, behind, logged, broken):
+    given = load(store, "CT_small.dcm", "rtplan.dcm")
+    with_pixels = next(each for each in store.image_sets(DATASTORE_ID) if "CT" in str(each.dicom_tags.values()))
+    uid = next(iter(with_pixels.instances))
+    behind(answering(lambda body, kind: (BROKEN[broken](body), kind), f"/instances/{uid}"))
+
+    with pytest.raises(ExportFailedError) as failed:
+        copy(given, content=["dicom"], verify="checksum")
+
+    assert set(failed.value.errors) <= {"ObjectMismatchError", "UnsupportedPixelsError"}
+    assert sum(failed.value.errors.values()) == 1
+    assert len(manifests(bucket)) == 1
+    text = logged()
+    assert CANARY not in text
+    assert uid not in text
+
+
+def test_what_a_response_says_instead_of_a_media_type_or_a_transfer_syntax_is_not_passed_on(store, bucket, behind):
+    given = load(store, "CT_small.dcm")
+    behind(answering(lambda body, kind: (body, f"{CANARY}; transfer-syntax={CANARY}"), "/instances/"))
+
+    copy(given, content=["dicom"])
+
+    key = f"copies/{given[0]['imageSetId']}/v1/dicom/00001.dcm"
+    head = bucket.meta.client.head_object(Bucket=bucket.name, Key=key)
+    assert head["ContentType"] == "application/octet-stream"
+    assert CANARY not in str(head)
+    assert CANARY not in str(manifests(bucket))
+
+
+def test_a_file_in_another_transfer_syntax_than_asked_for_is_not_kept(store, bucket, behind):
+    given = load(store, "CT_small.dcm")
+    behind(answering(lambda body, kind: (body, "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.202"), "/inst"))
+    with pytest.raises(ExportFailedError) as failed:
+        copy(given, content=["dicom"], transfer_syntax="1.2.840.10008.1.2.1")
+    assert failed.value.errors == {"ObjectMismatchError": 1}
+    assert objects(bucket) == {}
+
+
+def test_an_empty_frame_is_not_kept(store, bucket, behind):
+    given = load(store, "CT_small.dcm")
+    behind(answering(lambda body, kind: (b"", kind), "/getImageFrame"))
+    with pytest.raises(ExportFailedError) as failed:
+        copy(given, content=["frames"])
+    assert failed.value.errors == {"ObjectMismatchError": 1}
+    assert objects(bucket) == {}
+
+
+def test_a_large_frame_with_another_checksum_is_not_kept(store, bucket, behind, monkeypatch):
+    monkeypatch.setattr("airflow_provider_healthimaging.task.copy_object.PART_BYTES", 1000)
+    given = load(store, "CT_small.dcm")
+    copy(given, content=["frames"], verify="checksum")
+    bucket.objects.all().delete()
+
+    other = random.Random(1)
+    behind(answering(lambda body, kind: (body[:300] + other.randbytes(len(body) - 300), kind), "/getImageFrame"))
+    with pytest.raises(ExportFailedError) as failed:
+        copy(given, content=["frames"], verify="checksum")
+    assert set(failed.value.errors) <= {"ObjectMismatchError", "UnsupportedPixelsError"}
+    assert objects(bucket) == {}
+
+
+def test_a_kept_frame_with_another_checksum_is_not_kept_in_s3(store, bucket, behind):
+    given = load(store, "SC_rgb_jpeg_dcmtk.dcm")
+    behind(answering(lambda body, kind: (body[:-9] + b"x" + body[-8:], kind), "/getImageFrame"))
+    with pytest.raises(ExportFailedError) as failed:
+        copy(given, content=["frames"], verify="checksum")
+    assert failed.value.errors == {"ObjectMismatchError": 1}
+
+
+# What libraries say.
+
+
+def test_pydicom_warns_of_no_value_of_a_file_while_its_pixels_are_compared(store, bucket, tmp_path):
+    file = tmp_path / "odd.dcm"
+    dataset = pydicom.dcmread(io.BytesIO(dicom_file(**PIXELS)))
+    # As pydicom reads it from a file that does not follow the standard.
+    data = dicom_file(**PIXELS, StudyDate="20260101", PatientName=CANARY).replace(b"20260101", b"CANARY1!")
+    assert dataset.Rows == 2
+    file.write_bytes(data)
+    load_dicom([file], DATASTORE_ID, backend=store)
+    given = records(store)
+    assert given
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        (copied,) = copy(given, content=["dicom"], verify="checksum")
+        (frame,) = read_frames(copied, hook=S3Hook())
+
+    assert frame.samples.tolist() == [[1, 2], [3, 4]]
+    assert [str(each.message) for each in warned if "CANARY" in str(each.message)] == []
+
+
+def test_urllib3_warns_of_no_url_with_uids(store, bucket, caplog, monkeypatch):
+    """A header that urllib3 cannot parse, as some proxies send, is logged as a warning with the URL."""
+    given = load(store, "CT_small.dcm")
+    (image_set,) = store.image_sets(DATASTORE_ID)
+    caplog.set_level(logging.DEBUG)
+    parsed = []
+
+    def broken(message):
+        from urllib3.exceptions import HeaderParsingError
+
+        parsed.append(message)
+        raise HeaderParsingError(["a defect"], "")
+
+    monkeypatch.setattr("urllib3.connection.assert_header_parsing", broken)
+
+    copy(given, content=EVERYTHING)
+
+    assert parsed
+    for uid in image_set.instances:
+        assert uid not in caplog.text
+
+
+def test_an_encryption_key_is_not_logged_at_debug(store, bucket, caplog, monkeypatch):
+    monkeypatch.setattr(object_store, "PART_BYTES", 5 * 1024 * 1024)
+    given = load(store, "CT_small.dcm")
+    caplog.set_level(logging.DEBUG)
+    key = "secret-key-of-thirty-two-letters"
+    encryption = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key}
+    copy(given, content=["dicom"], verify="checksum", s3_extra_args=encryption)
+    assert key not in caplog.text
+
+
+def test_frames_that_are_broken_on_purpose_are_refused_by_our_error(store, bucket):
+    names = {path.name for path in sample_files()} & {"MR_truncated.dcm", "badVR.dcm"}
+    given = load(store, *names)
+    for record in copy(given, content=EVERYTHING):
+        try:
+            assert all(zlib.crc32(frame.samples.tobytes()) for frame in read_frames(record, hook=S3Hook()))
+        except UnsupportedPixelsError as error:
+            assert error.__context__ is None  # noqa: PT017
