@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 PACED_OPERATIONS = ("SearchImageSets", "GetImageSet", "GetImageSetMetadata", "GetImageFrame", "GetDICOMInstance")
 """Each has a quota of its own, so each has a limiter of its own in a client."""
 
-BURST_SECONDS = 2.5
+BURST_SECONDS = 3.4
 """A full bucket is worth two seconds of the quota (AWS's quotas page). Half a second more keeps the first rate low."""
 
-GROWTH = 0.006
-"""The rate grows by ``exp(GROWTH * t**2)``, ``t`` seconds after it was reduced: by 16 % in 5 s, by 82 % in 10 s."""
+GROWTH, GROWTH_CALLS = 0.0065, 0.008
+"""The rate grows to ``rate * exp(GROWTH * t**2) + GROWTH_CALLS * t**2``, ``t`` seconds after it was reduced. The first
+part uses what is left of a large share soon. The second part lets the shares become equal."""
 
-REDUCTION, REDUCTION_PAUSE_SECONDS = 0.85, 1.0
+REDUCTION, REDUCTION_PAUSE_SECONDS = 0.83, 1.0
 """The factor for a rate at which a call was throttled. Throttled calls within the pause count as one."""
 
 REDUCED_IN_VAIN, VAIN_SHARE = 0.7, 0.2
@@ -107,7 +108,8 @@ class RateLimiter:
             if math.isinf(self._rate):
                 self._next_turn = max(self._next_turn, now + backoff)
                 if self._quota_is_used_up():
-                    self._first_rate = self._succeeded / (now - self._started + BURST_SECONDS)
+                    under_way = self._sent - self._answered
+                    self._first_rate = (self._succeeded + under_way) / (now - self._started + BURST_SECONDS)
                     self._set_rate(self._first_rate, now)
             elif now - self._reduced_at >= REDUCTION_PAUSE_SECONDS:
                 rate = REDUCTION * self._rate_at(now)
@@ -133,7 +135,10 @@ class RateLimiter:
         self._next_turn = max(self._next_turn, now + jitter / rate)
 
     def _rate_at(self, now: float) -> float:
-        return self._rate * math.exp(min(GROWTH * (now - self._reduced_at) ** 2, 50.0))
+        if math.isinf(self._rate):
+            return math.inf
+        square = (now - self._reduced_at) ** 2
+        return self._rate * math.exp(min(GROWTH * square, 50.0)) + GROWTH_CALLS * square
 
 
 def backoff_seconds(attempt: int) -> float:

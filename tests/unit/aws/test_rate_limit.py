@@ -16,7 +16,7 @@ from greenlet import getcurrent, greenlet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_healthimaging.aws.rate_limit import RateLimiter, backoff_seconds
+from airflow_provider_healthimaging.aws.rate_limit import BURST_SECONDS, RateLimiter, backoff_seconds
 
 
 class Time:
@@ -162,7 +162,7 @@ def test_one_client_uses_the_quota_and_is_seldom_throttled(per_second, workers, 
     runs = [run(Bucket(per_second).take, workers=workers, seed=seed) for seed in range(5)]
 
     assert median((400 - 2 * per_second) / per_second / each.seconds for each in runs) >= share
-    assert median(each.throttled_share for each in runs) <= 0.06
+    assert median(each.throttled_share for each in runs) <= 0.065
 
 
 def test_the_time_before_the_first_call_does_not_lower_the_rate():
@@ -308,7 +308,7 @@ def test_no_two_threads_have_the_same_turn():
     assert len(slept) == 200
     apart = [later - earlier for earlier, later in pairwise(sorted(slept))]
     assert apart == pytest.approx([apart[0]] * 199)
-    assert apart[0] == pytest.approx(3.5 / 20)
+    assert apart[0] == pytest.approx((BURST_SECONDS + 1) / 20)
 
 
 def test_a_waiting_thread_does_not_block_the_reports_of_others():
