@@ -29,7 +29,7 @@ PACKAGE = "airflow_provider_healthimaging"
 PASSED_ON = re.compile(r"PIP_.*|.*_CA_BUNDLE|SSL_CERT_.*|(https?|all|no)_proxy", re.IGNORECASE)
 # How Airflow's log says what came of the search, and what `process` in README.md prints.
 FOUND = re.compile(r"Window \[(\S+), (\S+)\), by rule (\d).*?Found (\d+) image sets", re.DOTALL)
-PROCESSED = re.compile(r"\b([0-9a-f]{32}) (\d+) (\d{4}-\d\d-\d\dT[\d:.]+Z)")
+PROCESSED = re.compile(r"\b(\d{4}-\d\d-\d\dT[\d:.]+Z) (s3://image-sets/copies/[0-9a-f]{32}/v\d+/)")
 
 pytestmark = pytest.mark.skipif(
     airflow.__version__.startswith("2."), reason="makes an environment of its own: once, with the newest Airflow"
@@ -134,7 +134,7 @@ def test_the_readme_works_word_for_word_from_an_empty_home(terminal, environment
     printed = airflow_terminal.enter(run)
 
     (start, end, _, found) = FOUND.search(printed).groups()
-    processed = [created for _, _, created in PROCESSED.findall(printed)]
+    processed = [created for created, _ in PROCESSED.findall(printed)]
     assert len(processed) == int(found) > 1
     assert all(
         datetime.fromisoformat(start) <= datetime.fromisoformat(at) < datetime.fromisoformat(end) for at in processed
