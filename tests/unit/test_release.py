@@ -20,9 +20,8 @@ GITHUB = REPOSITORY / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 
 # What the build backend puts before a relative link.
-ADDRESS = re.compile(
-    r"https://(github\.com/[^/]+/[^/]+/blob|raw\.githubusercontent\.com/[^/]+/[^/]+)" rf"/v{re.escape(__version__)}/"
-)
+GITHUB_FILE = r"https://(github\.com/[^/]+/[^/]+/blob|raw\.githubusercontent\.com/[^/]+/[^/]+)/v"
+ADDRESS = re.compile(f"{GITHUB_FILE}{re.escape(__version__)}/")
 
 pytestmark = pytest.mark.skipif(not GITHUB.is_dir(), reason="needs a checkout beside the tests")
 
