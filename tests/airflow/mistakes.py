@@ -376,9 +376,7 @@ MISTAKES = [
         mappings_are_not_known,
     ),
     Mistake("Unknown on_failed_files", "imports(on_failed_files='warning')"),
-    Mistake(
-        "answered ConflictException", "imports()", the_service_answers("StartDICOMImportJob", "ConflictException")
-    ),
+    Mistake("answered ConflictException", "imports()", the_service_answers("StartDICOMImportJob", "ConflictException")),
     Mistake("and iam:PassRole on data_access_role_arn", "imports()", uploaded(import_permission="pass-role-denied")),
     Mistake("ended as FAILED", "imports()", uploaded(import_permission="input-denied")),
     Mistake("files were not imported", "imports()", uploaded(broken=1)),
