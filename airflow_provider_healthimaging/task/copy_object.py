@@ -157,7 +157,7 @@ class ObjectCopier:
             return planned.instance.transfer_syntax
         wanted = self.request.transfer_syntax
         parameters = (parameter.partition("=") for parameter in stream.content_type.split(";")[1:])
-        named = (value.strip(" \"") for name, _, value in parameters if name.strip().lower() == "transfer-syntax")
+        named = (value.strip(' "') for name, _, value in parameters if name.strip().lower() == "transfer-syntax")
         given = next(filter(is_uid, named), None)
         if given and wanted not in {AS_STORED, given}:
             raise ObjectMismatchError(

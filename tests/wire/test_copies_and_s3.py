@@ -176,7 +176,8 @@ def test_an_upload_that_another_task_has_finished_and_aborted_is_no_failure(stor
     def aborted(app, environ, start_response):
         for each in bucket.multipart_uploads.all():
             each.abort()
-        return app(environ, start_response)
+        start_response("404 Not Found", [("Content-Type", "application/xml")])
+        return [b"<Error><Code>NoSuchUpload</Code></Error>"]
 
     s3.plan("CompleteMultipartUpload", aborted, times=1)
     assert copy(given, content=["dicom"]).summary["image_sets"] == 1
