@@ -139,10 +139,8 @@ def parse_metadata(blob: bytes, image_set_id: str) -> Mapping[str, Any]:
     :raises IncompleteResponseError: if it is truncated, or not the document of this image set.
     """
     document = None
-    try:
+    with suppress(zlib.error, OSError, EOFError, ValueError, RecursionError):
         document = json.loads(gzip.decompress(blob))
-    except (zlib.error, OSError, EOFError, ValueError, RecursionError):
-        pass
     if not isinstance(document, Mapping) or document.get("ImageSetID") != image_set_id:
         raise IncompleteResponseError(
             f"The metadata of image set {image_set_id} are truncated, or are not valid HealthImaging metadata. Check "
