@@ -27,7 +27,8 @@ PACED_OPERATIONS = ("SearchImageSets", "GetImageSet", "GetImageSetMetadata", "Ge
 """Each has a quota of its own, so each has a limiter of its own in a client."""
 
 BURST_SECONDS = 3.4
-"""A full bucket is worth two seconds of the quota (AWS's quotas page). Half a second more keeps the first rate low."""
+"""A full bucket is worth two seconds of the quota (AWS's quotas page). More seconds keep the first rate low: the
+bucket keeps what is not used at first."""
 
 GROWTH, GROWTH_CALLS = 0.0065, 0.008
 """The rate grows to ``rate * exp(GROWTH * t**2) + GROWTH_CALLS * t**2``, ``t`` seconds after it was reduced. The first
