@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +16,31 @@ from urllib.parse import quote
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
-from airflow_provider_healthimaging.local.dicom import load_dicom, pydicom_sample_files
-from demo.common import DATASTORE_ID, REPOSITORY, deployed_airflow, end_when_told, last_hour, local_service, run
+from demo.common import (
+    CONTACT_SHEET,
+    DATASTORE_ID,
+    IMPORT,
+    REPOSITORY,
+    deployed_airflow,
+    end_when_told,
+    fill_inbox,
+    last_hour,
+    local_service,
+    run,
+)
 from tests.deployment import USER
 
 if TYPE_CHECKING:
     from tests.deployment import Deployment
 
 IMAGES = REPOSITORY / "docs" / "images"
-HOURLY, TO_S3, BY_NUMBER, ON_ARRIVAL = EXAMPLES = (
+HOURLY, TO_S3, BY_NUMBER, ON_ARRIVAL, *_ = EXAMPLES = (
     "healthimaging_hourly",
     "healthimaging_to_s3",
     "healthimaging_by_accession_number",
     "healthimaging_on_arrival",
+    IMPORT,
+    CONTACT_SHEET,
 )
 MANY = 12_000
 """Image sets in the hour whose search takes long enough to tell of its progress."""
@@ -41,8 +54,7 @@ VIEW = {"width": 1360, "height": 720}
 
 
 def fill(store: Any, hour: datetime) -> None:
-    """Let pydicom's files arrive in the hour before ``hour``, and many image sets in the one before that."""
-    load_dicom(pydicom_sample_files(), DATASTORE_ID, backend=store, created_at=hour - timedelta(minutes=30))
+    """Let many image sets arrive in the hour before the last one."""
     for number in range(MANY):
         at = hour - timedelta(hours=2) + timedelta(hours=1) * number / MANY
         store.put_image_set(DATASTORE_ID, created_at=at, dicom_tags={"DICOMSeriesModality": "CT"})
@@ -66,13 +78,19 @@ def picture(
     print(f"docs/images/{name}.png: {(IMAGES / f'{name}.png').stat().st_size // 1024} KB")
 
 
-def take_all(page: Page, deployment: Deployment, store: Any, hour: datetime) -> None:
+def take_all(page: Page, deployment: Deployment, store: Any, hour: datetime, clock: Callable[[], datetime]) -> None:
     """Run what is to be seen, and take the pictures."""
+    imported = quote(run(deployment, IMPORT, hour))
+    store.clock = clock
     for _ in range(3):
         store.put_image_set(DATASTORE_ID)
     mapped = quote(run(deployment, HOURLY, hour))
     masked = quote(run(deployment, BY_NUMBER, None))
     logged = quote(run(deployment, TO_S3, hour - timedelta(hours=1)))
+    copied = quote(run(deployment, CONTACT_SHEET, hour))
+    picture(page, deployment, "import-log", f"/dags/{IMPORT}/runs/{imported}/tasks/import", "files imported", keys="w")
+    mapped_copy = f"/dags/{CONTACT_SHEET}/runs/{copied}/tasks/copy/mapped/0"
+    picture(page, deployment, "copy-log", mapped_copy, "are complete in", keys="w")
     picture(page, deployment, "mapped-tasks", f"/dags/{HOURLY}/runs/{mapped}/tasks/process/mapped", "process")
     picture(
         page,
@@ -97,7 +115,9 @@ def main() -> None:
         raise SystemExit("chromium is not on PATH: apt-get install chromium")
     hour = last_hour()
     options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with tempfile.TemporaryDirectory() as home, local_service() as (url, store, _):
+    with tempfile.TemporaryDirectory() as home, local_service() as (url, store, bucket):
+        clock = store.clock
+        fill_inbox(store, bucket, hour)
         fill(store, hour)
         with deployed_airflow(url, Path(home), EXAMPLES, **ENVIRONMENT) as deployment, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=options)
@@ -105,7 +125,7 @@ def main() -> None:
             token = httpx.post(f"{deployment.url}/auth/token", json={"username": USER, "password": USER}).json()
             context.add_cookies([{"name": "_token", "value": token["access_token"], "url": deployment.url}])
             try:
-                take_all(context.new_page(), deployment, store, hour)
+                take_all(context.new_page(), deployment, store, hour, clock)
             finally:
                 browser.close()
 
