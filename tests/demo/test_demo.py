@@ -17,10 +17,10 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_the_demo_ends_within_two_minutes_with_files_to_look_at(tmp_path):
+def test_the_demo_ends_with_files_to_look_at(tmp_path):
     home = tmp_path / "home"
     command = [sys.executable, "-m", "demo.demo", str(home)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
     image_sets = int(re.search(r"imported +\d+ files, as (\d+) image sets", done.stdout)[1])
