@@ -188,10 +188,7 @@ def _transfer_syntax(given: object) -> str:
     if given is None or given == "":
         return HTJ2K_LOSSLESS_RPCL
     if not is_uid(given):
-        raise HealthImagingError(
-            "The metadata of an image set name a transfer syntax that is not a UID. Report this to the maintainers of "
-            "the provider."
-        )
+        raise HealthImagingError("A transfer syntax in the metadata is not a UID. Report this to the maintainers.")
     return given
 
 

@@ -75,6 +75,10 @@ def report_at_once():
 def everything():
     return search(task_id="find", time_field=None).output
 
+@task
+def first_version(image_sets):
+    return [{{**each, "version": 1}} for each in image_sets]
+
 @task(task_id="copy")
 def pixels(image_sets, from_s3=False):
     hook = S3Hook() if from_s3 else HealthImagingHook()
@@ -240,8 +244,9 @@ def stored(*names: str) -> Callable[[World], None]:
 
 
 def a_newer_version(world: World) -> None:
-    world.store.put_image_set(DATASTORE_ID, image_set_id="e" * 32)
-    world.store.update_image_set(DATASTORE_ID, "e" * 32)
+    stored("CT_small.dcm")(world)
+    (image_set,) = world.store.image_sets(DATASTORE_ID)
+    world.store.update_image_set(DATASTORE_ID, image_set.image_set_id)
 
 
 def another_size_in_the_metadata(world: World) -> None:
@@ -406,7 +411,7 @@ MISTAKES = [
     Mistake("is not a UID", "copies(transfer_syntax='explicit')"),
     Mistake("Decoding frames needs pydicom", "copies(verify='checksum')", openjpeg_is_missing),
     Mistake("image sets were not copied", "copies()"),
-    Mistake("ImageSetChangedError", "copies()", a_newer_version),
+    Mistake("ImageSetChangedError", "copies(image_sets=first_version(everything()))", a_newer_version),
     Mistake("ObjectMismatchError", "copies(image_sets=everything(), content=['frames'])", another_size_in_the_metadata),
     # Pixels.
     Mistake("are not decoded here", "pixels(everything())", stored("SC_rgb_jpeg_dcmtk.dcm")),

@@ -24,7 +24,7 @@ NO_TERMS = {"benchmarks.md", "reliability.md", "examples.md", "glossary.md", "in
 REPORTED = re.compile("[Rr]eport (this|it|the image set) to (AWS|the maintainers)")
 RETRIED = re.compile("is truncated|came back truncated|contains an invalid timestamp|Retry\\.")
 # Errors that name another error, or that a user sees only beside another one.
-NOT_ALONE = re.compile("The task is ending, so|\\{\\} Correct or remove these files")
+NOT_ALONE = re.compile("The task is ending, so|The task was stopped before|\\{\\} Correct or remove these files")
 
 
 def page(name):
