@@ -59,9 +59,9 @@ versions:
 deployments:
 	$(MAKE) test-live test-distributed
 
-# Installs the package into an empty home, and types what the README says.
+# Installs the package into an empty home, and types what the README says. Does what the tutorial says.
 test-readme: .venv/ready
-	$(NEWEST) $(PYTEST_ALONE) tests/docs/test_readme_first_hour.py
+	$(NEWEST) $(PYTEST_ALONE) tests/docs/test_readme_first_hour.py tests/docs/test_tutorial.py
 
 # Some branches run on one version of Airflow only, so the coverage of both versions is combined.
 coverage: install .venv/docs
