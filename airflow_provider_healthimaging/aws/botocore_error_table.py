@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
 from airflow_provider_healthimaging.aws.error_table import S3
 from airflow_provider_healthimaging.exceptions import (
@@ -163,12 +164,12 @@ BOTOCORE_RULES = (
     BotocoreErrorRule(
         ConnectionFailedError,
         "Check the network, and endpoint_url and region_name in the connection that s3_conn_id names.",
-        causes=(boto.BotoCoreError,),
+        causes=(boto.BotoCoreError, HTTPError),
         service=S3,
     ),
     BotocoreErrorRule(
         ConnectionFailedError,
         f"Check the network, endpoint_url in the connection, and that the region is one of {_REGIONS}.",
-        causes=(boto.BotoCoreError,),
+        causes=(boto.BotoCoreError, HTTPError),
     ),
 )

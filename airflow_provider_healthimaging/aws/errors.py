@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
 from airflow_provider_healthimaging.aws.botocore_error_table import BOTOCORE_RULES
 from airflow_provider_healthimaging.aws.error_table import HEALTHIMAGING, SERVICE_RULES, STS
@@ -21,8 +22,8 @@ from airflow_provider_healthimaging.exceptions import HealthImagingError, Incomp
 
 T = TypeVar("T")
 
-BOTOCORE_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
-"""The errors that botocore may raise in any call."""
+BOTOCORE_ERRORS = (BotoCoreError, ClientError, ResponseParserError, HTTPError)
+"""The errors that botocore may raise in any call. Botocore 1.43 passes on urllib3's if an error response is truncated."""
 
 CALL_ERRORS = (
     *BOTOCORE_ERRORS,

@@ -178,9 +178,13 @@ def the_service_answers(operation: str, code: str) -> Callable[[World], None]:
     return where
 
 
-def responses_are_truncated(world: World) -> None:
+def a_proxy_answers(world: World) -> None:
+    """Answer as a proxy does that speaks JSON, too."""
+    from moto.medicalimaging import responses
+
+    blocked = (200, {"Content-Type": "application/json"}, b'{"message": "blocked"}')
     connection()(world)
-    world.store.settings.cut_rate, world.store.settings.cut_where = 1.0, "during"
+    world.patch.setattr(responses.MedicalImagingResponse, "search_image_sets", lambda _: blocked)
 
 
 def calls_cannot_be_recognized(world: World) -> None:
@@ -280,7 +284,7 @@ MISTAKES = [
     Mistake("answered AccessDeniedException", "search(datastore_id='e' * 32)", nothing_is_allowed),
     Mistake("answered ExpiredTokenException", "search()", the_token_has_expired),
     Mistake("answered ThrottlingException", "search()", the_service_answers("SearchImageSets", "ThrottlingException")),
-    Mistake("Check for a proxy or a firewall", "search()", responses_are_truncated),
+    Mistake("Check for a proxy or a firewall", "search()", a_proxy_answers),
     Mistake(
         "rejects a setting of the connection",
         "search()",
