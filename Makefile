@@ -48,9 +48,10 @@ test-oldest: .venv-2.11/ready
 test-all: test test-oldest test-reliability test-readme test-matrix test-live test-distributed
 
 # All cases of the suites of which `make test` plays some.
+PLAYED = tests/reliability tests/wire/test_dataset.py tests/wire/test_import_once.py tests/wire/test_copies.py
 test-reliability: install
-	$(NEWEST) -m pytest --whole tests/reliability tests/wire/test_dataset.py
-	$(OLDEST) -m pytest --whole tests/reliability tests/wire/test_dataset.py
+	$(NEWEST) -m pytest --whole $(PLAYED)
+	$(OLDEST) -m pytest --whole $(PLAYED)
 
 # What .ci/run runs at the same time: one target on each core.
 versions:
