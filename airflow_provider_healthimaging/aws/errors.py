@@ -23,7 +23,7 @@ from airflow_provider_healthimaging.exceptions import HealthImagingError, Incomp
 T = TypeVar("T")
 
 BOTOCORE_ERRORS = (BotoCoreError, ClientError, ResponseParserError, HTTPError)
-"""The errors that botocore may raise in any call. Botocore 1.43 passes on urllib3's if an error response is truncated."""
+"""The errors that botocore may raise in any call. Botocore 1.43 passes on urllib3's for a truncated error."""
 
 CALL_ERRORS = (
     *BOTOCORE_ERRORS,

@@ -94,9 +94,7 @@ def killer(behind, processes):
     return run
 
 
-def test_a_worker_killed_at_any_moment_and_run_again_has_one_job_and_the_same_records(
-    killer, store, bucket, whole
-):
+def test_a_worker_killed_at_any_moment_and_run_again_has_one_job_and_the_same_records(killer, store, bucket, whole):
     def again():
         """An empty data store, and an input."""
         import boto3
