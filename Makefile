@@ -8,8 +8,8 @@ NOX = $(UV) tool run --quiet --from nox==2026.10.20 --with uv nox
 
 .PHONY: install test test-unit test-all test-oldest test-reliability test-readme versions deployments test-matrix sessions coverage mutate audit build test-live test-live-whole test-distributed soak reliability lint format layout docs demo demo-ui screenshots bench bench-triggers constraints clean
 
-# How many processes run tests at a time, one more than cores, because tests also wait; 0 is none beside pytest's own.
-export WORKERS ?= 3
+# How many processes run tests at a time; 0 is none beside pytest's own.
+export WORKERS ?= 2
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 # For suites that start processes of their own, or that an option of pyproject.toml leaves out.
 PYTEST_ALONE = -m pytest --override-ini addopts= --import-mode=importlib
