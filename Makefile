@@ -58,7 +58,7 @@ versions:
 	$(MAKE) test-oldest test-matrix SESSIONS='"airflow(3.0-py3.11)"' WORKERS=1
 
 deployments:
-	$(MAKE) test-live test-distributed
+	$(MAKE) test-live test-distributed test-readme
 
 # Installs the package into an empty home, and types what the README says. Does what the tutorial says.
 test-readme: .venv/ready
