@@ -37,7 +37,7 @@ NEWEST = list(PYTHONS)[-1]
 
 # Later releases that break this version of Airflow, also without our package. Airflow's own constraints exclude them.
 SINCE_BROKEN = {
-    # A task's first call of the execution API is answered with 422. PyJWT 2.11 rejects the issuer of the REST API's tokens.
+    # A task's first call of the execution API is answered with 422. PyJWT 2.11 rejects the issuer in tokens.
     "3.0.6": ("fastapi<0.117", "cadwyn<6", "pydantic<2.12", "pyjwt<2.11"),
     # The execution API cannot be built. svcs 26 ends the API that dag.test() has just started.
     "3.2.2": ("fastapi<0.137", "cadwyn<8", "svcs<26"),
