@@ -60,9 +60,10 @@ versions:
 deployments:
 	$(MAKE) test-live test-distributed test-readme
 
-# Installs the package into an empty home, and types what the README says. Does what the tutorial says.
-test-readme: .venv/ready
-	$(NEWEST) $(PYTEST_ALONE) tests/docs/test_readme_first_hour.py tests/docs/test_tutorial.py
+# Installs the package into an empty home, and types what the README says. Does what all other pages say.
+test-readme: install
+	$(NEWEST) $(PYTEST_ALONE) tests/docs/test_readme_first_hour.py tests/docs/test_tutorial.py tests/airflow/test_code_blocks.py
+	$(OLDEST) $(PYTEST_ALONE) tests/airflow/test_code_blocks.py
 
 # Some branches run on one version of Airflow only, so the coverage of both versions is combined.
 coverage: install .venv/docs
