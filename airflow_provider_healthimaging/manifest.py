@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from airflow_provider_healthimaging.aws.error_table import S3
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, translate_errors
+from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, is_missing_object, translate_errors
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError, ServiceError
 from airflow_provider_healthimaging.export.s3_address import parse_s3_uri
 from airflow_provider_healthimaging.output.dataset import DatasetSummary, Manifest, window_folder, write_manifest
@@ -73,7 +73,7 @@ def _read(hook: S3Hook, uri: str) -> _Dataset:
     try:
         text = translate_errors(lambda: hook.read_key(key.rstrip("/"), bucket), uri, S3, BOTOCORE_ERRORS)
     except ServiceError as error:
-        if error.code not in {"404", "NoSuchKey"}:
+        if not is_missing_object(error):
             raise
         raise HealthImagingError(
             f"There is no manifest at {uri}, so its dataset is not complete. Search its window again, then join."

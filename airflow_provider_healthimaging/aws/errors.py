@@ -98,8 +98,9 @@ def translate_errors(
 
 
 def is_missing_object(error: Exception) -> bool:
-    """Whether S3 answered that there is no such object."""
-    return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}
+    """Whether S3 answered that there is no such object; ``error`` is botocore's, or this package's for it."""
+    code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else getattr(error, "code", "")
+    return code in {"NoSuchKey", "404"}
 
 
 def incomplete_response_error(operation: str, location: str) -> IncompleteResponseError:

@@ -32,7 +32,8 @@ bucket keeps what is not used at first."""
 
 GROWTH, GROWTH_CALLS = 0.0065, 0.008
 """The rate grows to ``rate * exp(GROWTH * t**2) + GROWTH_CALLS * t**2``, ``t`` seconds after it was reduced. The first
-part uses what is left of a large share soon. The second part lets the shares become equal."""
+part lets a client alone reach the quota soon. The second part is the same for all clients, so their rates become
+equal."""
 
 REDUCTION, REDUCTION_PAUSE_SECONDS = 0.83, 1.0
 """The factor for a rate at which a call was throttled. Throttled calls within the pause count as one."""

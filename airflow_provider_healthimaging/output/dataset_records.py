@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from airflow_provider_healthimaging.aws.error_table import S3
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, translate_errors
+from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, is_missing_object, translate_errors
 from airflow_provider_healthimaging.aws.streams import ObjectStream
 from airflow_provider_healthimaging.exceptions import HealthImagingError, InvalidArgumentError, ServiceError
 from airflow_provider_healthimaging.export.s3_address import parse_s3_uri
@@ -37,7 +37,7 @@ def read_manifest(hook: S3Hook, address: DatasetAddress) -> Manifest:
     except UnicodeDecodeError:
         text = "not text"
     except ServiceError as error:
-        if error.code not in {"404", "NoSuchKey"}:
+        if not is_missing_object(error):
             raise
         text = None
     if text is None:

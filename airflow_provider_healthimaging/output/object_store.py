@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_healthimaging.aws.error_table import S3
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, translate_errors
+from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, is_missing_object, translate_errors
 from airflow_provider_healthimaging.aws.streams import ObjectStream, back_off
 from airflow_provider_healthimaging.exceptions import HealthImagingError, IncompleteResponseError, ServiceError
 from airflow_provider_healthimaging.privacy.debug_log_filter import hidden_debug_lines
@@ -28,7 +28,6 @@ READ_ATTEMPTS = 5
 """How often a response of S3 is read that is truncated, without any progress in between."""
 
 _PREFIX = "healthimaging-"
-_MISSING = {"404", "NoSuchKey"}
 _OWNER = {"RequestPayer", "ExpectedBucketOwner"}
 
 
@@ -110,7 +109,7 @@ class ObjectStore:
             with self._open(key) as stream:
                 return stream.read()
         except ServiceError as error:
-            if error.code not in _MISSING:
+            if not is_missing_object(error):
                 raise
         return None
 
@@ -148,7 +147,7 @@ class ObjectStore:
         try:
             size: int = self._head(key)["ContentLength"]
         except ServiceError as error:
-            if error.code not in _MISSING:
+            if not is_missing_object(error):
                 raise
             return None
         return size

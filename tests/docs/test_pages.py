@@ -22,7 +22,7 @@ NO_TERMS = {"benchmarks.md", "reliability.md", "examples.md", "glossary.md", "in
 
 # Errors that troubleshooting.md covers with a sentence, by words of theirs.
 REPORTED = re.compile("[Rr]eport (this|it|the image set) to (AWS|the maintainers)")
-RETRIED = re.compile("is truncated|came back truncated|contains an invalid timestamp|Retry\\.")
+RETRIED = re.compile("is truncated|contains an invalid timestamp|Retry\\.")
 # Errors that name another error, or that a user sees only beside another one.
 NOT_ALONE = re.compile("The task is ending, so|The task was stopped before|\\{\\} Correct or remove these files")
 
