@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import tomllib
+from contextlib import chdir
 from itertools import chain
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def metadata():
     """The metadata of the wheel, as the build backend makes them."""
     core = pytest.importorskip("hatchling.metadata.core", reason="needs hatchling in this environment")
     manager = pytest.importorskip("hatchling.plugin.manager")
-    return core.ProjectMetadata(str(REPOSITORY), manager.PluginManager()).core
+    with chdir(REPOSITORY):
+        return core.ProjectMetadata(str(REPOSITORY), manager.PluginManager()).core
 
 
 def links(text):
