@@ -56,8 +56,8 @@ class World:
         self.connect()
 
     def connect(self, *, login: str | None = "testing", config: dict[str, Any] | None = None, **extra: Any) -> None:
-        """Set Airflow's connection, with one attempt per call and timeouts of half a second."""
-        config = {"retries": {"total_max_attempts": 1}, "connect_timeout": 0.5, "read_timeout": 0.5, **(config or {})}
+        """Set Airflow's connection, with one attempt per call."""
+        config = {"retries": {"total_max_attempts": 1}, **(config or {})}
         given = {"endpoint_url": self.url, "region_name": "us-east-1", "config_kwargs": config, **extra}
         connection = {"conn_type": "aws", "extra": {name: value for name, value in given.items() if value is not None}}
         if login:
@@ -148,7 +148,7 @@ def closes(world: World) -> None:
 
 def never_answers(world: World) -> None:
     kept: list[socket.socket] = []
-    world.connect(endpoint_url=f"http://127.0.0.1:{world.listen(kept.append)}")
+    world.connect(endpoint_url=f"http://127.0.0.1:{world.listen(kept.append)}", config={"read_timeout": 0.5})
 
 
 def never_accepts(world: World) -> None:
@@ -159,7 +159,8 @@ def never_accepts(world: World) -> None:
         more = world.servers.enter_context(socket.socket())
         more.setblocking(False)
         more.connect_ex(listener.getsockname())
-    world.connect(endpoint_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    world.connect(endpoint_url=url, config={"connect_timeout": 0.5})
 
 
 def self_signed(world: World) -> None:
