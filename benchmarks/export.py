@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FRAMES, MANY_FRAMES, LATENCY, WORKERS = 2_000, 10_000, 0.03, 16
 LARGE_BYTES = 10**9
-INSTANCES, TASKS, QUOTA, BURST = 1_000, (1, 2, 4), 50, 100
+INSTANCES, TASKS, QUOTA, BURST = 2_000, (1, 2, 4), 50, 100
 
 
 def tables(service: Service, repeat: int) -> Iterator[Table]:
@@ -71,7 +71,7 @@ def _quota(service: Service, repeat: int) -> Table:
     table = Table(
         "Copies: share of the quota of 50 instances a second",
         f"{INSTANCES:,} DICOM files are copied by 1, 2 and 4 tasks, each with {WORKERS} workers. All start at the same "
-        f"moment, with a full bucket. The burst of {BURST} does not count. Medians of {repeat}.",
+        f"moment, with the clients of HealthImaging made, and with a full bucket. The burst of {BURST} does not count. Medians of {repeat}.",
     )
     for tasks in TASKS:
         stores = [service.files(1, INSTANCES // tasks, seed=each) for each in range(tasks)]
@@ -112,8 +112,13 @@ def _run(service: Service, objects: int, side: Callable[..., Callable[[], int]],
     return usage
 
 
-def operator(url: str, store: dict[str, Any], prefix: str, content: str = "frames") -> Callable[[], int]:
-    """Return the copy by the operator."""
+def operator(
+    url: str, store: dict[str, Any], prefix: str, content: str = "frames", ready: Barrier | None = None
+) -> Callable[[], int]:
+    """Return the copy by the operator.
+
+    :param ready: where to wait, with the clients of HealthImaging made, until all tasks are as far.
+    """
     clients.connect_airflow(url)
     from airflow_provider_healthimaging.transfers.healthimaging_to_s3 import HealthImagingToS3Operator
 
@@ -125,6 +130,9 @@ def operator(url: str, store: dict[str, Any], prefix: str, content: str = "frame
         max_workers=WORKERS,
         do_xcom_push=False,
     )
+    if ready:
+        _ = task.hook.get_conn(), task.hook.dicomweb
+        ready.wait()
 
     def run() -> int:
         task.execute({"ti": SimpleNamespace()})
@@ -140,9 +148,7 @@ def instances(url: str, store: dict[str, Any], prefix: str) -> Callable[[], int]
 
 def instances_together(url: str, ready: Barrier, store: dict[str, Any], prefix: str) -> Callable[[], int]:
     """Return the copy of DICOM files by the operator, once all tasks are as far."""
-    run = instances(url, store, prefix)
-    ready.wait()
-    return run
+    return operator(url, store, prefix, "dicom", ready)
 
 
 def loop(url: str, store: dict[str, Any], prefix: str) -> Callable[[], int]:

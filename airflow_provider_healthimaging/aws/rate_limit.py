@@ -23,17 +23,26 @@ if TYPE_CHECKING:
 
     from airflow_provider_healthimaging.aws.truncated_responses import HTTPResponse
 
-PACED_OPERATIONS = ("SearchImageSets", "GetImageSet", "GetImageSetMetadata", "GetImageFrame", "GetDICOMInstance")
-"""Each has a quota of its own, so each has a limiter of its own in a client."""
+QUOTAS = {
+    "SearchImageSets": 25,
+    "GetImageSet": 25,
+    "GetImageSetMetadata": 50,
+    "GetImageFrame": 1000,
+    "GetDICOMInstance": 50,
+}
+"""Calls per second of an account (AWS's quotas page), by operation. Each operation has a limiter of its own in a client.
+
+A quota may be another one in an account, and much of it may be used by others. So it does not limit the rate: it only
+says how fast the rate grows."""
 
 BURST_SECONDS = 3.4
 """A full bucket is worth two seconds of the quota (AWS's quotas page). More seconds keep the first rate low: the
 bucket keeps what is not used at first."""
 
-GROWTH, GROWTH_CALLS = 0.0065, 0.008
-"""The rate grows to ``rate * exp(GROWTH * t**2) + GROWTH_CALLS * t**2``, ``t`` seconds after it was reduced. The first
-part lets a client alone reach the quota soon. The second part is the same for all clients, so their rates become
-equal."""
+GROWTH, GROWTH_OF_QUOTA = 0.0065, 0.00032
+"""The rate grows to ``rate * exp(GROWTH * t**2) + quota * GROWTH_OF_QUOTA * t**2``, ``t`` seconds after it was reduced.
+The first part lets a client alone reach the quota soon. The second part is the same for all clients, so their rates
+become equal."""
 
 REDUCTION, REDUCTION_PAUSE_SECONDS = 0.83, 1.0
 """The factor for a rate at which a call was throttled. Throttled calls within the pause count as one."""
@@ -59,9 +68,16 @@ class RateLimiter:
     """Says when the calls of all threads may be sent."""
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep
+        self,
+        quota: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """Start without a limit."""
+        """Start without a limit.
+
+        :param quota: calls per second that an account usually has.
+        """
+        self._growth_calls = quota * GROWTH_OF_QUOTA
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
@@ -140,7 +156,7 @@ class RateLimiter:
         if math.isinf(self._rate):
             return math.inf
         square = (now - self._reduced_at) ** 2
-        return self._rate * math.exp(min(GROWTH * square, 50.0)) + GROWTH_CALLS * square
+        return self._rate * math.exp(min(GROWTH * square, 50.0)) + self._growth_calls * square
 
 
 def backoff_seconds(attempt: int) -> float:
@@ -156,12 +172,12 @@ def install_rate_limiter(client: HealthImagingClient) -> None:
     """
     retries = retry_settings(client)
     if retries["mode"] != "adaptive":
-        for operation in PACED_OPERATIONS:
-            _pace(client.meta.events, operation, retries["total_max_attempts"])
+        for operation, quota in QUOTAS.items():
+            _pace(client.meta.events, operation, RateLimiter(quota), retries["total_max_attempts"])
 
 
-def _pace(events: BaseEventHooks, operation: str, attempts_at_most: int) -> None:
-    limiter, this_thread = RateLimiter(), threading.local()
+def _pace(events: BaseEventHooks, operation: str, limiter: RateLimiter, attempts_at_most: int) -> None:
+    this_thread = threading.local()
 
     def before_send(**_: object) -> None:
         this_thread.number = limiter.acquire()

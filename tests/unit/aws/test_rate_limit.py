@@ -30,7 +30,7 @@ class Time:
         return self.now
 
     def limiter(self):
-        return RateLimiter(self.clock, self.sleep)
+        return RateLimiter(25, self.clock, self.sleep)
 
     def start(self, worker, *arguments):
         self._wake_at(self.now, greenlet(partial(worker, *arguments), self._hub))
@@ -275,7 +275,7 @@ def test_a_client_that_was_slowed_down_in_vain_is_fast_again():
 def slowed_down(sleep=None):
     """Return a limiter that waits, and its time."""
     time = Time()
-    limiter = RateLimiter(time.clock, sleep or time.sleep)
+    limiter = RateLimiter(25, time.clock, sleep or time.sleep)
     numbers = [limiter.acquire() for _ in range(23)]
     time.now += 1.0
     for number in numbers[:20]:
