@@ -71,7 +71,8 @@ def _quota(service: Service, repeat: int) -> Table:
     table = Table(
         "Copies: share of the quota of 50 instances a second",
         f"{INSTANCES:,} DICOM files are copied by 1, 2 and 4 tasks, each with {WORKERS} workers. All start at the same "
-        f"moment, with the clients of HealthImaging made, and with a full bucket. The burst of {BURST} does not count. Medians of {repeat}.",
+        "moment, with the clients of HealthImaging made, and with a full bucket. The burst of "
+        f"{BURST} does not count. Medians of {repeat}.",
     )
     for tasks in TASKS:
         stores = [service.files(1, INSTANCES // tasks, seed=each) for each in range(tasks)]

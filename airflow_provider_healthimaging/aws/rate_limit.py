@@ -30,7 +30,7 @@ QUOTAS = {
     "GetImageFrame": 1000,
     "GetDICOMInstance": 50,
 }
-"""Calls per second of an account (AWS's quotas page), by operation. Each operation has a limiter of its own in a client.
+"""Calls per second of an account (AWS's quotas page). Each operation has a limiter of its own in a client.
 
 A quota may be another one in an account, and much of it may be used by others. So it does not limit the rate: it only
 says how fast the rate grows."""
