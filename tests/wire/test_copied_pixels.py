@@ -1,4 +1,4 @@
-"""The pixels of all of pydicom's files come out of S3 as they went in: as frames, and in DICOM files."""
+"""All of pydicom's files come out of S3 as they went in: pixels as frames and in DICOM files, and headers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pydicom
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from moto.core.base_backend import BackendDict
+from pydicom.datadict import keyword_for_tag
 from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import iter_pixels
 
@@ -73,14 +74,16 @@ class Original:
             np.testing.assert_array_equal(samples, expected)
 
 
+UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+
+
 @functools.cache
-def rounds():
-    """Return pydicom's files with pixels in groups in which no SOP instance UID is there twice, by UID."""
+def rounds(needed=("PixelData", *UIDS)):
+    """Return pydicom's files with these attributes in groups in which no SOP instance UID is there twice, by UID."""
     by_uid = {}
     for path in sample_files():
         original = Original(path)
-        uids = {"SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"}
-        if {"PixelData", *uids} <= {*original.dataset.dir()} and path.name not in BROKEN:
+        if {*needed} <= {*original.dataset.dir()} and path.name not in BROKEN:
             by_uid.setdefault(str(original.dataset.SOPInstanceUID), []).append(original)
     most = max(map(len, by_uid.values()))
     return [{uid: files[n] for uid, files in by_uid.items() if len(files) > n} for n in range(most)]
@@ -135,6 +138,36 @@ def test_what_comes_out_of_s3_is_what_went_in_pixel_by_pixel(server, store, buck
         assert compared == {each.path.name for each in originals.values()}
     of_32_bits = {each.path.name for files in rounds() for each in files.values() if each.dataset.BitsAllocated == 32}
     assert refused == of_32_bits
+
+
+ENCODING = {"PixelData", "PhotometricInterpretation", "PlanarConfiguration"}
+"""Attributes that say how pixels are encoded, which the service changes."""
+
+
+def headers(dataset):
+    """Return the headers as DICOM JSON, without lengths of groups, which the service does not keep."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        as_json = dataset.to_json_dict(suppress_invalid_tags=True)
+    return {
+        tag: value
+        for tag, value in as_json.items()
+        if not tag.endswith("0000") and keyword_for_tag(tag) not in ENCODING
+    }
+
+
+def test_headers_come_out_of_s3_as_they_went_in(server, store, bucket):
+    compared = set()
+    for originals in rounds(UIDS):
+        copy(loaded(originals, server), content=["dicom"])
+        for key, body in objects(bucket).items():
+            if key.endswith(".dcm"):
+                file = pydicom.dcmread(io.BytesIO(body))
+                original = originals[str(file.SOPInstanceUID)]
+                assert headers(file) == headers(original.dataset), original.path.name
+                compared.add(original.path.name)
+    assert compared == {each.path.name for files in rounds(UIDS) for each in files.values()}
+    assert len(compared) > sum(map(len, rounds()))
 
 
 def test_plain_dicom_files_have_the_pixels_of_the_originals(server, store, bucket):
