@@ -49,6 +49,8 @@ LATENCY = 0.6
 ENVIRONMENT = {
     "AIRFLOW_VAR_SECRET_OF_ORDER": "428",  # an accession number
     "AIRFLOW__API__INSTANCE_NAME": "Airflow",
+    # A search that ran before the import would find nothing.
+    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
 }
 VIEW = {"width": 1360, "height": 720}
 
@@ -71,7 +73,6 @@ def picture(
         page.get_by_text(word).first.wait_for(timeout=60_000)
     page.wait_for_load_state("networkidle")
     for key in keys:
-        # In a log, "w" wraps lines.
         page.keyboard.press(key)
     page.mouse.move(0, 0)
     page.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
@@ -82,15 +83,17 @@ def take_all(page: Page, deployment: Deployment, store: Any, hour: datetime, clo
     """Run what is to be seen, and take the pictures."""
     imported = quote(run(deployment, IMPORT, hour))
     store.clock = clock
+    deployment.unpause(ON_ARRIVAL)
     for _ in range(3):
         store.put_image_set(DATASTORE_ID)
     mapped = quote(run(deployment, HOURLY, hour))
     masked = quote(run(deployment, BY_NUMBER, None))
     logged = quote(run(deployment, TO_S3, hour - timedelta(hours=1)))
     copied = quote(run(deployment, CONTACT_SHEET, hour))
+    # "w" wraps the lines of this log and of those after it.
     picture(page, deployment, "import-log", f"/dags/{IMPORT}/runs/{imported}/tasks/import", "files imported", keys="w")
     mapped_copy = f"/dags/{CONTACT_SHEET}/runs/{copied}/tasks/copy/mapped/0"
-    picture(page, deployment, "copy-log", mapped_copy, "are complete in", keys="w")
+    picture(page, deployment, "copy-log", mapped_copy, "are complete in")
     picture(page, deployment, "mapped-tasks", f"/dags/{HOURLY}/runs/{mapped}/tasks/process/mapped", "process")
     picture(
         page,
@@ -100,7 +103,7 @@ def take_all(page: Page, deployment: Deployment, store: Any, hour: datetime, clo
         "search_criteria",
         height=900,
     )
-    picture(page, deployment, "task-log", f"/dags/{TO_S3}/runs/{logged}/tasks/search", "handed on through", keys="w")
+    picture(page, deployment, "task-log", f"/dags/{TO_S3}/runs/{logged}/tasks/search", "Found 12000 image sets")
     of_the_asset = "SELECT id FROM asset WHERE name = 'healthimaging_arrivals'"
     deployment.wait_for(lambda: deployment.rows("SELECT 1 FROM asset_event"), "an event of the asset", seconds=240)
     asset = deployment.rows(of_the_asset)[0][0]
@@ -122,7 +125,8 @@ def main() -> None:
         with deployed_airflow(url, Path(home), EXAMPLES, **ENVIRONMENT) as deployment, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=options)
             context = browser.new_context(viewport=VIEW, color_scheme="light", timezone_id="UTC")
-            token = httpx.post(f"{deployment.url}/auth/token", json={"username": USER, "password": USER}).json()
+            login = {"username": USER, "password": USER}
+            token = httpx.post(f"{deployment.url}/auth/token", json=login, timeout=60).json()
             context.add_cookies([{"name": "_token", "value": token["access_token"], "url": deployment.url}])
             try:
                 take_all(context.new_page(), deployment, store, hour, clock)

@@ -216,6 +216,11 @@ class Deployment:
         """PUT to the REST API, as JSON."""
         self._ask("PUT", path, json=body)
 
+    def unpause(self, dag_id: str) -> None:
+        """Let the scheduler run a DAG."""
+        self.wait_for(lambda: self.rows("SELECT 1 FROM dag WHERE dag_id = :dag", dag=dag_id), dag_id)
+        self._ask("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+
     def run_dag(self, dag_id: str, **conf: Any) -> str:
         """Start a run, and return its id."""
         return self.post(f"/api/v2/dags/{dag_id}/dagRuns", logical_date=None, conf=conf)["dag_run_id"]
