@@ -119,7 +119,7 @@ def run(deployment: Deployment, dag_id: str, when: datetime | None) -> str:
     """Run a DAG, or take the run that the scheduler made, and return the run's id once it has succeeded."""
     import httpx
 
-    deployment.unpause(dag_id)
+    deployment.wait_for(lambda: deployment.rows("SELECT 1 FROM dag WHERE dag_id = :dag", dag=dag_id), dag_id)
     runs = f"/api/v2/dags/{dag_id}/dagRuns"
     with suppress(httpx.HTTPStatusError):
         deployment.post(runs, logical_date=when and when.isoformat(), conf={})

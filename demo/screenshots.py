@@ -81,9 +81,11 @@ def picture(
 
 def take_all(page: Page, deployment: Deployment, store: Any, hour: datetime, clock: Callable[[], datetime]) -> None:
     """Run what is to be seen, and take the pictures."""
+    deployment.unpause(IMPORT)
     imported = quote(run(deployment, IMPORT, hour))
     store.clock = clock
-    deployment.unpause(ON_ARRIVAL)
+    for name in EXAMPLES:
+        deployment.unpause(name)
     for _ in range(3):
         store.put_image_set(DATASTORE_ID)
     mapped = quote(run(deployment, HOURLY, hour))

@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import httpx
+
 from demo.common import (
     CONTACT_SHEET,
     IMPORT,
@@ -38,6 +40,12 @@ ENVIRONMENT = {
 say = partial(print, flush=True)
 
 
+def unpause(deployment: Deployment, dag_id: str) -> None:
+    """Let the scheduler run a DAG."""
+    changed = httpx.patch(f"{deployment.url}/api/v2/dags/{dag_id}", json={"is_paused": False})
+    changed.raise_for_status()
+
+
 def wait_for_import(deployment: Deployment) -> str:
     """Wait until the scheduler's run for yesterday has imported the files, and return the run's id."""
     of_import = "SELECT run_id, state FROM task_instance WHERE dag_id = :dag AND task_id = 'import'"
@@ -58,9 +66,10 @@ def play(deployment: Deployment, bucket: Any, hour: datetime, home: Path) -> Non
     deployment.wait_for(lambda: deployment.rows(known)[0].number == every, "the DAGs")
     say(f"\nAirflow is ready: {deployment.url}\nIt needs no login, and only this machine reaches it.\n")
     say(f"running {IMPORT}: the DICOM files of yesterday, from S3 into the data store ...")
-    deployment.unpause(IMPORT)
+    unpause(deployment, IMPORT)
     imported = f"{deployment.url}/dags/{IMPORT}/runs/{quote(wait_for_import(deployment))}/tasks"
     say(f"running {CONTACT_SHEET}: what arrived in the last full hour, to S3, with pictures ...")
+    unpause(deployment, CONTACT_SHEET)
     searched = f"{deployment.url}/dags/{CONTACT_SHEET}/runs/{quote(run(deployment, CONTACT_SHEET, hour))}/tasks"
     download(bucket, home / "s3")
     page = write_sheet(home / "s3" / "pictures")
