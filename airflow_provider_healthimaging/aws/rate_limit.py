@@ -32,8 +32,8 @@ QUOTAS = {
 }
 """Calls per second of an account (AWS's quotas page). Each operation has a limiter of its own in a client.
 
-A quota may be another one in an account, and much of it may be used by others. So it does not limit the rate: it only
-says how fast the rate grows."""
+An account may have other quotas, and other users of the account may use most of them. So a quota does not limit the
+rate. It only says how fast the rate grows."""
 
 BURST_SECONDS = 3.4
 """A full bucket is worth two seconds of the quota (AWS's quotas page). More seconds keep the first rate low: the
