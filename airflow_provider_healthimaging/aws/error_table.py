@@ -101,7 +101,8 @@ SERVICE_RULES = (
     ServiceErrorRule(
         RejectedRequestError,
         "Check endpoint_url: the service there is not HealthImaging.",
-        codes="UnknownOperationException",
+        codes="UnknownOperationException 404",
+        service=HEALTHIMAGING,
     ),
     ServiceErrorRule(
         RejectedRequestError,

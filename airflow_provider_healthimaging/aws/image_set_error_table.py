@@ -18,12 +18,14 @@ QUOTAS = {GET_IMAGE_SET: 25, GET_METADATA: 50, GET_FRAME: 1000, GET_INSTANCE: 50
 
 
 def _rules(operation: str, quota: int) -> tuple[ServiceErrorRule, ...]:
+    # A web server without HealthImaging answers 404 without a code. DICOMweb's own answer may be like that, too.
+    not_found = "ResourceNotFoundException 404" if operation == GET_INSTANCE else "ResourceNotFoundException"
     return (
         ServiceErrorRule(
             ImageSetNotFoundError,
             "The image set, its version, or the object in it does not exist, or not in this data store and region. It "
             "may have been deleted since it was found.",
-            codes="ResourceNotFoundException 404",
+            codes=not_found,
         ),
         ServiceErrorRule(
             AccessDeniedError,

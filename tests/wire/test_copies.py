@@ -299,6 +299,25 @@ def test_image_sets_that_are_gone_are_left_out_if_the_task_says_so(store, bucket
     assert copied.summary["image_sets_missing"] == 1
 
 
+@pytest.mark.parametrize("where", ["/getImageSetMetadata", "/getImageFrame"])
+def test_an_endpoint_that_is_not_healthimaging_is_an_error_and_no_missing_image_set(
+    store, bucket, faulty, small, failed_summary, where
+):
+    given = load(store, *small)
+    faulty.faults.plan = {where: first(1000, not_found)}
+
+    error, summary = failed_summary(given, content=EVERYTHING, on_missing="skip")
+
+    assert error.errors == {"RejectedRequestError": len(given)}
+    assert summary["image_sets_missing"] == 0
+
+
+def not_found(app, environ, start_response):
+    """Answer as a web server that knows nothing of the path."""
+    start_response("404 Not Found", [("Content-Type", "text/html")])
+    return [b"<h1>Not found</h1>"]
+
+
 def test_dicom_files_of_a_newer_version_are_not_taken_for_those_of_the_record(store, bucket, small, failed_summary):
     given = load(store, *small)
     store.update_image_set(DATASTORE_ID, given[0]["imageSetId"])

@@ -40,6 +40,7 @@ ANSWERS = (
     (HEALTHIMAGING, "ValidationException", 400, RejectedRequestError, "Check search_criteria"),
     (HEALTHIMAGING, "ServiceQuotaExceededException", 402, RejectedRequestError, "quota other than the call rate"),
     (HEALTHIMAGING, "UnknownOperationException", 404, RejectedRequestError, "the service there is not HealthImaging"),
+    (HEALTHIMAGING, "404", 404, RejectedRequestError, "the service there is not HealthImaging"),
     (HEALTHIMAGING, "ThrottlingException", 429, ServiceError, "quota (25 calls/s unless raised)"),
     (HEALTHIMAGING, "ConflictException", 409, ServiceError, "Retry later"),
     (HEALTHIMAGING, "InternalServerException", 500, ServiceError, "Retry later"),
