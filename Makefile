@@ -8,6 +8,9 @@ NOX = $(UV) tool run --quiet --from nox==2026.10.20 --with uv nox
 
 .PHONY: install test test-unit test-all test-oldest test-reliability test-readme versions deployments test-matrix sessions coverage mutate audit build test-live test-live-whole test-distributed soak reliability lint format layout docs demo demo-ui screenshots bench bench-triggers constraints clean
 
+# Without compiled files, every process that imports Airflow compiles it again, for some seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 # How many processes run tests at a time; 0 is none beside pytest's own.
 export WORKERS ?= 2
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder

@@ -93,8 +93,8 @@ def check(session: nox.Session, airflow: str, *requirements: str, botocore: str 
     session.install(f"{wheel}[local,openlineage,parquet,pixels]", "--group", "test", *requirements)
     folder = Path(session.create_tmp()).resolve()
     session.chdir(folder)
-    # Modules are imported neither from the current folder nor from the checkout.
-    env = {"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    # Modules are imported neither from the current folder nor from the checkout, and nothing is written there.
+    env = {"PYTHONSAFEPATH": "1", "PYTHONPYCACHEPREFIX": str(folder / "pycache"), "PYTHONDONTWRITEBYTECODE": None}
     found = json.loads(str(session.run("python", "-c", PROBE, silent=True, env=env)))
     meant = {
         "airflow": found["airflow"] == airflow,
