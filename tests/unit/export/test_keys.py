@@ -20,7 +20,10 @@ CANARIES = st.text(st.sampled_from("QXZ^/.0123456789"), min_size=12, max_size=40
 UIDS = st.lists(st.integers(0, 10**12), min_size=4, max_size=6).map(lambda parts: "2.25." + ".".join(map(str, parts)))
 ANYTHING = st.none() | st.integers() | st.floats() | CANARIES | st.lists(CANARIES | st.integers(), max_size=2)
 FRAME_IDS = st.text("0123456789abcdef", min_size=32, max_size=32)
-SYNTAXES = st.sampled_from([None, "", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.202"])
+# What looks like a UID is a transfer syntax here, and is in the manifest.
+SYNTAXES = st.sampled_from(
+    [None, "", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.202"]
+) | CANARIES.filter(lambda text: set(text) - set(".0123456789"))
 NAMES = ("InstanceNumber", "SeriesNumber", "PatientName", "Rows", "BitsAllocated", "WindowCenter")
 ATTRIBUTES = st.fixed_dictionaries(
     {},
@@ -34,7 +37,7 @@ FRAMES = st.lists(
     max_size=2,
 )
 INSTANCES = st.fixed_dictionaries(
-    {"DICOM": ATTRIBUTES, "StoredTransferSyntaxUID": SYNTAXES | CANARIES}, optional={"ImageFrames": FRAMES}
+    {"DICOM": ATTRIBUTES, "StoredTransferSyntaxUID": SYNTAXES}, optional={"ImageFrames": FRAMES}
 )
 SERIES = st.dictionaries(
     UIDS, st.fixed_dictionaries({"DICOM": ATTRIBUTES, "Instances": st.dictionaries(UIDS, INSTANCES)})
