@@ -112,6 +112,7 @@ def check(session: nox.Session, airflow: str, *requirements: str, botocore: str 
     options += [f"--numprocesses={os.environ.get('WORKERS', '2')}", "--dist=loadfile", "--no-loadscope-reorder"]
     session.run("python", "-m", "pytest", *options, f"--junitxml={report}", *suites, env=env, success_codes=[0, 1])
     row = {**found, **counts(report), "session": session.name, "seconds": round(time.monotonic() - began)}
+    row["day"] = time.strftime("%Y-%m-%d", time.gmtime())
     if not session.posargs:
         write(row)
     session.log("{passed} passed, {failed} failed, {skipped} skipped, {seconds} s".format(**row))
@@ -146,6 +147,6 @@ def write(row: dict[str, object]) -> None:
     path = HERE / folder / "matrix.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = json.loads(path.read_text()) if path.exists() else []
-    names = ("session", "airflow", "python", "botocore", "amazon", "passed", "failed", "skipped", "seconds")
+    names = ("day", "session", "airflow", "python", "botocore", "amazon", "passed", "failed", "skipped", "seconds")
     rows = [*(old for old in kept if old["session"] != row["session"]), {name: row[name] for name in names}]
-    path.write_text(json.dumps(rows, indent=2) + "\n")
+    path.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")

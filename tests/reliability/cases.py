@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,9 @@ from tests.reliability.faults import FAULTS, Settings
 
 MIDNIGHT = datetime(2026, 1, 31, tzinfo=UTC)
 DAY = timedelta(days=1)
+SOAK = float(os.environ.get("SOAK_SECONDS", "0"))
+"""For how many seconds new cases are played (``make soak``)."""
+
 SEARCHERS = ("operator to XCom", "operator to S3", "sensor", "deferrable sensor")
 
 

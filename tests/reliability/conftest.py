@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import airflow
 import boto3
@@ -13,7 +14,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend
-from tests.reliability.cases import Case
+from tests.reliability.cases import SOAK, Case
 from tests.reliability.faults import FAULTS
 from tests.reliability.play import Outcome, play
 from tests.reliability.store import BUCKET, FailingS3, Store
@@ -23,6 +24,7 @@ HANGS = 300
 """Seconds after which a case is said to have no end; it takes less than one, or as long as its sensor waits."""
 
 COLUMNS = ("cases", "searches", "errors", "timeouts", "lost", "repeated", "wrong")
+BEGAN = datetime.now(UTC)
 TALLY = pytest.StashKey[dict[str, Counter[str]]]()
 
 
@@ -90,7 +92,16 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line(f"{fault:34}" + "".join(f"{tally[fault][column]:>10}" for column in COLUMNS))
     total = sum(tally.values(), Counter())
     terminalreporter.write_line(f"{'together':34}" + "".join(f"{total[column]:>10}" for column in COLUMNS))
-    about = {"botocore": botocore.__version__}
-    report(
-        "faults.json", [{**about, "fault": fault, **{c: counts[c] for c in COLUMNS}} for fault, counts in tally.items()]
-    )
+    rows = [
+        {
+            "botocore": botocore.__version__,
+            "began": f"{BEGAN:%Y-%m-%d %H:%M}",
+            "fault": fault,
+            **{c: counts[c] for c in COLUMNS},
+        }
+        for fault, counts in tally.items()
+    ]
+    if SOAK:
+        report("soak.json", rows, instead_of="began")
+    else:
+        report("faults.json", rows)

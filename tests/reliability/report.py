@@ -9,8 +9,8 @@ import json
 import os
 import platform
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ Row = Mapping[str, Any]
 HEAD = """\
 # Reliability
 
-Generated on {day} (UTC) from the counts of the test suites, on {cores} cores ({machine}), {system}.
-`make reliability` runs these suites. Every figure comes from a test that fails if the figure is wrong. This page shows
-counted figures only.
+`make reliability` runs the test suites that counted these figures, and writes this page. A suite can be run again by
+itself; each table says when (UTC) its suite ran last. Every figure comes from a test that fails if the figure is wrong.
+This page shows counted figures only. It was written on {cores} cores ({machine}), {system}.
 
 ## Faults
 
@@ -81,29 +81,32 @@ def main(folder: str) -> None:
         found: list[Row] = json.loads(path.read_text()) if path.exists() else []
         return sorted(found, key=lambda row: Version(row["airflow"]), reverse=True)
 
-    print(
-        HEAD.format(
-            day=f"{datetime.now(UTC):%Y-%m-%d}",
-            cores=os.cpu_count(),
-            machine=platform.machine(),
-            system=platform.system(),
-        )
-    )
-    for (airflow, botocore), group in groupby(rows("faults"), key=lambda row: (row["airflow"], row["botocore"])):
-        faults = list(group)
-        together = {"fault": "**total**", **{each: sum(row[each] for row in faults) for each in COUNTS}}
-        print(f"### Airflow {airflow}, botocore {botocore}\n")
-        _table(("fault", *COUNTS), [*faults, together])
+    print(HEAD.format(cores=os.cpu_count(), machine=platform.machine(), system=platform.system()))
+    for name, title in (("soak", "New cases (`make soak`)"), ("faults", "Cases that are always the same")):
+        print(f"### {title}\n")
+        for (airflow, botocore), group in groupby(rows(name), key=lambda row: (row["airflow"], row["botocore"])):
+            _faults(f"Airflow {airflow}, botocore {botocore}", list(group))
     print(PLACES)
     places = [*rows("patient_data"), *rows("patient_data_live")]
     shown = [{**row, "hits": len(row["hits"]), "control found": _yes(row["control_found"])} for row in places]
-    _table(("place", "airflow", "items", "searched", "planted", "control found", "hits"), shown)
+    _table(("place", "airflow", "day", "items", "searched", "planted", "control found", "hits"), shown)
     print(CONDITIONS)
-    _table(("airflow", "conditions", "rows", "checked", "retried", "wrong"), rows("errors"))
+    _table(("airflow", "day", "conditions", "rows", "checked", "retried", "wrong"), rows("errors"))
     print(VERSIONS)
     sessions = rows("matrix")
     print(f"Sessions run: {len(sessions)}; passed: {sum(not row['failed'] for row in sessions)}.\n")
-    _table(("session", "airflow", "python", "botocore", "amazon", "passed", "failed", "skipped"), sessions)
+    _table(("session", "day", "airflow", "python", "botocore", "amazon", "passed", "failed", "skipped"), sessions)
+
+
+def _faults(versions: str, counted: list[Row]) -> None:
+    """Print the sums of each fault, and of all."""
+    sums: dict[str, Counter[str]] = {}
+    for row in counted:
+        for fault in (row["fault"], "**total**"):
+            sums.setdefault(fault, Counter()).update({each: row[each] for each in COUNTS})
+    sums["**total**"] = sums.pop("**total**")
+    print(f"{versions}, {' and '.join(sorted({row['day'] for row in counted}))}:\n")
+    _table(("fault", *COUNTS), [{"fault": fault, **sums[fault]} for fault in sums])
 
 
 def _table(columns: Iterable[str], rows: Iterable[Row]) -> None:

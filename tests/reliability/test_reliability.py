@@ -16,7 +16,7 @@ import airflow
 import pytest
 from packaging import version
 
-from tests.reliability.cases import SEARCHERS, draw
+from tests.reliability.cases import SEARCHERS, SOAK, draw
 from tests.reliability.faults import FAULTS
 
 CASES, HOPELESS_CASES = 6, 2
@@ -24,7 +24,6 @@ CASES, HOPELESS_CASES = 6, 2
 
 # On Airflow 2 a third of them: it differs in its botocore, and hardly in what these go through.
 WHOLE_CASES, WHOLE_HOPELESS_CASES = (34, 8) if version.parse(airflow.__version__).major > 2 else (12, 2)
-SOAK = float(os.environ.get("SOAK_SECONDS", "0"))
 
 
 def seeds(fault, whole):
