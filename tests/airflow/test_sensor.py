@@ -146,9 +146,15 @@ SCENARIOS = {
 }
 
 
-@pytest.mark.parametrize("soft_fail", [False, True], ids=["hard", "soft"])
+SOFT = [scenario for scenario, end in SCENARIOS.items() if end != FOUND]
+
+
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize(
+    ("scenario", "soft_fail"),
+    [*((each, False) for each in SCENARIOS), *((each, True) for each in SOFT)],
+    ids=lambda each: getattr(each, "__name__", f"soft_fail={each}"),
+)
 def test_every_mode_ends_alike(scenario, mode, soft_fail, store, script, run_dag, failures):
     arguments = scenario(store, script) or {}
     timeout = 0.1 if scenario is never_found else 60

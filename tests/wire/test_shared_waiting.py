@@ -157,7 +157,7 @@ def test_none_is_missed_though_the_index_lags_and_the_feed_fails(loop, store, mo
 
     woken = wait(
         loop,
-        [waits_for(f"A{number}") for number in range(200)],
+        [waits_for(f"A{number}") for number in range(60)],
         *((second, arrives(store, f"A{number}")) for number, second in arrivals.items()),
     )
 
