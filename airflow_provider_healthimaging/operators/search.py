@@ -45,7 +45,9 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
         - `SearchImageSets <https://docs.aws.amazon.com/healthimaging/latest/APIReference/API_SearchImageSets.html>`__
 
     The window is ``[start, end)`` in UTC and comes from the run: its data interval, or the schedule's last complete
-    period if Airflow gives an interval of length zero. Two runs never share an image set, and none falls between them.
+    period if Airflow gives an interval of length zero. Two runs in a row never share an image set, and none falls
+    between them. With ``catchup=False``, Airflow starts no runs for the time in which it was down or the DAG was
+    paused: backfill that time.
 
     :param datastore_id: the data store's id, 32 characters of 0-9 and a-z. (templated)
     :param time_field: the timestamp that the window is about: ``"createdAt"`` for new image sets, ``"updatedAt"``

@@ -28,7 +28,8 @@ class HealthImagingDicomImportJobSensor(ImportJobTask, DeferrableSensor):
 
     ``poke``, ``reschedule`` and ``deferrable`` give the same result, the same XCom and the same errors. Throttling and
     other retryable errors do not end the wait. Any other error fails the task at once, and so does a job that ended
-    badly, because a retry would find the same job. ``soft_fail`` skips the task only if it times out.
+    badly, because a retry would find the same job. ``soft_fail`` skips the task only if it times out and its last
+    poke was answered.
 
     :param datastore_id: the data store's id, 32 characters of 0-9 and a-z. (templated)
     :param job_id: the job's id, as StartDICOMImportJob returned it. (templated)
@@ -60,7 +61,7 @@ class HealthImagingDicomImportJobSensor(ImportJobTask, DeferrableSensor):
     :raises HealthImagingError: when the task runs; see :mod:`airflow_provider_healthimaging.exceptions`.
     """
 
-    retry_starts_another_job: ClassVar[bool] = False
+    retry_starts_another_job = False
     template_fields: Sequence[str] = (
         "aws_conn_id",
         "datastore_id",

@@ -39,7 +39,7 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
 
     ``poke``, ``reschedule`` and ``deferrable`` give the same result, the same XCom and the same errors. A poke costs
     one call as long as nothing is found. Throttling and other retryable errors do not end the wait. Any other error
-    fails the task at once. ``soft_fail`` skips the task only if it times out.
+    fails the task at once. ``soft_fail`` skips the task only if it times out and its last poke was answered.
 
     :param datastore_id: the data store's id, 32 characters of 0-9 and a-z. (templated)
     :param min_image_sets: how many image sets to wait for.
@@ -168,6 +168,7 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
         """Look for the image sets once; if they are there, search them, and hand on the result."""
         output = self.parse_output()
         resolved = self.resolve(context)
+        self.unanswered = None
         try:
             if not self._is_ready(resolved.request):
                 self.log.info("Not there yet: %s.", self._describe(resolved.request))
@@ -177,6 +178,7 @@ class HealthImagingImageSetSensor(SearchTask, DeferrableSensor):
         except HealthImagingError as error:
             if not error.retryable:
                 raise
+            self.unanswered = str(error)
             self.log.warning("Poke failed with a retryable error; trying again: %s", error)
             return False
         found, changed, quiet_since = delivery.image_sets, delivery.stats.changed, self._quiet_since()

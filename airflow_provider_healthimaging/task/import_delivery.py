@@ -99,7 +99,7 @@ def check_result(report: ImportReport, *, fail_on_files: bool, require_primary: 
     if report.failed and fail_on_files:
         raise FilesNotImportedError(
             f"{describe_failures(report)} Correct or remove these files, and clear the task, which then starts another "
-            "job; or set on_failed_files to 'warn' or 'ignore'."
+            "job, unless client_token is given: change it. Or set on_failed_files to 'warn' or 'ignore'."
         )
     if report.not_primary and require_primary:
         raise NonPrimaryImageSetsError(

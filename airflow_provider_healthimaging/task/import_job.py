@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_healthimaging.aws.connection_arguments import check_conn_id
 from airflow_provider_healthimaging.exceptions import HealthImagingError, ImportJobError, ImportReportMissingError
@@ -48,8 +49,8 @@ class ImportJobTask(RecordTask):
 
     operator_extra_links = (HealthImagingDicomImportJobLink(), HealthImagingDatastoreLink())
 
-    retry_starts_another_job: ClassVar[bool]
-    """Whether a retry of the task can cure a job that ended badly."""
+    unanswered: str | None = None
+    """The error of the last look at the job, if it failed."""
 
     def __init__(self, *, on_failed_files: str, require_primary: bool, **kwargs: Any) -> None:
         """Hold the template fields as they are, and check the other arguments."""
@@ -68,6 +69,11 @@ class ImportJobTask(RecordTask):
         """The hook that reads the input's listing and the job's report in S3."""
         return self.hook.import_files(check_conn_id("s3_conn_id", self.s3_conn_id))
 
+    @property
+    @abstractmethod
+    def retry_starts_another_job(self) -> bool:
+        """Whether a retry of the task can cure a job that ended badly."""
+
     def parse_output(self) -> OutputRequest:
         """Return where the result goes; all template fields must be rendered."""
         self.check_private_fields_rendered()
@@ -82,6 +88,7 @@ class ImportJobTask(RecordTask):
         :param last: whether there is no time left for a list of warnings that may still come.
         """
         report = None
+        self.unanswered = None
         try:
             job = self.hook.get_dicom_import_job(self.datastore_id, job_id)
             if job["jobStatus"] == "COMPLETED":
@@ -94,6 +101,7 @@ class ImportJobTask(RecordTask):
         except HealthImagingError as error:
             if not error.retryable:
                 raise
+            self.unanswered = str(error)
             self.log.warning("Poke failed with a retryable error; trying again: %s", error)
             return None
         if job["jobStatus"] not in ENDED:

@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -54,7 +54,6 @@ class StartImportJobTask(ImportJobTask):
 
     import_configuration = MaskedField()
     private_fields = ("import_configuration", "s3_extra_args")
-    retry_starts_another_job: ClassVar[bool] = True
     _started: datetime
 
     def __init__(
@@ -102,6 +101,11 @@ class StartImportJobTask(ImportJobTask):
             check_config_arguments(self.botocore_config, json_only=self.deferrable)
         self._job_id: str | None = None
 
+    @property
+    def retry_starts_another_job(self) -> bool:
+        """Whether a retry has another client token, and so another job."""
+        return not self.client_token
+
     @abstractmethod
     def make_trigger(self, job_id: str | None, deadline: datetime, started: datetime) -> BaseTrigger:
         """Return the trigger that waits for the job, or until another try to start one if there is none."""
@@ -123,7 +127,8 @@ class StartImportJobTask(ImportJobTask):
         self._started = first_start(context, event)
         check_execution_timeout(self, self._started)
         deadline = parse_instant(event["deadline"], "deadline")
-        return self._wait(context, self.parse_output(), deadline, event["job_id"], event.get("error"))
+        error = event.get("error") if event["status"] == "failed" else None
+        return self._wait(context, self.parse_output(), deadline, event["job_id"], error)
 
     @fail_without_retry
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

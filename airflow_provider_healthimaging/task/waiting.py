@@ -52,6 +52,9 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
     started: datetime
     """When the sensor began, before it was deferred. The trigger's event carries it as ``started``."""
 
+    unanswered: str | None = None
+    """The error of the last poke, if it failed. Then nobody knows whether what the sensor waits for is there."""
+
     def __init__(
         self,
         *,
@@ -111,7 +114,7 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
     def execute(self, context: Context) -> Any:  # the base class returns anything
         """Poke until the end."""
         if not self.deferrable:
-            return super().execute(context)
+            return self._poke_in_slot(context)
         with self._soft_fail_skips_timeout():
             self.started = first_start(context)
             deadline = datetime.now(UTC) + timedelta(seconds=self.timeout)
@@ -124,6 +127,7 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
         deadline = parse_instant(event["deadline"], "deadline")
         check_execution_timeout(self, self.started)
         if event["status"] == "timeout":
+            self.unanswered = event.get("error")
             raise self._timeout_error(context, deadline)
         return self._poke_or_defer(context, deadline, event.get("error"))
 
@@ -139,12 +143,21 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
             # Not the method of Airflow's sensor: there, soft_fail skips a task that failed for any reason.
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
 
+    def _poke_in_slot(self, context: Context) -> object:
+        try:
+            return super().execute(context)
+        except AirflowSkipException as skipped:
+            if self.unanswered is None:
+                raise
+            error = AirflowSensorTimeout(f"{skipped} The last poke failed: {self.unanswered}")
+        raise error
+
     @contextmanager
     def _soft_fail_skips_timeout(self) -> Iterator[None]:
         try:
             yield
         except AirflowSensorTimeout as timeout:
-            if self.soft_fail:
+            if self.soft_fail and self.unanswered is None:
                 raise AirflowSkipException(f"{timeout} The task is skipped because soft_fail is True.") from timeout
             raise
 
@@ -173,9 +186,8 @@ class DeferrableSensor(CheckedArguments, BaseSensorOperator):
     def _timeout_error(self, context: Context, deadline: datetime) -> AirflowSensorTimeout:
         # The triggerer's clock may be ahead, so the deadline counts, and not the time.
         check_execution_timeout(self, self.started, deadline)
-        return AirflowSensorTimeout(
-            f"Sensor has timed out: {self.describe_wait(context)} not there by {format_utc(deadline)}."
-        )
+        text = f"Sensor has timed out: {self.describe_wait(context)} not there by {format_utc(deadline)}."
+        return AirflowSensorTimeout(f"{text} The last poke failed: {self.unanswered}" if self.unanswered else text)
 
 
 def _check_mode(mode: object) -> str:

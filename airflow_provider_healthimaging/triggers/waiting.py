@@ -75,6 +75,7 @@ class WaitingTrigger(PollingTrigger):
         self.max_wait = None if max_wait is None else parse_duration("max_wait", max_wait).total_seconds()
         self._polls_until_routine = 0
         self._polls_after_news = 0
+        self._unanswered: str | None = None
 
     @abstractmethod
     def is_ready(self) -> bool:
@@ -101,7 +102,10 @@ class WaitingTrigger(PollingTrigger):
                         return
                 left = self._seconds_left()
                 if left <= 0:
-                    yield TriggerEvent(self.status("timeout"))  # type: ignore[no-untyped-call]
+                    timeout = self.status("timeout")
+                    if self._unanswered:
+                        timeout["error"] = self._unanswered
+                    yield TriggerEvent(timeout)  # type: ignore[no-untyped-call]
                     return
                 pause = min(self._pause(datetime.now(UTC)), left)
                 self.log.info("Not there yet. Next poll in %.0f s, until %s.", pause, self.deadline)
@@ -146,12 +150,15 @@ class WaitingTrigger(PollingTrigger):
 
     def _poll(self) -> Status | None:
         """Ask once, and return the status to fire, or ``None`` to wait on."""
+        self._unanswered = "There was no answer in time."
         try:
             if self.is_ready():
                 return self.status("ready")
+            self._unanswered = None
             self._polls_after_news = max(self._polls_after_news - 1, 0)
         except HealthImagingError as error:
             if not error.retryable:
                 return {**self.status("failed"), "error": str(error)}
+            self._unanswered = str(error)
             self.log.warning("Poke failed with a retryable error; trying again: %s", error)
         return None

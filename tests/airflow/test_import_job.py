@@ -406,6 +406,16 @@ def test_a_token_that_was_given_is_used_as_it_is(store, bucket, hook, run_dag):
     assert first.xcom("import") == second.xcom("import")
 
 
+def test_with_a_token_that_was_given_no_retry_starts_another_job(store, bucket, hook, run_dag, failures):
+    upload(bucket, broken=1)
+    with dag("given_token") as pipeline:
+        imported(client_token="mine", **RETRIED, **failures.callbacks)
+
+    assert run_dag(pipeline, WHEN).states("import") == ["failed"]
+    assert failures.retried == []
+    assert "unless client_token is given: change it" in str(failures[0])
+
+
 def test_a_task_that_is_killed_says_that_the_job_goes_on(store, bucket, monkeypatch):
     upload(bucket)
     operator, said = imported(wait_for_completion=False), []
@@ -659,6 +669,10 @@ def time_out(store, script, bucket):
     store.settings.import_duration = 1000
 
 
+def never_answered(store, script, bucket):
+    script.answers += [("getDICOM", "500 Error", "InternalServerException")] * 1000
+
+
 FOUND = ("success", None)
 SCENARIOS: dict[Callable[..., Any], tuple[str, str | None]] = {
     found_at_once: FOUND,
@@ -675,8 +689,9 @@ SCENARIOS: dict[Callable[..., Any], tuple[str, str | None]] = {
     report_never_comes: ("failed", "timeout"),
     store_deleted: ("failed", "DatastoreNotFoundError"),
     time_out: ("failed", "timeout"),
+    never_answered: ("failed", "timeout"),
 }
-SHORT = {report_never_comes, time_out}
+SHORT = {report_never_comes, time_out, never_answered}
 IMAGE_SETS = 2
 MODES = {"poke": {}, "reschedule": {"mode": "reschedule"}, "deferrable": {"deferrable": True}}
 
@@ -716,7 +731,7 @@ def test_the_operator_ends_alike_whether_it_is_deferred_or_not(
 
 
 STARTED_ELSEWHERE = [scenario for scenario in SCENARIOS if scenario is not too_many_jobs]
-SOFT = [failed, report_denied, time_out]
+SOFT = [failed, report_denied, time_out, never_answered]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -748,7 +763,8 @@ def test_the_sensor_ends_alike_in_every_mode_and_only_a_time_out_is_skipped(
 
     run = run_dag(pipeline, WHEN)
 
-    ends(run, "wait", failures, scenario, None if soft_fail else "AirflowSensorTimeout")
+    is_skipped = soft_fail and scenario is not never_answered
+    ends(run, "wait", failures, scenario, None if is_skipped else "AirflowSensorTimeout")
     assert failures.retried == []
 
 

@@ -99,6 +99,11 @@ def never_found(store, script):
     put(store, minute=90)
 
 
+def never_answered(store, script):
+    script.answers |= dict.fromkeys(range(1, 1000), "InternalServerException")
+    put(store)
+
+
 def throttled(store, script):
     script.answers |= dict.fromkeys((1, 2, 4), "ThrottlingException")
     put(store)
@@ -129,7 +134,7 @@ def too_many_for_xcom(store, script):
 
 
 FOUND = ("success", None)
-SKIPPED_WHEN_SOFT = ("failed", "AirflowSensorTimeout")
+TIMED_OUT = ("failed", "AirflowSensorTimeout")
 
 SCENARIOS = {
     found_at_once: FOUND,
@@ -138,7 +143,8 @@ SCENARIOS = {
     failing_inside: FOUND,
     gone_before_it_is_handed_on: FOUND,
     changed_before_it_is_handed_on: FOUND,
-    never_found: SKIPPED_WHEN_SOFT,
+    never_found: TIMED_OUT,
+    never_answered: TIMED_OUT,
     access_denied: ("failed", "AccessDeniedError"),
     store_deleted_while_waiting: ("failed", "DatastoreNotFoundError"),
     bad_criteria: ("failed", "InvalidArgumentError"),
@@ -157,7 +163,7 @@ SOFT = [scenario for scenario, end in SCENARIOS.items() if end != FOUND]
 )
 def test_every_mode_ends_alike(scenario, mode, soft_fail, store, script, run_dag, failures):
     arguments = scenario(store, script) or {}
-    timeout = 0.1 if scenario is never_found else 60
+    timeout = 0.1 if SCENARIOS[scenario] == TIMED_OUT else 60
     with DAG(f"{scenario.__name__}_{mode}_{soft_fail}", schedule="@hourly", start_date=DAY, catchup=False) as dag:
         HealthImagingImageSetSensor(
             task_id="wait",
@@ -173,10 +179,12 @@ def test_every_mode_ends_alike(scenario, mode, soft_fail, store, script, run_dag
     run = run_dag(dag, WHEN)
 
     state, error = SCENARIOS[scenario]
-    if soft_fail and error == "AirflowSensorTimeout":
+    if soft_fail and scenario is never_found:
         state, error = "skipped", None
     assert run.states("wait") == [state]
     assert [type(each).__name__ for each in failures] == ([error] if error else [])
+    if scenario is never_answered and (soft_fail or mode == "deferrable"):
+        assert "The last poke failed: HealthImaging answered InternalServerException" in str(failures[0])
     if state == "success":
         (record,) = run.xcom("wait")
         assert record["createdAt"] == "2026-03-01T00:10:00.000Z"

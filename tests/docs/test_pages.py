@@ -31,6 +31,11 @@ def page(name):
     return (DOCS / name).read_text()
 
 
+def test_no_page_and_no_module_has_the_marks_of_a_merge():
+    files = [path for folder in (DOCS, PACKAGE) for path in folder.rglob("*") if path.suffix in {".md", ".py"}]
+    assert [path.name for path in files if re.search("^(<{7}|>{7}) ", path.read_text(), re.MULTILINE)] == []
+
+
 def test_the_page_on_boto3_has_every_operation_of_the_service():
     model = botocore.session.get_session().get_service_model("medical-imaging")
     operations = {botocore.xform_name(name) for name in model.operation_names}

@@ -99,6 +99,28 @@ def test_a_setting_decides_whether_an_unknown_data_store_is_not_found_or_denied(
     assert post(datastore_id="e" * 32)[:2] == (403, "AccessDeniedException")
 
 
+ARN = f"arn:aws:medical-imaging:us-east-1:123456789012:datastore/{'d' * 32}"
+IMAGE_SET = {"datastoreId": "d" * 32, "imageSetId": "e" * 32}
+REVERTED = {"revertToVersionId": "1"}
+COPIED = {"datastoreId": "d" * 32, "sourceImageSetId": "e" * 32}
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [
+        ("copy_image_set", {**COPIED, "copyImageSetInformation": {"sourceImageSet": {"latestVersionId": "1"}}}),
+        ("delete_image_set", IMAGE_SET),
+        ("update_image_set_metadata", {**IMAGE_SET, "latestVersionId": "1", "updateImageSetMetadataUpdates": REVERTED}),
+        ("tag_resource", {"resourceArn": ARN, "tags": {"a": "b"}}),
+        ("untag_resource", {"resourceArn": ARN, "tagKeys": ["a"]}),
+        ("list_tags_for_resource", {"resourceArn": ARN}),
+    ],
+)
+def test_an_operation_that_is_not_there_is_refused_by_an_error_of_the_service(client, operation, parameters):
+    with pytest.raises(client.exceptions.ValidationException, match="does not have this operation"):
+        getattr(client, operation)(**parameters)
+
+
 def test_a_reset_resets_the_settings(local):
     local.settings.unknown_datastore = "access-denied"
     local.reset()

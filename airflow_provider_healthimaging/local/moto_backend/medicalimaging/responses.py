@@ -59,6 +59,12 @@ class MedicalImagingResponse(BaseResponse):
             time.sleep(max(0.0, started + duration - time.monotonic()))
         return status, {**headers, CUT_HEADER: cut} if (cut := self.fault_plan.cut_header) else headers, body
 
+    def _refuse(self) -> TYPE_RESPONSE:
+        raise ValidationError("The local service does not have this operation")
+
+    copy_image_set = delete_image_set = update_image_set_metadata = _refuse
+    tag_resource = untag_resource = list_tags_for_resource = _refuse
+
     def create_datastore(self) -> TYPE_RESPONSE:
         """POST /datastore."""
         request = self._json_body()

@@ -16,6 +16,10 @@ url_paths = {
     _IMAGE_SET + "/getImageSet$": MedicalImagingResponse.dispatch,
     _IMAGE_SET + "/getImageSetMetadata$": MedicalImagingResponse.dispatch,
     _IMAGE_SET + "/listImageSetVersions$": MedicalImagingResponse.dispatch,
+    _IMAGE_SET + "/copyImageSet$": MedicalImagingResponse.dispatch,
+    _IMAGE_SET + "/deleteImageSet$": MedicalImagingResponse.dispatch,
+    _IMAGE_SET + "/updateImageSetMetadata$": MedicalImagingResponse.dispatch,
+    "{0}/tags/(?P<resourceArn>.+)$": MedicalImagingResponse.dispatch,
     _DATASTORE + "/studies/(?P<study>[^/]+)/series/(?P<series>[^/]+)/instances/(?P<instance>[^/]+)$": (
         MedicalImagingResponse.dispatch
     ),
