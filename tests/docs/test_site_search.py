@@ -24,8 +24,8 @@ QUESTIONS = [
     ),
     (
         "how do I get pixels",
-        "export.html",
-        "With a HealthImagingHook in place of the S3Hook, it reads from the service.",
+        "questions.html",
+        "pixels.read_frames decodes them, from a copy in S3 or from the service",
     ),
     (
         "what does a retry do",
@@ -39,8 +39,8 @@ QUESTIONS = [
     ),
     (
         "how do I wait for a study",
-        "waiting.html",
-        "To wait for a study, use the sensor.",
+        "questions.html",
+        "Use HealthImagingImageSetSensor: see Wait for a study with the sensor.",
     ),
     (
         "how do I run it without AWS",
