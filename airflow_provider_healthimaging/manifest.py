@@ -70,6 +70,7 @@ def join_manifests(hook: S3Hook, manifests: Iterable[str], s3_uri: str) -> Datas
 
 def _read(hook: S3Hook, uri: str) -> _Dataset:
     bucket, key = parse_s3_uri(uri, "manifest")
+    other = InvalidArgumentError(f"{uri} is not a manifest of a dataset. Give the 'manifest' that a search returned.")
     try:
         text = translate_errors(lambda: hook.read_key(key.rstrip("/"), bucket), uri, S3, BOTOCORE_ERRORS)
     except ServiceError as error:
@@ -78,16 +79,19 @@ def _read(hook: S3Hook, uri: str) -> _Dataset:
         raise HealthImagingError(
             f"There is no manifest at {uri}, so its dataset is not complete. Search its window again, then join."
         ) from None
+    except UnicodeDecodeError:
+        raise other from None
     try:
         manifest = json.loads(text)
-        parts, image_sets, window = manifest["parts"], manifest["image_sets"], manifest["window"]
+        parts, image_sets, edges = manifest["parts"], manifest["image_sets"], manifest["window"]
+        window = None if edges is None else TimeWindow(**edges)
     except (ValueError, KeyError, TypeError):
-        parts = image_sets = window = None
+        raise other from None
     if not isinstance(parts, list) or not isinstance(image_sets, int):
-        raise InvalidArgumentError(f"{uri} is not a manifest of a dataset. Give the 'manifest' that a search returned.")
+        raise other
     if window is None:
         raise InvalidArgumentError(f"{uri} is of a search without a window. Only datasets of windows can be joined.")
-    return _Dataset(TimeWindow(**window), manifest)
+    return _Dataset(window, manifest)
 
 
 def _check_joinable(first: _Dataset, second: _Dataset) -> None:

@@ -235,7 +235,10 @@ def test_bucket_that_may_not_be_read_is_an_error_that_says_so(s3, quarters, behi
 
 @pytest.mark.parametrize(
     "body",
-    ["", "[]", "null", "{", '{"parts": []}', '{"parts": 3, "image_sets": 3, "window": null}'],
+    [
+        *("", "[]", "null", "{", b"\xff", '{"parts": []}', '{"parts": 3, "image_sets": 3, "window": null}'),
+        *('{"parts": [], "image_sets": 0, "window": "today"}', '{"parts": [], "image_sets": 0, "window": {"from": 1}}'),
+    ],
 )
 def test_what_is_no_manifest_is_an_error_that_names_it(bucket, s3, quarters, body):
     bucket.Object("backfill/other.json").put(Body=body)
