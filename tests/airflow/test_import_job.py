@@ -182,9 +182,12 @@ def test_a_dataset_holds_the_records_and_is_the_same_for_the_same_job(store, buc
 
 def test_without_waiting_the_task_returns_the_id_that_the_sensor_waits_for(store, bucket, run_dag):
     upload(bucket, broken=1)
-    store.settings.import_duration = 0.2
+    store.settings.import_duration = 600
+    times = {"now": datetime.now(UTC) - timedelta(hours=1)}
+    store.clock = lambda: times["now"]
     with dag("start_and_sense") as pipeline:
-        started = imported(wait_for_completion=False)
+        an_hour_later = {"on_success_callback": lambda _: times.update(now=datetime.now(UTC))}
+        started = imported(wait_for_completion=False, **an_hour_later)
         HealthImagingDicomImportJobSensor(
             task_id="wait",
             datastore_id=DATASTORE_ID,
