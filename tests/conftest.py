@@ -9,10 +9,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+# Airflow 3.3 reads the whole folder of DAGs anew before every ``dag.test()``, so there are none in it.
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
+_NO_DAGS = Path(_HOME.name, "dags")
+_NO_DAGS.mkdir()
 os.environ.update(
     AIRFLOW_HOME=_HOME.name,
-    AIRFLOW__CORE__DAGS_FOLDER=str(Path(__file__).parent / "dags"),
+    AIRFLOW__CORE__DAGS_FOLDER=str(_NO_DAGS),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__CORE__UNIT_TEST_MODE="False",
     AIRFLOW__LOGGING__LOGGING_LEVEL="INFO",

@@ -36,6 +36,7 @@ from .places import CONTROL, DATASTORE_ID, Evidence
 
 AIRFLOW = Version(Version(airflow.__version__).base_version)
 AIRFLOW_3_0 = Version("3.0") <= AIRFLOW < Version("3.1")
+DAGS = Path(__file__).parents[1] / "dags"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WINDOW = TimeWindow(NOON - timedelta(hours=1), NOON)
 
@@ -108,6 +109,7 @@ def command_line(evidence: Evidence, folder: Path, *arguments: str) -> None:
     transport = {"type": "file", "log_file_path": str(events), "append": True}
     command = [sys.executable, "-m", "airflow", "dags", "test", "canaries", NOON.isoformat(), *arguments]
     environment = {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
         "AIRFLOW__OPENLINEAGE__NAMESPACE": "tests",

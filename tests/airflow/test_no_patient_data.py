@@ -32,6 +32,7 @@ from tests.reporting import report
 
 from .evidence import (
     AIRFLOW,
+    DAGS,
     NOON,
     command_line,
     criteria,
@@ -67,7 +68,7 @@ def canaries(store, monkeypatch):
 
 @pytest.fixture
 def dag(parse):
-    return parse(Path(__file__).parents[1] / "dags" / "canaries.py")["canaries"]
+    return parse(DAGS / "canaries.py")["canaries"]
 
 
 @pytest.fixture
@@ -279,6 +280,7 @@ def test_the_log_files_of_an_executors_tasks_hold_no_trace_of_the_patient(canari
     command = [sys.executable, "-m", "airflow", "dags", "test", "canaries", NOON.isoformat(), "--use-executor"]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {"AIRFLOW__CORE__EXECUTOR": "SequentialExecutor", "PATH": path, "CANARIES_DEFERRABLE": ""}
+    environment["AIRFLOW__CORE__DAGS_FOLDER"] = str(DAGS)
     environment["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
 

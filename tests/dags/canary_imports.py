@@ -6,6 +6,7 @@ The last task shows what is no patient data, wherever it can, and lists the inpu
 import os
 from datetime import datetime
 
+import botocore.session
 from airflow.providers.common.compat.sdk import DAG, Asset, task
 
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingStartDicomImportJobOperator
@@ -13,12 +14,16 @@ from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingDi
 
 DATASTORE_ID = "d" * 32
 FAILS = os.environ.get("CANARIES_FAIL", "")
+START = botocore.session.get_session().get_service_model("medical-imaging").operation_model("StartDICOMImportJob")
 IMPORT = {
     "datastore_id": DATASTORE_ID,
     "input_s3_uri": "s3://image-sets/inbox/",
     "output_s3_uri": "s3://image-sets/reports/",
     "data_access_role_arn": "arn:aws:iam::123456789012:role/import",
-    "import_configuration": "{{ var.value.canary_mappings }}",
+    # The lowest version of botocore that is supported cannot send mappings.
+    "import_configuration": (
+        "{{ var.value.canary_mappings }}" if "importConfiguration" in START.input_shape.members else None
+    ),
     "on_failed_files": FAILS or "warn",
     "waiter_delay": 0.1,
 }
