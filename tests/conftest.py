@@ -31,6 +31,7 @@ import boto3  # noqa: E402
 import botocore.session  # noqa: E402
 import pytest  # noqa: E402
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook  # noqa: E402
+from botocore.hooks import EventAliaser  # noqa: E402
 
 from airflow_provider_healthimaging.aws import rate_limit, streams, truncated_responses  # noqa: E402
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook  # noqa: E402
@@ -112,9 +113,12 @@ def no_search_for_garbage_in_airflow():
 
 @pytest.fixture(scope="session", autouse=True)
 def one_loader():
-    """Let botocore read its service descriptions once, and not for every client: half of the time of a short task."""
+    """Let botocore read its service descriptions and names of events once, and not for every session and client."""
+    alias = EventAliaser._alias_event_name
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        known = functools.cache(lambda name: alias(EventAliaser(None), name))
+        patch.setattr(EventAliaser, "_alias_event_name", lambda _, name: known(name))
         yield
 
 
@@ -163,10 +167,16 @@ def hook(store):
     return HealthImagingHook()
 
 
+@pytest.fixture(scope="session")
+def s3_resource(server):
+    """The local S3 as a boto3 resource."""
+    return boto3.resource("s3", endpoint_url=server.url)
+
+
 @pytest.fixture
-def bucket(server, store):
+def bucket(s3_resource, store):
     """An empty S3 bucket on the local service, as a boto3 resource."""
-    return boto3.resource("s3", endpoint_url=server.url).create_bucket(Bucket=BUCKET)
+    return s3_resource.create_bucket(Bucket=BUCKET)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import io
 import socket
 import sys
 from contextlib import suppress
+from functools import cache
 from threading import Lock
 from traceback import format_exc
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,10 @@ class _CachingDispatcher(werkzeug_app.DomainDispatcherApplication):
         return self._applications[host]
 
 
+@cache
 def moto_application() -> "WSGIApplication":
-    """Return all moto services as one WSGI application. The signature of a request says which service answers."""
+    """Return all moto services as one WSGI application. The signature of a request says which service answers.
+
+    The servers of a process share it, as they share the state behind it: to make it takes about 10 ms for each service.
+    """
     return _CachingDispatcher()
