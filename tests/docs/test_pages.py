@@ -13,6 +13,10 @@ import botocore.session
 import pytest
 
 from airflow_provider_healthimaging import exceptions
+from airflow_provider_healthimaging.aws.botocore_error_table import BOTOCORE_RULES
+from airflow_provider_healthimaging.aws.error_table import SERVICE_RULES
+from airflow_provider_healthimaging.aws.image_set_error_table import IMAGE_SET_RULES
+from airflow_provider_healthimaging.aws.import_job_error_table import OPERATION_RULES
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "airflow_provider_healthimaging"
@@ -25,6 +29,8 @@ REPORTED = re.compile("[Rr]eport (this|it|the image set) to (AWS|the maintainers
 RETRIED = re.compile("is truncated|contains an invalid timestamp|Retry\\.")
 # Errors that name another error, or that a user sees only beside another one.
 NOT_ALONE = re.compile("The task is ending, so|The task was stopped before|\\{\\} Correct or remove these files")
+# Errors of an argument that consist of the argument's name and of words from elsewhere.
+OF_PARTS = re.compile(r"^(.{0,13}\{\})*.{0,13}$|The value is not shown, because it may hold patient data\.$")
 
 
 def page(name):
@@ -44,7 +50,7 @@ def test_the_page_on_boto3_has_every_operation_of_the_service():
 
 def raised():
     """Yield where an error is made, and its text with ``{}`` for each value."""
-    kinds = {name for name, kind in vars(exceptions).items() if inspect.isclass(kind)} - {"InvalidArgumentError"}
+    kinds = {name for name, kind in vars(exceptions).items() if inspect.isclass(kind)}
     for path in sorted(PACKAGE.rglob("*.py")):
         if PACKAGE / "local" in path.parents:
             continue
@@ -64,11 +70,47 @@ def text_of(node):
 
 
 @pytest.mark.parametrize(("kind", "text"), raised())
-def test_every_error_but_that_of_an_argument_has_an_entry_in_troubleshooting(kind, text):
-    pages = page("troubleshooting.md") + page("events.md").partition("## What the logs")[2]
+def test_every_error_has_an_entry_in_troubleshooting(kind, text):
+    entries = page("troubleshooting.md").partition("## Before a response")[2]
+    pages = entries + page("events.md").partition("## What the logs")[2]
     quoted = [each.strip("`") for each in re.findall(r"`[^`\n]*`", pages) if len(each) > 11]
     named = [words for words in quoted if words in text or words == kind]
-    assert named or REPORTED.search(text) or RETRIED.search(text) or NOT_ALONE.search(text)
+    assert named or any(each.search(text) for each in (REPORTED, RETRIED, NOT_ALONE, OF_PARTS))
+
+
+RETRIES = {
+    name.strip("` "): row[1].strip()
+    for line in page("troubleshooting.md").partition("## The type of the error")[2].partition("\n## ")[0].splitlines()
+    if line.startswith("| `") and (row := line.strip("|").split("|"))
+    for name in row[0].split(",")
+}
+TYPES = {name: kind for name, kind in vars(exceptions).items() if inspect.isclass(kind)}
+BASES = {"HealthImagingError", "ImportJobError", "ExportError"}
+
+
+def test_troubleshooting_says_of_each_type_whether_the_task_uses_its_retries():
+    assert set(RETRIES) == TYPES.keys() - BASES
+    said = {name: words.partition(",")[0] for name, words in RETRIES.items() if not words.startswith("if ")}
+    assert said == {name: "yes" if TYPES[name].retryable else "no" for name in said}
+    assert RETRIES.keys() - said.keys() == {"ExportFailedError"}
+
+
+RULES = [
+    *SERVICE_RULES,
+    *(rule for table in (IMAGE_SET_RULES, OPERATION_RULES) for each in table.values() for rule in each),
+]
+
+
+@pytest.mark.parametrize("code", sorted({code for rule in RULES for code in rule.codes.split() if not code.isdigit()}))
+def test_every_error_code_that_has_a_rule_is_in_troubleshooting(code):
+    assert f"`{code}`" in page("troubleshooting.md").partition("## Error codes of AWS")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("described", sorted({rule.description for rule in BOTOCORE_RULES}))
+def test_every_error_of_botocore_that_has_a_rule_is_in_troubleshooting(described):
+    words = max(re.split(r"\{\w+\}", described), key=len).strip()
+    quoted = [each.strip("`") for each in re.findall(r"`[^`\n]*`", page("troubleshooting.md")) if len(each) > 11]
+    assert [each for each in quoted if each in described or words in each]
 
 
 KEPT = {
