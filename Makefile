@@ -47,7 +47,7 @@ test-unit: .venv/ready
 test-oldest: .venv-2.11/ready
 	$(OLDEST) $(COVER) $(PYTEST)
 
-# Everything that there is. Takes about an hour.
+# Every suite. Takes hours, most of them for the matrix.
 test-all: test test-oldest test-reliability test-readme test-matrix test-live test-distributed
 
 # All cases of the suites of which `make test` plays some.
@@ -126,7 +126,7 @@ soak: .venv/ready
 # Counts by suite and version. A suite that runs with this folder in RELIABILITY_REPORT_DIR counts anew.
 COUNTS = $(CURDIR)/tests/reliability/counts
 
-# Writes docs/reliability.md from the counts of the suites, all counted anew. Takes about three and a half hours.
+# Writes docs/reliability.md from the counts of the suites, all counted anew. Takes hours.
 reliability: export RELIABILITY_REPORT_DIR = $(COUNTS)
 reliability: install
 	rm -rf $(COUNTS)

@@ -14,7 +14,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-healthimaging",
         "name": integration,
-        "description": "Finds the image sets that arrived in an AWS HealthImaging data store, each exactly once.",
+        "description": "AWS HealthImaging: import DICOM files, find new image sets exactly once, and copy them to S3.",
         "versions": [__version__],
         "integrations": [
             {

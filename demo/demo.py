@@ -146,8 +146,9 @@ def main(home: Path) -> None:
         show_copies(console)
         show_bucket(console, bucket)
         download(bucket, home / "s3")
-    show_next(console, home, write_sheet(home / "s3" / "pictures"))
+    page = write_sheet(home / "s3" / "pictures")
     console.print(f"done in {time.monotonic() - started:.0f} s")
+    show_next(console, home, page)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ with DAG("healthimaging_on_arrival", schedule=arrivals, start_date=datetime(2026
 
     @task(map_index_template="{{ task.op_kwargs['image_set']['imageSetId'] }}")
     def process(image_set: dict) -> str:
-        """Handle one image set. An event may be repeated, so key the work by id and version."""
+        """Handle one image set. A retry of this task gets it again, so key the work by id and version."""
         return f"{image_set['imageSetId']}, version {image_set['version']}"
 
     process.expand(image_set=search.output)

@@ -1,7 +1,7 @@
 """Use this to wait until one study is complete: it is found, and its image sets have stopped changing.
 
-Put the accession number into the Airflow Variable ``healthimaging_accession_number`` before you trigger the DAG.
-Airflow would show it in clear if it were a parameter of the run.
+Put the accession number into the Airflow Variable ``secret_accession_number`` before you trigger the DAG. The name
+contains ``secret``, so Airflow shows ``***`` for the value. A parameter of the run would be shown in clear.
 """
 
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ with DAG("healthimaging_wait_for_study", schedule=None, start_date=datetime(2026
         search_criteria={
             "filters": [
                 {
-                    "values": [{"DICOMAccessionNumber": "{{ var.value.healthimaging_accession_number }}"}],
+                    "values": [{"DICOMAccessionNumber": "{{ var.value.secret_accession_number }}"}],
                     "operator": "EQUAL",
                 }
             ]

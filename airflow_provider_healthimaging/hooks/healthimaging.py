@@ -41,7 +41,8 @@ class HealthImagingHook(ImportJobCalls, ImageSetContentCalls):
 
     The client retries in botocore's standard mode, with up to ten attempts. ``config_kwargs`` of the connection and
     ``config`` are merged with that. A custom endpoint is used as it is given, without the ``runtime-`` host prefix,
-    unless ``inject_host_prefix`` is set. Timestamps of search hits are in UTC.
+    unless ``inject_host_prefix`` is set. Timestamps of search hits are in UTC. ``conn`` is boto3's client itself. Its
+    errors are botocore's own.
 
     :param aws_conn_id: the Airflow connection for AWS; ``None`` uses botocore's own way to find credentials.
     :param verify: whether to verify TLS certificates, or the path of a CA bundle.

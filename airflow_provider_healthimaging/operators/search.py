@@ -64,7 +64,7 @@ class HealthImagingSearchImageSetsOperator(SearchTask):
     :param match: conditions that the service cannot filter on, checked in the task, as
         ``{"DICOMSeriesModality": ["CT", "MR"]}``. Airflow shows ``***`` for its values. (templated)
     :param max_workers: the most calls at a time, used if the first page shows that there is more. All tasks share the
-        account's quota, 25 calls a second unless raised: see docs/scaling.md.
+        account's quota, 25 calls a second unless raised.
     :param pagination_config: boto3's ``MaxItems``, ``PageSize`` (1 to 50) and ``StartingToken``. The search is then
         sequential, and the token to resume from is pushed to XCom as ``next_token``. (templated)
     :param dicom_tags: names of the DICOM tags to keep in each record, or ``"all"``. None by default: most are patient

@@ -64,7 +64,7 @@ class _DebugLogFilterMixin:
             )
         super().__init__(*args, **kwargs)
         _filter_loggers()
-        log.debug("DEBUG lines of botocore about calls to HealthImaging are dropped; see docs/security.md.")
+        log.debug("DEBUG lines of botocore about calls to HealthImaging are dropped, because they hold patient data.")
 
     def _make_api_call(self, operation_name: str, api_params: Mapping[str, object]) -> object:
         with hidden_debug_lines():

@@ -124,10 +124,10 @@ PLACES = (
     ),
     Place("exceptions and their chains", shown("exceptions"), (CONTROL, DATASTORE_ID, "ValidationException")),
     Place("S3 keys", in_s3("key"), (r"part-00002\.jsonl\.gz", r"_manifest\.json", r"_progress\.json")),
-    Place("S3 objects, manifest and progress", in_s3("object"), ("imageSetId", '"image_sets": 3', '"after"')),
+    Place("S3 objects, manifest and checkpoint", in_s3("object"), ("imageSetId", '"image_sets": 3', '"after"')),
     Place("headers of S3 objects and requests", in_s3("header"), ("(?i)content-type",)),
     Place("OpenLineage events", shown("lineage"), (r"canaries\.to_s3", "COMPLETE", '"rowCount": ?3')),
-    Place("REST answers", shown("rest"), (CONTROL, "to_xcom", r"\*\*\*"), since="3.0"),
+    Place("REST responses", shown("rest"), (CONTROL, "to_xcom", r"\*\*\*"), since="3.0"),
     *(
         Place(f"repr and str of {name}", shown(name), (control,))
         for name, control in (

@@ -33,7 +33,7 @@ def local(store):
 
 
 def test_wait_for_study_reports_the_series_of_one_quiet_study(local, example, run_dag, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_VAR_HEALTHIMAGING_ACCESSION_NUMBER", "A-1")
+    monkeypatch.setenv("AIRFLOW_VAR_SECRET_ACCESSION_NUMBER", "A-1")
     for number in ("A-1", "A-1", "A-2"):
         local.put_image_set(
             DATASTORE_ID, created_at=datetime.now(UTC) - HOUR, dicom_tags={"DICOMAccessionNumber": number}

@@ -193,7 +193,7 @@ PLACES = (
     Place("triggerer log at DEBUG, live", shown("log of triggerer.log"), (DROPPED, DATASTORE_ID)),
     Place("log of a task's trigger at DEBUG, live", shown("log of trigger"), ("trigger",)),
     Place("every log, live", everything("log"), (DROPPED, LEAKED)),
-    Place("REST answers, live", shown("rest"), (DATASTORE_ID, LEAKED)),
+    Place("REST responses, live", shown("rest"), (DATASTORE_ID, LEAKED)),
 )
 
 

@@ -69,7 +69,7 @@ def test_nothing_else_of_the_readme_changes_on_pypi(metadata):
     assert ADDRESS.sub("", metadata.readme) == read("README.md")
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", ".github/ISSUE_TEMPLATE/config.yml"])
+@pytest.mark.parametrize("name", ["pyproject.toml", "mkdocs.yml", ".github/ISSUE_TEMPLATE/config.yml"])
 def test_all_addresses_of_the_repository_are_the_same(name):
     source = tomllib.loads(read("pyproject.toml"))["project"]["urls"]["Source"]
     repository = source.removeprefix("https://github.com/")
