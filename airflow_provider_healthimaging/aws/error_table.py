@@ -51,8 +51,8 @@ SERVICE_RULES = (
     ),
     ServiceErrorRule(
         AccessDeniedError,
-        "Allow s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket on the bucket and "
-        "its prefix, and the use of its KMS key if it has one.",
+        "Allow s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket on the bucket "
+        "and its prefix, and the use of its KMS key if it has one.",
         codes="AccessDenied AllAccessDisabled 403",
         service=S3,
     ),
