@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # Airflow 3.3 reads the whole folder of DAGs anew before every ``dag.test()``, so there are none in it.
@@ -32,10 +33,18 @@ import botocore.session  # noqa: E402
 import pytest  # noqa: E402
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook  # noqa: E402
 from botocore.hooks import EventAliaser  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 from airflow_provider_healthimaging.aws import rate_limit, streams, truncated_responses  # noqa: E402
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook  # noqa: E402
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection, backend  # noqa: E402
+from airflow_provider_healthimaging.triggers import polling  # noqa: E402
+
+# The same examples in each run, and a busy machine is no reason to fail.
+settings.register_profile(
+    "steady", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 DATASTORE_ID = "d" * 32
 
@@ -131,8 +140,12 @@ def server():
 
 @pytest.fixture(autouse=True)
 def new_clients_for_triggers(monkeypatch):
-    """Let no trigger find the client of another test, whose server is gone."""
-    monkeypatch.setattr("airflow_provider_healthimaging.triggers.polling._hook_cache", {})
+    """Let no trigger find the client of another test, whose server is gone, and end its calls before the next test."""
+    monkeypatch.setattr(polling, "_hook_cache", {})
+    threads = ThreadPoolExecutor(polling.MAX_POLLS)
+    monkeypatch.setattr(polling, "_threads", threads)
+    yield
+    threads.shutdown(cancel_futures=True)
 
 
 @pytest.fixture

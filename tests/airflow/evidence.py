@@ -113,6 +113,7 @@ def command_line(evidence: Evidence, folder: Path, *arguments: str) -> None:
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
         "AIRFLOW__OPENLINEAGE__NAMESPACE": "tests",
+        "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "600",
     }
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from packaging.version import Version
 
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection, load_dicom
+from tests.copies import manifests
 from tests.dicom_files import dicom_file
 
 from .evidence import AIRFLOW, NOON, kept_by_airflow, kept_in, of_the_task, recording
@@ -22,6 +24,12 @@ from .places import CONTROL, COPY_PLACES, DATASTORE_ID, Evidence
 
 DAGS = Path(__file__).parents[1] / "dags"
 ASKED_FOR = (".dcm", ".jph", ".json.gz")
+IF_IT_FAILS = {
+    "XCom": (CONTROL, "image_sets_failed"),
+    "S3 keys": (r"/v1/_manifest\.json", r"/v1/metadata\.json\.gz"),
+}
+"""What is found where a copy fails at its first DICOM file: it returns no record, and has asked for the manifest."""
+
 PIXELS = {
     "Rows": 2,
     "Columns": 2,
@@ -69,6 +77,7 @@ def run_at_debug(evidence, tmp_path, metadata_db):
                 "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
                 "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
                 "AIRFLOW__OPENLINEAGE__NAMESPACE": "tests",
+                "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "600",
                 "AIRFLOW_CONN_AWS_DEFAULT": airflow_connection(server.url),
             }
             command = [sys.executable, "-m", "airflow", "dags", "test", "canary_copies", NOON.isoformat()]
@@ -95,13 +104,17 @@ def test_copies_leave_no_trace_of_what_was_copied(evidence, bucket, run_at_debug
     assert all(value.encode() in content for value in evidence.canaries.values()), "the copies themselves have it"
 
 
-def test_copies_that_fail_leave_no_trace_either(evidence, store, run_at_debug):
+def test_copies_that_fail_leave_no_trace_either(evidence, store, bucket, run_at_debug):
     store.settings.missing_object_share = 1
 
     run_at_debug()
 
-    reports = [place.report(evidence) for place in COPY_PLACES]
+    evidence.stored |= {where: value for where, value in kept_in(bucket) if not where.startswith("object")}
+    places = [place for place in COPY_PLACES if Version(place.since) <= AIRFLOW and place.name != "manifests"]
+    reports = [replace(each, control=IF_IT_FAILS.get(each.name, each.control)).report(evidence) for each in places]
+    assert [each["place"] for each in reports if not each["control_found"]] == []
     assert [(each["place"], each["hits"]) for each in reports if each["hits"]] == []
+    assert manifests(bucket) == []
     log = "\n".join(evidence.texts["log at DEBUG"])
     for told in ("ExportFailedError", "Error was raised here"):
         assert told in log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -43,6 +44,10 @@ RETRIED = {"retries": 1, "retry_delay": timedelta(0)}
 
 def dag(name):
     return DAG(name, schedule=None, start_date=WHEN, catchup=False)
+
+
+def dag_id(request):
+    return re.sub(r"\W", "_", request.node.name)
 
 
 def imported(**arguments):
@@ -378,11 +383,13 @@ def test_a_retry_after_a_time_out_waits_for_the_same_job(store, bucket, hook, ru
 
 def test_a_retry_waits_for_the_report_of_a_job_that_has_completed_meanwhile(store, bucket, hook):
     upload(bucket)
-    store.settings.import_output_lag = 0.3
+    store.settings.import_output_lag = 1000
     operator = imported(waiter_max_attempts=1)
     with pytest.raises(WaitTimeoutError, match="or its report is not complete"):
         operator.execute(context())
 
+    now = store.clock
+    store.clock = lambda: now() + timedelta(seconds=1001)
     records = imported().execute(context(try_number=2))
 
     assert len(records) == 2
@@ -445,7 +452,7 @@ def test_without_a_triggerer_a_deferred_task_times_out_with_its_own_error():
 def test_a_start_that_is_denied_is_not_waited_for(store, bucket, run_dag, failures, settings):
     upload(bucket)
     store.settings.update(settings)
-    with dag(f"denied_{len(str(settings))}") as pipeline:
+    with dag(f"denied_{next(iter(settings))}") as pipeline:
         datastore_id = "e" * 32 if "unknown_datastore" in settings else DATASTORE_ID
         imported(datastore_id=datastore_id, **RETRIED, **failures.callbacks)
 
@@ -544,10 +551,10 @@ def test_image_sets_that_are_not_primary_can_be_an_error_that_no_retry_cures(sto
     ],
 )
 def test_an_input_that_no_job_takes_is_found_before_the_job_is_started(
-    store, bucket, hook, run_dag, failures, break_it, words
+    store, bucket, hook, run_dag, failures, break_it, words, request
 ):
     break_it(bucket)
-    with dag(f"input_{len(words)}") as pipeline:
+    with dag(dag_id(request)) as pipeline:
         imported(**RETRIED, **failures.callbacks)
 
     run = run_dag(pipeline, WHEN)
@@ -585,10 +592,10 @@ def test_without_the_check_the_service_decides(store, bucket, hook, run_dag):
     ],
 )
 def test_a_bad_argument_fails_the_task_at_once_and_starts_nothing(
-    store, bucket, hook, run_dag, failures, arguments, words
+    store, bucket, hook, run_dag, failures, arguments, words, request
 ):
     upload(bucket)
-    with dag(f"bad_{abs(hash(words))}") as pipeline:
+    with dag(dag_id(request)) as pipeline:
         imported(**RETRIED, **failures.callbacks, **arguments)
 
     run = run_dag(pipeline, WHEN)

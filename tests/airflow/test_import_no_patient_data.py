@@ -102,6 +102,7 @@ def test_the_log_at_debug_shows_nothing_of_it_either(canaries, store, bucket, le
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(events), "append": True}),
         "AIRFLOW__OPENLINEAGE__NAMESPACE": "tests",
+        "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "600",
     }
     command = [sys.executable, "-m", "airflow", "dags", "test", "canary_imports", NOON.isoformat()]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)

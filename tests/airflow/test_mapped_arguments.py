@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,7 +19,7 @@ SEARCH = {"task_id": "search", "retries": 2, "retry_delay": timedelta(0)}
 
 @pytest.fixture
 def dag(request):
-    name = f"mapped_{abs(hash(request.node.name))}"
+    name = re.sub(r"\W", "_", request.node.name)
     return DAG(name, schedule="@hourly", start_date=NOON, catchup=False)
 
 

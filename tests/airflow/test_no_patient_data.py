@@ -48,10 +48,12 @@ from .places import CONTROL, DATASTORE_ID, PLACES, Evidence
 
 
 @pytest.fixture
-def canaries(store, monkeypatch):
+def canaries(store, monkeypatch, request):
     """The DICOM tags of three image sets in the data store, no value of which exists anywhere else."""
+    # Above today's Unix times, in seconds.
+    numbers = random.Random(request.node.name)
     tags = {
-        name: f"canary{uuid.uuid4().hex}" if kind is str else random.randrange(10**9, 2 * 10**9)
+        name: f"canary{uuid.uuid4().hex}" if kind is str else numbers.randrange(2_000_000_000, 2**31)
         for name, kind in DICOM_TAGS.items()
     }
     tags |= {name: f"2.25.{uuid.uuid4().int}" for name in tags if name.endswith("InstanceUID")}

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 DATASTORE_ID = "d" * 32
-NOON = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+NOON = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 
 

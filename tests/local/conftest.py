@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -18,8 +20,18 @@ from .importing import DATASTORE_ID, Clock, Imports
 
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
 
+HANG_SECONDS = 300
+"""What takes so long hangs."""
 
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=testing/20260301/us-east-1/medical-imaging/aws4_request"}
+
+
+def wait_until(condition):
+    """Wait for what has no event."""
+    give_up = time.monotonic() + HANG_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
 
 
 class Reply(NamedTuple):
@@ -148,6 +160,17 @@ def clock(local):
     """The clock of the backend. Only the test moves it."""
     local.clock = Clock()
     return local.clock
+
+
+@pytest.fixture
+def replace_sleep(monkeypatch):
+    """Replaces the sleep of the service with another function."""
+
+    def replace(sleep):
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
+        monkeypatch.setattr("moto.medicalimaging.responses.time", clock)
+
+    return replace
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from botocore.config import Config
 from airflow_provider_healthimaging.local.__main__ import main
 from airflow_provider_healthimaging.local.dicom import pydicom_sample_files
 
+from .conftest import HANG_SECONDS
+
 COMMAND = [sys.executable, "-m", "airflow_provider_healthimaging.local", "serve"]
 LOCAL_ID = "local" + "0" * 27
 AWS = Path(sys.executable).with_name("aws")
@@ -40,7 +42,7 @@ def serving(*options, ends_by=signal.SIGTERM, expected_stderr=""):
         yield "".join(lines)
     finally:
         process.send_signal(ends_by)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 0
     assert re.fullmatch(expected_stderr, errors), errors
 
@@ -109,7 +111,7 @@ def aws(printed, tmp_path_factory):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=HANG_SECONDS,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

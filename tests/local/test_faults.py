@@ -6,6 +6,8 @@ import http.client
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from queue import Queue
+from threading import Event
 
 import pytest
 import urllib3
@@ -15,6 +17,8 @@ from moto.medicalimaging.settings import FIELDS, Settings
 
 from airflow_provider_healthimaging.local import backend
 from airflow_provider_healthimaging.local.settings_endpoint import SETTINGS_PATH
+
+from .conftest import HANG_SECONDS, wait_until
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -28,7 +32,7 @@ def raw(server, local):
 
     def send():
         # A new connection each time, because urllib3 may not notice that the server cut an old one.
-        with urllib3.PoolManager(retries=False, timeout=30) as pool:
+        with urllib3.PoolManager(retries=False, timeout=HANG_SECONDS) as pool:
             try:
                 reply = pool.request(
                     "POST", f"{server.url}/datastore/{'d' * 32}/searchImageSets", headers=SIGNED, body=b"{}"
@@ -112,10 +116,20 @@ def test_a_connection_cut_after_the_body_has_no_connection_close_header(server, 
     connection.close()
 
 
-def test_a_slow_response_takes_longer_than_the_timeout_of_the_client(local, connect, datastore_id):
-    local.settings.update({"slow_rate": 1, "slow_seconds": 1})
-    with pytest.raises(ReadTimeoutError):
-        connect(read_timeout=0.1).search_image_sets(datastoreId=datastore_id)
+def test_a_slow_response_takes_longer_than_the_timeout_of_the_client(
+    server, local, connect, replace_sleep, datastore_id
+):
+    local.settings.update({"slow_rate": 1, "slow_seconds": 3600})
+    sleeps, is_over = Queue(), Event()
+    replace_sleep(lambda seconds: sleeps.put(seconds) or is_over.wait(HANG_SECONDS))
+    try:
+        with pytest.raises(ReadTimeoutError):
+            connect(read_timeout=0.1).search_image_sets(datastoreId=datastore_id)
+        assert 3000 < sleeps.get(timeout=HANG_SECONDS) <= 3600
+    finally:
+        is_over.set()
+    # The server answers nobody then. Without this, it would do so in another test, which counts calls.
+    wait_until(lambda: server.calls.count() == 1)
 
 
 def test_empty_pages_have_a_token_and_no_image_set_is_lost(local, put, search, server):

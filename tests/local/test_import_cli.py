@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import HANG_SECONDS
 from .importing import DATASTORE_ID, MANIFEST, dicom_file
 
 AWS = Path(sys.executable).with_name("aws")
@@ -32,7 +33,9 @@ def aws(server, local, tmp_path):
 
     def run(*arguments):
         command = [AWS, *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=HANG_SECONDS
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 

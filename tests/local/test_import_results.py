@@ -287,7 +287,7 @@ def content_of(kind, study, series, instance, patient):
     return {"cut": whole[:-3], "text": b"text", "bad UID": whole.replace(b"3.", b"3x")}.get(kind, whole)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.lists(FILES, max_size=8), min_size=1, max_size=3))
 def test_after_any_jobs_each_file_is_counted_once_and_the_data_store_has_its_bytes(imports, jobs):
     BackendDict.reset()

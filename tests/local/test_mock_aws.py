@@ -12,6 +12,8 @@ from botocore.exceptions import ClientError
 
 from airflow_provider_healthimaging.local import backend, mock_aws, register
 
+from .conftest import HANG_SECONDS
+
 REGIONS = ["us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2"]
 
 
@@ -22,7 +24,7 @@ def python(code, *arguments):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=HANG_SECONDS,
     )
 
 

@@ -246,7 +246,7 @@ def encoded(dataset, syntax):
 
 
 @given(images())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_all_sizes_signs_depths_and_colours_are_stored_without_loss(file):
     content, array = file
     instance = read_dicom_file(content).instance

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -14,6 +13,8 @@ from botocore.exceptions import ClientError
 from moto.medicalimaging.quota import TokenBucket
 
 from airflow_provider_healthimaging.local import backend, mock_aws
+
+from .conftest import HANG_SECONDS
 
 NEVER = 1e-9
 """Calls per second. It is so low that no token is refilled during a test."""
@@ -89,12 +90,17 @@ def test_calls_beyond_the_burst_get_the_throttling_error_of_the_service(server, 
     assert server.calls.count("SearchImageSets", status=429) == 2
 
 
-def test_botocore_retries_the_throttling_error(server, local, connect):
-    local.settings.calls_per_second, local.settings.burst = 5, 1
+def test_botocore_retries_the_throttling_error(server, local, connect, clock, monkeypatch):
+    def ticking():
+        clock.now += 0.125
+        return clock.now
+
+    monkeypatch.setitem(local._quotas._buckets, "SearchImageSets", TokenBucket(ticking))
+    local.settings.calls_per_second, local.settings.burst = 4, 1
     client = connect(retries={"mode": "standard", "total_max_attempts": 10})
     for _ in range(2):
         client.search_image_sets(datastoreId="d" * 32)
-    assert server.calls.count(status=200) == 2
+    assert [call.status for call in server.calls] == [200, 429, 200]
     local.settings.calls_per_second = NEVER
     with pytest.raises(ClientError) as caught:
         connect().search_image_sets(datastoreId="d" * 32)
@@ -159,21 +165,10 @@ def test_a_response_takes_at_least_the_latency_also_an_error(local, client, post
     assert elapsed(lambda: post(b"[]")) >= 0.2
 
 
-@pytest.fixture
-def replace_sleep(monkeypatch):
-    """Replaces the sleep of the service with another function."""
-
-    def replace(sleep):
-        clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
-        monkeypatch.setattr("moto.medicalimaging.responses.time", clock)
-
-    return replace
-
-
 def test_parallel_calls_wait_at_the_same_time(local, connect, replace_sleep, datastore_id):
     local.settings.latency = 1.0
     # Released only if eight calls wait at the same time.
-    together = Barrier(8, timeout=30)
+    together = Barrier(8, timeout=HANG_SECONDS)
     replace_sleep(lambda _: together.wait())
     client = connect(max_pool_connections=8)
     with ThreadPoolExecutor(8) as pool:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, ResponseStreamingError
 
 from airflow_provider_healthimaging.local import backend, mock_aws
 
-from .conftest import KEYS, SIGNED
+from .conftest import HANG_SECONDS, KEYS, SIGNED
 from .importing import DATASTORE_ID, Imports, dicom_file
 from .stored import AS_EXPLICIT, EXPLICIT, HTJ2K, image, import_one, only_instance, parsed, pixels, read_metadata
 from .stored import read_frame as read_one_frame
@@ -299,6 +299,6 @@ def test_frames_and_instances_can_also_be_read_in_mock_aws():
         reply = requests.get(
             f"{host}/datastore/{DATASTORE_ID}/studies/{study}/series/{series}/instances/{uid}",
             headers={**SIGNED, "Accept": AS_EXPLICIT},
-            timeout=10,
+            timeout=HANG_SECONDS,
         )
         assert np.array_equal(pixels(reply.content), ARRAY)

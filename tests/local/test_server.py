@@ -15,6 +15,8 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 
 from airflow_provider_healthimaging.local import Call, LocalServer, airflow_connection
 
+from .conftest import HANG_SECONDS
+
 
 def test_s3_is_served_on_the_same_port(connect, client, put, datastore_id):
     s3 = connect("s3")
@@ -154,7 +156,7 @@ def test_middleware_can_truncate_a_body(local, put, datastore_id):
     put()
     with LocalServer(middleware=truncate) as faulty:
         at = urlsplit(faulty.url)
-        connection = HTTPConnection(at.hostname, at.port, timeout=10)
+        connection = HTTPConnection(at.hostname, at.port, timeout=HANG_SECONDS)
         headers = {"Authorization": "AWS4-HMAC-SHA256 Credential=x/20260301/us-east-1/medical-imaging/aws4_request"}
         connection.request("POST", f"/datastore/{datastore_id}/searchImageSets", b"{}", headers)
         reply = connection.getresponse()

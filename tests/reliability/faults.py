@@ -24,6 +24,11 @@ class Fault:
     hopeless: bool = False
 
 
+SLOW: Settings = {"slow_seconds": 1.5}
+PATIENCE: Settings = {"read_timeout": 0.75}
+"""Far above what a response takes on a busy machine: a page of eight workers at a time took up to 0.08 seconds."""
+
+
 def often(rng: Random) -> float:
     """Return a share that botocore's ten attempts get past, a million times in a million and one at the worst."""
     return rng.choice([0.05, 0.1, 0.2])
@@ -52,7 +57,7 @@ FAULTS: Mapping[str, Fault] = {
     "connection cut before the body": _cut("before"),
     "connection cut during the body": _cut("during"),
     "connection cut after the body": _cut("after"),
-    "slow responses": Fault(lambda rng: {"slow_rate": often(rng), "slow_seconds": 0.3}, {"read_timeout": 0.15}),
+    "slow responses": Fault(lambda rng: {"slow_rate": rng.choice([0.02, 0.05]), **SLOW}, PATIENCE),
     "empty pages": Fault(lambda rng: {"empty_page_rate": rng.choice([0.1, 0.5, 0.9])}),
     "tokens rejected": Fault(lambda rng: {"expired_token_rate": rng.choice([0.1, 0.3, 0.5])}),
     "tokens that expire": Fault(lambda rng: {"token_lifetime": rng.choice([0.0, 0.02, 0.1])}),
@@ -60,7 +65,7 @@ FAULTS: Mapping[str, Fault] = {
     "image sets change": Fault(lambda rng: {"change_rate": rng.choice([0.3, 1.0])}),
     "image sets vanish": Fault(lambda rng: {"vanish_rate": rng.choice([0.3, 1.0])}),
     "S3 errors": Fault(lambda rng: {"s3_error_rate": often(rng)}),
-    "mixture": Fault(_mixture, {"read_timeout": 0.15}),
+    "mixture": Fault(_mixture, PATIENCE),
     "nothing but errors": Fault(lambda _: {"error_rate": 1.0}, hopeless=True),
     "nothing but cuts": Fault(
         lambda rng: {"cut_rate": 1.0, "cut_where": rng.choice(["before", "during"])}, hopeless=True

@@ -21,7 +21,7 @@ from tests.reliability.cases import Case
 from tests.reliability.store import BUCKET, CANARY, Store
 
 ROWS_PER_FILE = 70
-SOON, LATER = 0.3, 30.0
+SOON, LATER = 0.3, 240.0
 """Seconds after which a sensor gives up: what is not there, and what is."""
 
 

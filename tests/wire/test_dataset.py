@@ -8,6 +8,7 @@ import re
 import signal
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from threading import Event
 from types import SimpleNamespace
 from unittest.mock import ANY
 
@@ -120,7 +121,12 @@ def test_pyarrow_reads_the_same_rows_from_s3_by_prefix_and_by_manifest(store, bu
     fill(store, 130)
     search(file_format=file_format, rows_per_file=50)
     s3 = pyarrow.fs.S3FileSystem(
-        access_key="testing", secret_key="testing", endpoint_override=server.url, region="us-east-1"
+        access_key="testing",
+        secret_key="testing",
+        endpoint_override=server.url,
+        region="us-east-1",
+        request_timeout=300,
+        connect_timeout=300,
     )
     source = "image-sets/arrivals/"
     if by == "manifest":
@@ -374,11 +380,12 @@ class Killer:
         self.seen = 0
 
     def aim(self, process, fatal):
-        self.process, self.fatal, self.requests = process, fatal, count(1)
+        self.process, self.fatal, self.requests, self.started = process, fatal, count(1), Event()
 
     def __call__(self, environ, start_response):
-        self.seen = next(self.requests)
-        if self.seen == self.fatal:
+        self.seen = number = next(self.requests)
+        if number == self.fatal:
+            self.started.wait()
             os.kill(self.process.pid, signal.SIGKILL)
             raise ConnectionError
         return self.app(environ, start_response)
@@ -401,6 +408,7 @@ def killer(behind, processes):
         server.calls.reset()
         made[0].aim(process, fatal)
         process.start()
+        made[0].started.set()
         process.join()
         return SimpleNamespace(
             code=process.exitcode, calls=server.calls.count("SearchImageSets"), requests=made[0].seen
@@ -437,7 +445,8 @@ def test_a_task_killed_at_any_moment_and_retried_makes_the_same_dataset_and_read
         assert retried.code == 0
         assert contents(bucket) == expected, f"killed at request {moment}"
         left = ROWS - finished * ROWS_PER_FILE
-        assert retried.calls <= left / 50 + 4, f"killed at request {moment}, when {finished} parts were finished"
+        # Idle workers split segments, and each split costs up to a call.
+        assert retried.calls <= left / 50 + 12, f"killed at request {moment}, when {finished} parts were finished"
         resumed += finished
 
     assert resumed > 0

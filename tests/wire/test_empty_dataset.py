@@ -55,6 +55,8 @@ def read(server):
             access_key="testing",
             secret_key="testing",
             region="us-east-1",
+            request_timeout=300,
+            connect_timeout=300,
         )
         return pyarrow.dataset.dataset(
             "image-sets/arrivals/", format="parquet", partitioning="hive", filesystem=filesystem

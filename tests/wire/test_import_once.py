@@ -7,6 +7,7 @@ import os
 import random
 import signal
 from itertools import count
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +30,7 @@ def attempt(number):
         output_s3_uri="s3://image-sets/reports/",
         data_access_role_arn=ROLE,
         waiter_delay=0.02,
+        waiter_max_attempts=100_000,
         do_xcom_push=False,
     )
     ti = SimpleNamespace(dag_id="nightly", run_id="r", task_id="import", map_index=-1, try_number=number)
@@ -60,13 +62,15 @@ class Killer:
     def aim(self, process, fatal, after):
         self.last, self.seen = self.seen, 0
         self.process, self.fatal, self.after, self.requests = process, fatal, after, count(1)
+        self.started = Event()
 
     def __call__(self, environ, start_response):
-        self.seen = next(self.requests)
-        if self.seen != self.fatal:
+        self.seen = number = next(self.requests)
+        if number != self.fatal:
             return self.app(environ, start_response)
         if self.after:
             self.app(environ, lambda *_: None)
+        self.started.wait()
         os.kill(self.process.pid, signal.SIGKILL)
         raise ConnectionError
 
@@ -86,6 +90,7 @@ def killer(behind, processes):
         process = processes.Process(target=doomed, args=(server.url,))
         made[0].aim(process, fatal, after)
         process.start()
+        made[0].started.set()
         process.join()
         made[0].aim(None, 0, after=False)
         return SimpleNamespace(code=process.exitcode, requests=made[0].last)
@@ -111,15 +116,15 @@ def test_a_worker_killed_at_any_moment_and_run_again_has_one_job_and_the_same_re
     undisturbed = killer()
     assert undisturbed.code == 0
     chosen = random.Random(SEED)
-    killed, moments = 0, MOMENTS if whole else 6
 
-    for _ in range(moments):
+    for _ in range(MOMENTS if whole else 6):
         local = again()
         moment, after = chosen.randint(1, undisturbed.requests), chosen.random() < 0.5
-        # The number of polls depends on the clock: an attempt that made fewer requests was not killed.
-        ended = killer(moment, after=after)
-        assert ended.code in (0, -signal.SIGKILL)
-        killed += ended.code != 0
+        # The number of polls depends on the clock: an attempt that made fewer requests is killed at the last of them.
+        while (ended := killer(moment, after=after)).code == 0:
+            assert ended.requests < moment
+            local, moment = again(), ended.requests
+        assert ended.code == -signal.SIGKILL
         records = attempt(2)
 
         assert len(local.import_jobs._jobs) == 1, f"killed at request {moment}, after={after}"
@@ -127,5 +132,3 @@ def test_a_worker_killed_at_any_moment_and_run_again_has_one_job_and_the_same_re
         assert {record["imageSetId"] for record in records} == {
             image_set.image_set_id for image_set in local.image_sets(DATASTORE_ID)
         }
-
-    assert killed >= moments / 2

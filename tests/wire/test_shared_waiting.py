@@ -115,7 +115,9 @@ def wait(loop, triggers, *happenings, until=3600):
         await asyncio.wait(tasks, timeout=until)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
 
     loop.run_until_complete(all_of_it())
     return woken

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.exceptions import AccessDeniedError, HealthImagingError, RejectedRequestError
@@ -128,8 +128,13 @@ def with_timeout(function):
         except BaseException as error:  # noqa: BLE001 - raised again by outcome.result()
             outcome.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
-    return outcome.result(TIMEOUT_SECONDS)
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        return outcome.result(TIMEOUT_SECONDS)
+    finally:
+        # The thread holds what it raised, until it has ended.
+        thread.join(TIMEOUT_SECONDS)
 
 
 def search_all(service, window=DAY, **more):
@@ -183,7 +188,7 @@ def eager_workers(**more):
             sys.setswitchinterval(usual)
 
 
-with_threads = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+with_threads = settings(max_examples=150)
 worker_counts = st.integers(1, 8)
 units = st.sampled_from([MICROSECOND, SECOND])
 
@@ -399,15 +404,15 @@ def test_each_page_counts_what_workers_have_read_ahead(turns):
 @pytest.mark.parametrize("kind", [ValueError, AccessDeniedError, KeyboardInterrupt])
 def test_an_error_in_one_worker_ends_the_others_and_is_raised_itself(kind):
     problem = kind("No.")
-    raised_by = []
+    raised_by = Future()
 
     def on_call(number, token):
         if number == 120:
-            raised_by.append(threading.current_thread())
+            raised_by.set_result(threading.current_thread())
             raise problem
         if number > 120:
             # This call is in progress until the error is known.
-            raised_by[0].join(TIMEOUT_SECONDS)
+            raised_by.result(TIMEOUT_SECONDS).join(TIMEOUT_SECONDS)
 
     service = evenly_spread(20_000, on_call=on_call)
     with pytest.raises(kind) as caught:
