@@ -6,7 +6,7 @@ OLDEST = .venv-2.11/bin/python
 AUDIT = $(UV) tool run --quiet pip-audit==2.10.1 --strict --disable-pip --no-deps
 NOX = $(UV) tool run --quiet --from nox==2026.10.20 --with uv nox
 
-.PHONY: install test test-unit test-all test-oldest test-reliability test-readme versions deployments test-matrix sessions coverage mutate audit build test-live test-live-whole test-distributed soak reliability reliability-page lint format layout docs demo demo-ui screenshots bench bench-triggers constraints clean
+.PHONY: install test test-unit test-all test-oldest test-reliability test-readme beside-oldest test-matrix sessions coverage mutate audit build test-live test-live-whole test-distributed soak reliability reliability-page lint format layout docs demo demo-ui screenshots bench bench-triggers constraints clean
 
 # Without compiled files, every process that imports Airflow compiles it again, for some seconds.
 unexport PYTHONDONTWRITEBYTECODE
@@ -56,12 +56,9 @@ test-reliability: install
 	$(NEWEST) -m pytest --whole $(PLAYED)
 	$(OLDEST) -m pytest --whole $(PLAYED)
 
-# What .ci/run runs at the same time: one target on each core.
-versions:
-	$(MAKE) test-oldest test-matrix SESSIONS='"airflow(3.0-py3.11)"' WORKERS=1
-
-deployments:
-	$(MAKE) test-live test-distributed test-readme
+# What .ci/run runs on one core, while `test-oldest` runs on the other.
+beside-oldest:
+	$(MAKE) test-live test-distributed test-readme test-matrix SESSIONS='"airflow(3.0-py3.11)"'
 
 # Installs the package into an empty home, and types what the README says. Does what all other pages say.
 test-readme: install
