@@ -473,7 +473,7 @@ def test_a_worker_killed_at_any_moment_and_run_again_has_the_same_objects_and_fe
     chosen = random.Random(SEED)
 
     complete = 0
-    moments = [(chosen.randint(1, requests), chosen.random() < 0.5) for _ in range(MOMENTS if whole else 5)]
+    moments = [(chosen.randint(1, requests), chosen.random() < 0.5) for _ in range(MOMENTS if whole else 3)]
     for moment, after in [*moments, (requests, True)]:
         bucket.objects.all().delete()
         server.calls.reset()

@@ -117,7 +117,7 @@ def test_a_worker_killed_at_any_moment_and_run_again_has_one_job_and_the_same_re
     assert undisturbed.code == 0
     chosen = random.Random(SEED)
 
-    for _ in range(MOMENTS if whole else 6):
+    for _ in range(MOMENTS if whole else 4):
         local = again()
         moment, after = chosen.randint(1, undisturbed.requests), chosen.random() < 0.5
         # The number of polls depends on the clock: an attempt that made fewer requests is killed at the last of them.

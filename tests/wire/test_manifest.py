@@ -229,7 +229,7 @@ def test_bucket_that_may_not_be_read_is_an_error_that_says_so(s3, quarters, behi
 
     behind(deny)
 
-    with pytest.raises(AccessDeniedError, match=r"S3 answered 403 .*_manifest\.json\)\. Allow the actions"):
+    with pytest.raises(AccessDeniedError, match=r"S3 answered 403 .*_manifest\.json\)\. Allow s3:PutObject"):
         join_manifests(S3Hook(), quarters, URI)
 
 
