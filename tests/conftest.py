@@ -42,7 +42,11 @@ from airflow_provider_healthimaging.triggers import polling  # noqa: E402
 
 # The same examples in each run, and a busy machine is no reason to fail.
 settings.register_profile(
-    "steady", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "steady",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("steady")
 
