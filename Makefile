@@ -58,7 +58,7 @@ test-reliability: install
 
 # What .ci/run runs on one core, while `test-oldest` runs on the other.
 beside-oldest:
-	$(MAKE) test-live test-distributed test-readme test-matrix SESSIONS='"airflow(3.0-py3.11)"'
+	$(MAKE) --jobs=1 test-live test-distributed test-readme test-matrix SESSIONS='"airflow(3.0-py3.11)"'
 
 # Installs the package into an empty home, and types what the README says. Does what all other pages say.
 test-readme: install
