@@ -33,6 +33,9 @@ NOT_ALONE = re.compile("The task is ending, so|The task was stopped before|\\{\\
 OF_PARTS = re.compile(r"^(.{0,13}\{\})*.{0,13}$|The value is not shown, because it may hold patient data\.$")
 
 
+TYPES = {name: kind for name, kind in vars(exceptions).items() if inspect.isclass(kind)}
+
+
 def page(name):
     return (DOCS / name).read_text()
 
@@ -48,14 +51,18 @@ def test_the_page_on_boto3_has_every_operation_of_the_service():
     assert {name for name in operations if name not in page("boto3.md")} == set()
 
 
+def quoted(text):
+    """Return the words in backticks that are long enough to be an error's own."""
+    return [words.strip("`") for words in re.findall(r"`[^`\n]*`", text) if len(words) > 11]
+
+
 def raised():
     """Yield where an error is made, and its text with ``{}`` for each value."""
-    kinds = {name for name, kind in vars(exceptions).items() if inspect.isclass(kind)}
     for path in sorted(PACKAGE.rglob("*.py")):
         if PACKAGE / "local" in path.parents:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds and node.args:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TYPES and node.args:
                 text = text_of(node.args[0])
                 if text.strip("{}"):
                     yield pytest.param(node.func.id, text, id=f"{path.relative_to(PACKAGE)}:{node.lineno}")
@@ -73,8 +80,7 @@ def text_of(node):
 def test_every_error_has_an_entry_in_troubleshooting(kind, text):
     entries = page("troubleshooting.md").partition("## Before a response")[2]
     pages = entries + page("events.md").partition("## What the logs")[2]
-    quoted = [each.strip("`") for each in re.findall(r"`[^`\n]*`", pages) if len(each) > 11]
-    named = [words for words in quoted if words in text or words == kind]
+    named = [words for words in quoted(pages) if words in text or words == kind]
     assert named or any(each.search(text) for each in (REPORTED, RETRIED, NOT_ALONE, OF_PARTS))
 
 
@@ -84,7 +90,6 @@ RETRIES = {
     if line.startswith("| `") and (row := line.strip("|").split("|"))
     for name in row[0].split(",")
 }
-TYPES = {name: kind for name, kind in vars(exceptions).items() if inspect.isclass(kind)}
 BASES = {"HealthImagingError", "ImportJobError", "ExportError"}
 
 
@@ -109,8 +114,7 @@ def test_every_error_code_that_has_a_rule_is_in_troubleshooting(code):
 @pytest.mark.parametrize("described", sorted({rule.description for rule in BOTOCORE_RULES}))
 def test_every_error_of_botocore_that_has_a_rule_is_in_troubleshooting(described):
     words = max(re.split(r"\{\w+\}", described), key=len).strip()
-    quoted = [each.strip("`") for each in re.findall(r"`[^`\n]*`", page("troubleshooting.md")) if len(each) > 11]
-    assert [each for each in quoted if each in described or words in each]
+    assert [each for each in quoted(page("troubleshooting.md")) if each in described or words in each]
 
 
 KEPT = {
