@@ -204,6 +204,13 @@ def test_the_repeated_hour_is_two_windows_that_touch():
     assert summer.duration == winter.duration == timedelta(hours=1)
 
 
+@pytest.mark.parametrize("parts", [True, 2.0, "2", None])
+def test_a_number_of_parts_is_a_whole_number(parts):
+    with pytest.raises(InvalidArgumentError) as caught:
+        TimeWindow(NOON, NOON + timedelta(hours=1)).split(parts)
+    assert str(caught.value) == f"parts must be a whole number, not {type(parts).__name__}."
+
+
 def test_a_window_is_split_into_halves_by_default():
     window = TimeWindow("2026-01-31T12:00:00Z", "2026-01-31T13:00:00Z")
 

@@ -143,6 +143,56 @@ def test_a_request_that_cannot_work_is_an_error_that_says_what_to_do(case, all_t
     assert CANARY not in all_text(caught.value)
 
 
+HIDDEN = "The value is not shown, because it may hold patient data."
+WHOLE = {
+    "no slash at the end": (
+        "input_s3_uri must end with '/'. HealthImaging imports everything whose key begins with the prefix, so "
+        "'scans/1' would also import 'scans/10/'. Add a slash. To import one file, put it under a prefix of its own."
+    ),
+    "a path": (
+        "input_s3_uri is not an S3 address that HealthImaging takes. Give 's3://bucket/prefix/', on one line, with at "
+        f"most 1024 characters. {HIDDEN}"
+    ),
+    "an access point": (
+        "input_s3_uri names an access point by its ARN. Give its alias in place of the bucket, such as "
+        f"'s3://name-a1b2c3-s3alias/prefix/'. {HIDDEN}"
+    ),
+    "Airflow's form": (
+        "input_s3_uri names a connection before the '@'. Give the bucket only, and the connection as s3_conn_id. "
+        f"{HIDDEN}"
+    ),
+    "a new line": (
+        "input_s3_uri begins or ends with a space or a new line. Remove it: {{ ... | trim }} in a template. "
+        f"{HIDDEN}"
+    ),
+    "a role's name": (
+        "data_access_role_arn='import' is malformed. Give the ARN of the IAM role with which HealthImaging reads the "
+        "input and writes the output, such as 'arn:aws:iam::123456789012:role/import'."
+    ),
+    "a job name with a space": "job_name='my job' is malformed. Give 1 to 64 characters of A-Z, a-z, 0-9 and ._/#-.",
+    "a token with a colon": "client_token='a:b' is malformed. Give 1 to 64 characters of A-Z, a-z, 0-9 and ._-.",
+    "an account that lacks a digit": (
+        "input_owner_account_id='12345678901' is malformed. Give the 12 digits of an AWS account, as text."
+    ),
+    "a role without a value": (
+        "data_access_role_arn=None must be a string, not NoneType. Give the ARN of the IAM role with which "
+        "HealthImaging reads the input and writes the output, such as 'arn:aws:iam::123456789012:role/import'."
+    ),
+    "a configuration that is no object": "import_configuration must be a JSON object, not a list.",
+    "a mapping without a file": (
+        "import_configuration, dicomMetadataMappings[1]: give 'studyInstanceUID' and 'metadataFilePath', and "
+        "'seriesInstanceUID' if you need it; no other keys."
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_what_an_error_says_is_the_whole_of_it(case):
+    with pytest.raises(InvalidArgumentError) as caught:
+        parse(**BAD[case][0])
+    assert str(caught.value) == WHOLE[case]
+
+
 @pytest.mark.parametrize(
     ("output", "inside"),
     [
@@ -157,8 +207,12 @@ def test_a_request_that_cannot_work_is_an_error_that_says_what_to_do(case, all_t
 )
 def test_an_input_may_not_hold_its_own_output(output, inside):
     if inside:
-        with pytest.raises(InvalidArgumentError, match="output_s3_uri lies under input_s3_uri"):
+        with pytest.raises(InvalidArgumentError) as caught:
             parse(output_s3_uri=output)
+        assert str(caught.value) == (
+            "output_s3_uri lies under input_s3_uri, so the next job would import the output of this one. Give an "
+            "output prefix outside of the input."
+        )
     else:
         assert parse(output_s3_uri=output).output_s3_uri == output
 
@@ -199,6 +253,15 @@ def test_the_id_of_a_job_is_checked(job_id):
         check_job_id(job_id)
 
 
+def test_what_an_error_says_of_the_id_of_a_job_is_the_whole_of_it():
+    assert check_job_id("0a" * 16) == "0a" * 16
+    with pytest.raises(InvalidArgumentError) as caught:
+        check_job_id("A")
+    assert str(caught.value) == (
+        "job_id='A' is malformed. Give the jobId of StartDICOMImportJob: 1 to 32 characters of 0-9 and a-z."
+    )
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -225,6 +288,10 @@ def token(request=None, generation=0, map_index=-1, **task):
 def test_the_same_task_of_the_same_run_gets_the_same_token():
     assert token() == token(parse())
     assert re.fullmatch("[A-Za-z0-9._-]{64}", token())
+
+
+def test_a_token_is_the_same_in_every_release_so_that_a_retry_after_an_upgrade_finds_its_job():
+    assert token() == "fe64bcbc1cfa9f255684b53786008732f5eb7cf07495722b0f568596951b1f31"
 
 
 def test_another_task_run_request_or_generation_gets_another_token():

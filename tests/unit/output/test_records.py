@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from datetime import UTC, datetime, timedelta
 
 import pyarrow.parquet
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.output.file_formats import file_format
-from airflow_provider_healthimaging.output.records import COLUMNS, Record, to_record
+from airflow_provider_healthimaging.output.records import COLUMNS, Record, to_record, to_records
 from airflow_provider_healthimaging.search.image_set import DICOM_TAGS, parse_dicom_tags
 
 CREATED = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -63,6 +64,32 @@ def test_a_record_with_all_tags_survives_json():
     record = to_record(HIT, "d", parse_dicom_tags("all"))
     assert json.loads(json.dumps(record)) == record
     assert list(record["DICOMTags"]) == list(DICOM_TAGS)
+
+
+def test_a_text_that_is_no_unicode_is_repaired_and_counted(caplog):
+    broken = {**HIT, "DICOMTags": {"DICOMPatientName": "M\udcfcller", "DICOMStudyId": "\ud83d", "DICOMSeriesNumber": 3}}
+    tags = ("DICOMPatientName", "DICOMStudyId", "DICOMSeriesNumber")
+    records = list(to_records([HIT, broken, broken], "d", tags, logging.getLogger("task")))
+    assert [record["DICOMTags"] for record in records] == [
+        {"DICOMPatientName": "DOE^JANE", "DICOMStudyId": None, "DICOMSeriesNumber": None},
+        *[{"DICOMPatientName": "M\ufffdller", "DICOMStudyId": "\ufffd", "DICOMSeriesNumber": 3}] * 2,
+    ]
+    assert records[0] == to_record(HIT, "d", tags)
+    assert caplog.record_tuples == [
+        (
+            "task",
+            logging.WARNING,
+            (
+                "4 DICOM tags had characters that are no Unicode text, probably from a wrong character set. Each of "
+                "these characters was replaced by U+FFFD."
+            ),
+        )
+    ]
+
+
+def test_of_texts_that_are_unicode_the_log_says_nothing(caplog):
+    assert list(to_records([HIT], "d", (), logging.getLogger("task"))) == [to_record(HIT, "d")]
+    assert not caplog.records
 
 
 def test_the_columns_of_record_dataset_and_lineage_are_the_same(monkeypatch):

@@ -19,6 +19,18 @@ def test_tags_come_in_the_order_of_the_api_reference_each_once(tags, how_many):
     assert chosen == tuple(tag for tag in DICOM_TAGS if tag in tags[:how_many])
 
 
+@pytest.mark.parametrize("text", ['["DICOMStudyId"]', ' ["DICOMStudyId"]\n'])
+def test_tags_may_be_the_json_text_of_a_list(text):
+    assert parse_dicom_tags(text) == ("DICOMStudyId",)
+    assert parse_dicom_tags('"all"') == tuple(DICOM_TAGS)
+
+
+@pytest.mark.parametrize("rendered", ["None", ["DICOMStudyId", "None"]])
+def test_tags_whose_template_has_no_value_are_refused(rendered):
+    with pytest.raises(InvalidArgumentError, match=r"^A value of dicom_tags rendered to 'None'"):
+        parse_dicom_tags(rendered)
+
+
 @pytest.mark.parametrize(
     ("tags", "says"),
     [

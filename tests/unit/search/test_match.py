@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.search.image_set import DICOM_TAGS
 from airflow_provider_healthimaging.search.match import MATCH_FIELDS, matches, parse_match
+from airflow_provider_healthimaging.search.rendered import NATIVE_RENDERING
 
 CANARY = "CANARY-4711"
 VALUE = {str: "x", int: 3, bool: True}
@@ -107,7 +108,28 @@ def test_whatever_is_wrong_no_value_is_ever_shown(all_text, match, as_text):
         assert "4711" not in all_text(error)  # noqa: PT017 - most draws are refused, but not all
 
 
-def test_an_error_about_a_truth_says_which_field_it_is_of():
+@pytest.mark.parametrize(
+    ("match", "message"),
+    [
+        ({"isPrimary": "maybe"}, "match on isPrimary must be true or false."),
+        ({"version": 10**18 + 1}, "match on version takes whole numbers of at most 18 digits."),
+        ({"version": 7.0}, "match on version takes int values, not float."),
+        ({"DICOMStudyId": ["7"], "DICOMPatientId": [b"7"]}, "match on DICOMPatientId takes str values, not bytes."),
+        ({"DICOMPatientId": 7}, f"match on DICOMPatientId takes str values, not int.{NATIVE_RENDERING}"),
+        ({"DICOMPatientId": 7.5}, f"match on DICOMPatientId takes str values, not float.{NATIVE_RENDERING}"),
+    ],
+)
+def test_what_an_error_says_of_a_value_is_the_whole_of_it(match, message):
     with pytest.raises(InvalidArgumentError) as caught:
-        parse_match({"isPrimary": "maybe"})
-    assert str(caught.value) == "match on isPrimary must be true or false."
+        parse_match(match)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("number", [10**18, -(10**18)])
+def test_the_largest_whole_numbers_are_taken(number):
+    assert parse_match({"version": number}) == {"version": [number]}
+
+
+def test_the_values_of_a_set_come_in_the_same_order_in_every_process():
+    values = {"MR", "CT", "US", "XA", None}
+    assert parse_match({"DICOMSeriesModality": values}) == {"DICOMSeriesModality": ["CT", "MR", "US", "XA", None]}

@@ -1,6 +1,8 @@
 """``deduplicate_hits`` yields each image set of the window once, at its highest version, whatever the pages."""
 
+import logging
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from airflow_provider_healthimaging.search.pages import (
     deduplicate_hits,
     has_stable_order,
     require_monotonic,
+    with_progress,
 )
 from airflow_provider_healthimaging.window import TimeWindow
 
@@ -261,3 +264,36 @@ def test_closing_the_hits_closes_the_pages_although_another_variable_holds_them(
     assert next(hits) == 1
     hits.close()
     assert closed
+
+
+# Progress
+
+
+def set_clock(monkeypatch, *readings):
+    clock = SimpleNamespace(monotonic=iter(readings).__next__)
+    monkeypatch.setattr("airflow_provider_healthimaging.search.pages.time", clock)
+
+
+def test_the_log_says_every_ten_seconds_how_far_the_search_is(caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    set_clock(monkeypatch, 100, 109.9, 110, 119.9, 120)
+    read_so_far = [
+        Page([], remaining=timedelta(minutes=60)),
+        Page([], remaining=timedelta(minutes=45), hits_ahead=500, calls_ahead=7),
+        Page([], remaining=timedelta(minutes=15)),
+        Page([]),
+    ]
+    stats = ScanStats(read=4_500, calls=1_000)
+    assert list(with_progress(read_so_far, HOUR, stats, logging.getLogger("task"))) == read_so_far
+    assert [record.getMessage() for record in caplog.records] == [
+        "Read 5,000 image sets in 1,007 calls, 25% of the window; 500 image sets/s.",
+        "Read 4,500 image sets in 1,000 calls; 225 image sets/s.",
+    ]
+
+
+def test_without_a_window_there_is_no_share_of_it(caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    set_clock(monkeypatch, 0, 10)
+    one = [Page([], remaining=timedelta(minutes=45))]
+    list(with_progress(one, None, ScanStats(read=20, calls=1), logging.getLogger("task")))
+    assert [record.getMessage() for record in caplog.records] == ["Read 20 image sets in 1 calls; 2 image sets/s."]

@@ -28,6 +28,7 @@ def test_a_request_shows_no_search_value():
 
 def test_a_request_cannot_change():
     request = SearchRequest.parse(DATASTORE_ID)
+    assert request.max_workers == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
         request.datastore_id = "e" * 32
 
@@ -67,7 +68,8 @@ def test_another_window_is_another_request():
     ("arguments", "says"),
     [
         ({"datastore_id": "arrivals"}, "malformed"),
-        ({"window": HOUR, "time_field": None}, "A window needs a time_field"),
+        ({"window": HOUR, "time_field": None}, r"^A window needs a time_field: 'createdAt' or 'updatedAt'\.$"),
+        ({"window": (NOON, NOON)}, r"^window must be a TimeWindow, not tuple\.$"),
         ({"time_field": "created"}, "Unknown time_field"),
         ({"window": HOUR, "search_criteria": equal("DICOMStudyId", "DICOMPatientId")}, "the window needs one of"),
         ({"max_workers": 0}, "max_workers=0"),

@@ -106,6 +106,17 @@ def test_a_duration_is_a_timedelta_or_seconds_zero_or_more(wrong):
             lambda: parse_duration("poke_interval", "60"),
             "poke_interval='60' must be a datetime.timedelta or a number of seconds, zero or more.",
         ),
+        (
+            lambda: parse_interval("poke_interval", 0),
+            (
+                "poke_interval=0 would poll without a pause. Give a datetime.timedelta or a number of seconds above "
+                "zero."
+            ),
+        ),
+        (
+            lambda: parse_interval("poke_interval", timedelta(days=367)),
+            "poke_interval=datetime.timedelta(days=367) is too long: give at most 366 days.",
+        ),
     ],
 )
 def test_what_an_error_says_of_an_argument_is_the_whole_of_it(check, message):
@@ -129,6 +140,11 @@ def test_a_number_of_seconds_beyond_the_maximum_is_too_long(too_long):
 def test_an_interval_between_polls_is_above_zero(never):
     with pytest.raises(InvalidArgumentError, match="poke_interval="):
         parse_interval("poke_interval", never)
+
+
+@pytest.mark.parametrize("pause", [timedelta(days=366), timedelta(microseconds=1)])
+def test_an_interval_is_given_back_as_it_is(pause):
+    assert parse_interval("poke_interval", pause) == parse_interval("poke_interval", pause.total_seconds()) == pause
 
 
 @pytest.mark.parametrize(
