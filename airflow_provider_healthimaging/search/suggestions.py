@@ -40,7 +40,7 @@ def suggest_name(name: object, known: Iterable[str]) -> str | None:
     by_spelling = {spelling: each for each in known for spelling in _spellings(each)}
     written = name.lower() if isinstance(name, str) else ""
     completed = sorted(each for each in by_spelling if len(written) >= MIN_STEM_LENGTH and each.startswith(written))
-    nearest = completed or difflib.get_close_matches(written, by_spelling, n=1, cutoff=SIMILARITY_CUTOFF)
+    nearest = completed or difflib.get_close_matches(written, by_spelling, cutoff=SIMILARITY_CUTOFF)
     return by_spelling[nearest[0]] if nearest else None
 
 

@@ -198,8 +198,12 @@ def test_a_report_says_where_it_is():
 
 
 def test_image_sets_that_are_counted_and_not_named_are_waited_for():
-    with pytest.raises(ImportReportMissingError, match=r"names 1 image sets, and .* counts more"):
+    with pytest.raises(ImportReportMissingError) as caught:
         report({**manifest(numberOfGeneratedImageSets=2), SUCCESS: ndjson(imported_line(1, IMAGE_SET))})
+    assert str(caught.value) == (
+        f"The job's output names 1 image sets, and {MANIFEST} counts more. The service may write the rest a little "
+        "later."
+    )
 
 
 def test_failed_files_that_no_line_names_are_counted_too():
@@ -299,6 +303,36 @@ def test_what_cannot_be_read_is_an_error_with_file_and_line_and_without_content(
     assert CANARY not in all_text(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            manifest(imageSetsSummary=[7]),
+            f"{MANIFEST} has an invalid member: in imageSetsSummary, entry 0 is not an object.",
+        ),
+        (
+            manifest(imageSetsSummary=[{"imageSetId": 7}]),
+            (
+                f"{MANIFEST} has an invalid member: in imageSetsSummary[0], imageSetId is not an id of 32 characters "
+                "of 0-9 and a-z."
+            ),
+        ),
+        (
+            {**manifest(), SUCCESS: ndjson({"importResponse": []})},
+            f"{SUCCESS} has an invalid member: in line 1, importResponse is not an object.",
+        ),
+        ({MANIFEST: b""}, f"{MANIFEST} is not a JSON object."),
+    ],
+)
+def test_what_an_error_says_of_a_file_is_the_whole_of_it(files, message):
+    with pytest.raises(InvalidImportReportError) as caught:
+        report(files)
+    assert str(caught.value) == (
+        f"{message} Look at the file in the job's output in S3. Its content is not shown, because it may hold patient "
+        "data."
+    )
+
+
 @given(st.sampled_from([MANIFEST, SUCCESS, WARNING, FAILURE]), st.binary() | st.text().map(str.encode))
 def test_no_content_raises_another_error(name, content):
     with suppress(InvalidImportReportError, ImportReportMissingError):
@@ -308,6 +342,11 @@ def test_no_content_raises_another_error(name, content):
 def test_a_line_or_a_manifest_without_end_is_an_error(monkeypatch):
     monkeypatch.setattr(lines, "MAX_LINE_BYTES", 100)
     monkeypatch.setattr(lines, "MAX_DOCUMENT_BYTES", 1000)
+    longest = b"{}" + b" " * 98
+    assert report({**manifest(), SUCCESS: longest}, chunk=200).imported == 1
+    with pytest.raises(InvalidImportReportError, match=f"{SUCCESS} .*line 1 is longer than 100 bytes"):
+        report({**manifest(), SUCCESS: longest + b" "}, chunk=200)
+    assert report({MANIFEST: b"{}" + b" " * 998}).imported == 0
     with pytest.raises(InvalidImportReportError, match=f"{SUCCESS} .*line 2 is longer than 100 bytes"):
         report({**manifest(), SUCCESS: b"{}\n" + b" " * 200})
     with pytest.raises(InvalidImportReportError, match=f"{MANIFEST} is larger than 1000 bytes"):

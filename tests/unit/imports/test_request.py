@@ -217,6 +217,12 @@ def test_an_input_may_not_hold_its_own_output(output, inside):
         assert parse(output_s3_uri=output).output_s3_uri == output
 
 
+@pytest.mark.parametrize("prefix", ["", "scans/"])
+def test_an_input_under_a_second_slash_does_not_hold_an_output_beside_it(prefix):
+    output = f"s3://inbox/{prefix}"
+    assert parse(input_s3_uri=f"{output}/", output_s3_uri=output).output_s3_uri == output
+
+
 def test_a_whole_bucket_holds_every_output_in_it():
     with pytest.raises(InvalidArgumentError, match="output_s3_uri lies under input_s3_uri"):
         parse(input_s3_uri="s3://inbox/", output_s3_uri="s3://inbox/reports/")

@@ -3,6 +3,7 @@
 import copy
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +55,37 @@ def test_true_and_zero_are_values_too():
     }
 
 
+RECORD = {
+    "datastoreId": "d" * 32,
+    "imageSetId": "0" * 32,
+    "version": 2,
+    "createdAt": "2026-01-31T12:00:00.000Z",
+    "updatedAt": "2026-01-31T12:00:00.250Z",
+    "isPrimary": True,
+}
+
+
+def test_of_a_record_everything_is_shown_but_its_tags():
+    tags = {"DICOMTags": {"DICOMPatientId": CANARY, "version": 2}}
+    masked = {"DICOMTags": {"DICOMPatientId": "***", "version": "***"}}
+    assert mask_values([RECORD, {**RECORD, **tags}]) == [RECORD, {**RECORD, **masked}]
+    least = {"datastoreId": "d" * 32, "imageSetId": "0" * 32}
+    assert mask_values(least) == least
+
+
+@pytest.mark.parametrize("name", RECORD)
+def test_in_a_record_a_value_of_another_form_is_not_shown(name):
+    for value in (CANARY, f"{RECORD[name]} ", f"{RECORD[name]}\n", [RECORD[name]]):
+        assert "4711" not in json.dumps(mask_values({**RECORD, name: value}))
+        assert mask_values({**RECORD, name: value}) != {**RECORD, name: value}
+
+
+@pytest.mark.parametrize("missing", ["datastoreId", "imageSetId"])
+def test_what_has_not_both_ids_is_no_record(missing):
+    part = {name: value for name, value in RECORD.items() if name != missing}
+    assert set(mask_values(part).values()) == {"***"}
+
+
 def test_a_value_in_the_place_of_a_name_is_not_shown():
     slipped = {"filters": [{"values": [{CANARY: "DICOMPatientId"}], 4711: []}], CANARY: {}}
     assert mask_values(slipped) == {"filters": [{"values": [{"***": "***"}], "***": []}], "***": {}}
@@ -87,6 +119,11 @@ def test_a_copy_is_rendered_without_touching_the_original():
 
 def test_a_holder_of_a_holder_is_one_holder():
     assert MaskedValue(MaskedValue(CRITERIA)).value is CRITERIA
+
+
+def test_a_holder_says_whether_its_templates_were_rendered():
+    assert MaskedValue(CRITERIA).rendered is False
+    assert MaskedValue(CRITERIA, rendered=True).rendered is True
 
 
 def test_airflow_finds_nothing_to_render_inside():

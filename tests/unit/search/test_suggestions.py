@@ -19,6 +19,11 @@ def test_the_nearest_name_is_one_that_was_meant(written, known, nearest):
     assert suggest_name(written, [known]) == (known if nearest else None)
 
 
+@pytest.mark.parametrize("written", ["", None, 7, ["filters"]])
+def test_what_is_no_name_has_no_nearest_name(written):
+    assert suggest_name(written, ["filters", "xxxx", "7"]) is None
+
+
 def test_a_name_that_may_be_a_search_value_is_not_shown():
     error = unknown_name_error("field in match", "Walters", ["filters"], private=True)
     assert str(error) == "Unknown field in match. Did you mean 'filters'? Known: filters."

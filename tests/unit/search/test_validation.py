@@ -24,6 +24,20 @@ def test_a_malformed_data_store_id_is_shown_with_what_it_should_be(malformed):
     assert repr(malformed) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("check", "name"),
+    [
+        (check_datastore_id, "datastore_id"),
+        (lambda text: parse_json_object("match", text), "match"),
+        (lambda text: parse_json_object("match", {"version": text}), "match"),
+        (lambda text: parse_json_object("match", f'{{"version": ["{text}"]}}'), "match"),
+    ],
+)
+def test_a_value_whose_template_refers_to_nothing_is_refused_by_the_name_of_its_argument(check, name):
+    with pytest.raises(InvalidArgumentError, match=rf"^A value of {name} rendered to 'None'"):
+        check("None")
+
+
 def test_pagination_numbers_may_be_rendered_text_and_what_is_empty_is_not_given():
     config = {"MaxItems": "120", "PageSize": 50, "StartingToken": ""}
     assert parse_pagination_config(config) == {"MaxItems": 120, "PageSize": 50}
@@ -74,6 +88,30 @@ def test_a_duration_is_a_timedelta_or_seconds_zero_or_more(wrong):
                 "datastore_id='arrivals' is malformed: the id of a data store has 32 characters of 0-9 and a-z. Its "
                 "name and its ARN are not its id. Take the id from the HealthImaging console or from list_datastores."
             ),
+        ),
+        (
+            lambda: check_datastore_id(7),
+            (
+                "datastore_id=7 must be a string of 32 characters of 0-9 and a-z, not int. If a template gave it: with "
+                "render_template_as_native_obj=True, a text of digits becomes a number, without its leading zeros. "
+                "Write {{ ... | tojson }}, or give the output of a task as it is (.output)."
+            ),
+        ),
+        (
+            lambda: check_whole_number("PageSize", 51, maximum=50),
+            "PageSize=51 is out of range. Give a whole number from 1 to 50.",
+        ),
+        (
+            lambda: check_whole_number("PageSize", 0, maximum=50),
+            "PageSize=0 is out of range. Give a whole number from 1 to 50.",
+        ),
+        (
+            lambda: check_whole_number("batch_size", 1_000_000_001),
+            "batch_size=1000000001 is out of range. Give a whole number from 1 to 1000000000.",
+        ),
+        (
+            lambda: check_whole_number("batch_size", 0),
+            "batch_size=0 is out of range. Give a whole number of 1 or more.",
         ),
         (lambda: parse_pagination_config([]), "pagination_config must be a JSON object, not a list."),
         (
