@@ -29,7 +29,7 @@ def main() -> int:
     option(
         "--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=f"run these sections only: {', '.join(SECTIONS)}"
     )
-    option("--repeat", type=int, default=5, help="number of runs for each median")
+    option("--repeat", type=int, default=3, help="number of runs for each median")
     option("--output", type=Path, help="file to write; default docs/benchmarks.md, and none with --only")
     options = parser.parse_args()
     console, tables, failed, started = Console(), [], [], time.perf_counter()
