@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from airflow_provider_healthimaging.exceptions import HealthImagingError
 from airflow_provider_healthimaging.search.pages import (
     CLOCK_SKEW,
+    END_OF_TIME,
     Page,
     ScanStats,
     check_sorted,
@@ -228,6 +229,28 @@ def test_stats_count_pages_calls_hits_and_image_sets():
     read(Pages([make_hit("a"), make_hit("a", version=2), make_hit("b", 1)], calls=3), stats=stats)
     assert (stats.pages, stats.calls, stats.read, stats.image_sets) == (2, 6, 3, 2)
     assert stats.reached == NOON + timedelta(seconds=1)
+
+
+def test_stats_count_what_lies_in_the_window_and_know_its_latest_change():
+    hits = [
+        make_hit("a", -1),
+        *(make_hit(name, 1, updatedAt=NOON + timedelta(hours=at)) for at, name in [(9, "b"), (2, "c")]),
+    ]
+    stats = ScanStats()
+    read([Page([], is_empty=True), Page(hits), Page([], is_empty=True)], stats=stats)
+    assert (stats.pages, stats.empty_pages, stats.read, stats.in_window) == (3, 2, 3, 2)
+    assert stats.changed == NOON + timedelta(hours=9)
+
+
+def test_a_hit_that_does_not_say_when_it_was_changed_may_have_been_changed_at_any_time():
+    stats = ScanStats()
+    read([Page([make_hit("a", updatedAt=NOON), make_hit("b"), make_hit("c", updatedAt=NOON)])], stats=stats)
+    assert stats.changed == END_OF_TIME
+
+
+def test_without_a_window_image_sets_of_one_timestamp_come_in_the_order_of_their_ids():
+    hits = [make_hit(name, at) for at, name in [(0, "c"), (0, "a"), (0, "b"), (1, "a2")]]
+    assert [name for name, _ in versions(read(Pages(hits), None))] == ["a", "b", "c", "a2"]
 
 
 def test_a_page_is_fetched_when_it_is_needed():

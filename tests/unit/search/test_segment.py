@@ -289,6 +289,22 @@ def test_a_restart_begins_at_the_last_second_read_and_without_a_token():
     assert service.requests[3] == (TimeWindow(NOON + 5 * SECOND, MINUTE.end), None)
 
 
+@pytest.mark.parametrize("last", [60, 61])
+def test_a_token_that_is_rejected_behind_the_end_of_the_window_needs_no_restart(last):
+    requests = []
+
+    def reject(window, token):
+        requests.append((window, token))
+        raise RejectedRequestError("The token is not valid.", code="ValidationException")
+
+    segment = Segment(MINUTE, "createdAt")
+    segment.accept(Page([make_hit("a", 59), make_hit("b", last)], next_token="next"))
+    assert not segment.done
+    assert segment.accept(segment.fetch(reject)).hits == []
+    assert segment.done
+    assert len(requests) == 1
+
+
 def test_a_restart_of_a_split_segment_ends_at_the_split():
     service = Service([make_hit(number, number) for number in range(20)], rejects={1})
     segment = Segment(MINUTE, "createdAt")
