@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from airflow_provider_healthimaging.exceptions import InvalidArgumentError
 from airflow_provider_healthimaging.imports.arguments import check_job_id
 from airflow_provider_healthimaging.imports.request import ImportRequest, derived_client_token
+from airflow_provider_healthimaging.search.rendered import NATIVE_RENDERING
 
 CANARY = "CANARY-4711"
 ROLE = "arn:aws:iam::123456789012:role/import"
@@ -173,6 +174,10 @@ WHOLE = {
     "a token with a colon": "client_token='a:b' is malformed. Give 1 to 64 characters of A-Z, a-z, 0-9 and ._-.",
     "an account that lacks a digit": (
         "input_owner_account_id='12345678901' is malformed. Give the 12 digits of an AWS account, as text."
+    ),
+    "an account that became a number": (
+        f"input_owner_account_id=123456789012 must be a string, not int.{NATIVE_RENDERING} Give the 12 digits of an "
+        "AWS account, as text."
     ),
     "a role without a value": (
         "data_access_role_arn=None must be a string, not NoneType. Give the ARN of the IAM role with which "
