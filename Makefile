@@ -65,10 +65,11 @@ test-readme: install
 	$(NEWEST) $(PYTEST_ALONE) tests/docs/test_readme_first_hour.py tests/docs/test_tutorial.py tests/airflow/test_code_blocks.py
 	$(OLDEST) $(PYTEST_ALONE) tests/airflow/test_code_blocks.py
 
-# Some branches run on one version of Airflow only, so the coverage of both versions is combined.
+# Some branches run on one version of Airflow only, so the coverage of both versions is combined. Without processes of
+# pytest-xdist, which ends them before they have written what they measured if that takes more than ten seconds.
 coverage: install .venv/docs
 	rm -f .coverage .coverage.*
-	$(MAKE) test test-oldest COVER='-m coverage run'
+	$(MAKE) --jobs=2 --output-sync=target test test-oldest WORKERS=0 COVER='-m coverage run'
 	$(NEWEST) -m coverage combine --quiet
 	$(NEWEST) -m coverage report
 
@@ -76,7 +77,7 @@ coverage: install .venv/docs
 	$(UV) pip install --quiet --python $(NEWEST) --constraint constraints.txt --group mutate
 	touch $@
 
-# Changes the pure modules in over a thousand ways. A unit test should fail for each. `mutmut results` lists the others.
+# Changes the pure modules in over two thousand ways. A unit test should fail for each. `mutmut results` lists the others.
 mutate: .venv/mutate
 	.venv/bin/mutmut run --max-children 2
 	.venv/bin/mutmut results
