@@ -77,11 +77,10 @@ class Feed(Generic[S]):
 
     async def refresh(self, max_age: float) -> None:
         """Look, unless the last look began less than ``max_age`` seconds ago."""
-        if _now() - self._looked_at >= max_age and (self._look is None or self._look.done()):
+        if self._look is None or (self._look.done() and _now() - self._looked_at >= max_age):
             self._looked_at = _now()
             self._look = asyncio.ensure_future(self._ask())
-        if self._look is not None:
-            await asyncio.wait({self._look}, timeout=LONGEST_LOOK_SECONDS)
+        await asyncio.wait({self._look}, timeout=LONGEST_LOOK_SECONDS)
 
     async def _ask(self) -> None:
         try:

@@ -38,8 +38,8 @@ class WaitUntilTrigger(DateTimeTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait as Airflow's trigger does."""
-        async for _ in super().run():
-            yield TriggerEvent(self._event())  # type: ignore[no-untyped-call]
+        await anext(super().run())
+        yield TriggerEvent(self._event())  # type: ignore[no-untyped-call]
 
     def _event(self) -> dict[str, object]:
         return {"resolved_search": self.resolved_search, "started": self.started}

@@ -7,6 +7,7 @@ import pytest
 from airflow.providers.openlineage.extractors.base import DefaultExtractor
 
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
+from airflow_provider_healthimaging.output.lineage import export_lineage, import_lineage
 from airflow_provider_healthimaging.sensors.healthimaging import HealthImagingImageSetSensor
 
 DATASTORE_ID = "d" * 32
@@ -70,3 +71,15 @@ def test_a_dataset_without_tags_has_no_column_for_them(lineage):
     _, (dataset,) = lineage(HealthImagingSearchImageSetsOperator, **S3)
 
     assert "DICOMTags" not in [column.name for column in dataset.facets["schema"].fields]
+
+
+def test_an_import_that_was_not_waited_for_has_the_data_store_as_its_only_output():
+    found = import_lineage(None, DATASTORE_ID, "us-east-1", None)
+    assert found.inputs == []
+    assert [(each.namespace, each.name) for each in found.outputs] == [("healthimaging://us-east-1", DATASTORE_ID)]
+
+
+def test_a_copy_that_wrote_nothing_has_no_output():
+    found = export_lineage([DATASTORE_ID], "us-east-1", None)
+    assert [(each.namespace, each.name) for each in found.inputs] == [("healthimaging://us-east-1", DATASTORE_ID)]
+    assert found.outputs == []

@@ -343,6 +343,7 @@ def test_what_is_there_but_cannot_be_handed_on_is_waited_for_until_the_timeout_a
         ({"deferrable": True, "poke_interval": 0}, "poke_interval=0 would poll without a pause"),
         ({"open_ended": True, "time_field": None}, "open_ended=True needs a window"),
         ({"deferrable": True, "silent_fail": True}, "silent_fail=True works in"),
+        ({"soft_fail": True, "never_fail": True}, "soft_fail and never_fail exclude each other"),
         ({"quiet_periode": timedelta(1)}, "has no argument quiet_periode"),
     ],
 )

@@ -259,6 +259,14 @@ def test_nothing_to_join_is_an_error(s3):
         join_manifests(s3, [], URI)
 
 
+@pytest.mark.parametrize("given", ["s3://image-sets/backfill/_manifest.json", 7, None])
+def test_manifests_that_are_no_list_are_an_error(s3, given):
+    with pytest.raises(
+        InvalidArgumentError, match=f"manifests must be a list of s3:// addresses, not {type(given).__name__}"
+    ):
+        join_manifests(s3, given, URI)
+
+
 @pytest.mark.parametrize("uri", ["image-sets/backfill", "https://image-sets/backfill", ""])
 def test_uri_without_a_bucket_is_an_error(s3, uri, quarters):
     with pytest.raises(InvalidArgumentError, match="names no bucket"):

@@ -33,6 +33,7 @@ def hit(**tags):
         ({"DICOMPatientId": "P-1"}, "DICOMPatientId", "P-*", None),
         ({"DICOMPatientId": ""}, "DICOMPatientId", "P-1", False),
         ({}, "DICOMPatientId", "P-1", None),
+        ({"DICOMPatientId": 7}, "DICOMPatientId", "7", None),
         ({"DICOMStudyInstanceUID": UID}, "DICOMStudyInstanceUID", UID, True),
         ({"DICOMSeriesInstanceUID": UID}, "DICOMSeriesInstanceUID", UID + ".1", False),
         ({"DICOMStudyDate": "20260101"}, "DICOMStudyDateAndTime", {"DICOMStudyDate": "20260101"}, None),
