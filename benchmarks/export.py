@@ -86,7 +86,9 @@ def _quota(service: Service, repeat: int) -> Table:
                 usages = [*pool.map(together, stores, prefixes)]
             shares.append((INSTANCES * tasks - BURST) / max(each.seconds for each in usages) / QUOTA)
         share = median(shares) * 100
-        table.promise(f"{tasks} tasks", share, None, Bar(at_least=90, unit=" %"), judged=share, unit=" %")
+        table.promise(
+            f"{tasks} task{'s' if tasks > 1 else ''}", share, None, Bar(at_least=90, unit=" %"), judged=share, unit=" %"
+        )
     return table
 
 

@@ -15,6 +15,7 @@ from benchmarks.service import Service
 OURS = "airflow_provider_healthimaging.operators.healthimaging"
 THEIRS = "airflow.providers.amazon.aws.sensors.s3"
 HEAVY = ("pyarrow", "moto", "pydicom")
+INTERPRETERS = 11
 
 _IMPORT = """
 import importlib, json, sys, time
@@ -27,12 +28,11 @@ print(json.dumps({"seconds": seconds, "modules": list(sys.modules)}))
 """
 
 
-def tables(_service: Service, repeat: int) -> Iterator[Table]:
+def tables(_service: Service, _repeat: int) -> Iterator[Table]:
     """Import each module in fresh interpreters, alternately."""
-    times = 2 * repeat + 1
     alone, theirs, after, modules = [], [], [], set()
     _imported(OURS)
-    for _ in range(times):
+    for _ in range(INTERPRETERS):
         result = _imported(OURS)
         alone += result["seconds"]
         modules.update(result["modules"])
@@ -43,8 +43,8 @@ def tables(_service: Service, repeat: int) -> Iterator[Table]:
     table = Table(
         "Imports",
         "Seconds of CPU to import the operator's module. For comparison, the module of amazon's `S3KeySensor` is "
-        f"imported instead of boto3. Both are medians of {times} fresh interpreters, in alternation. The second row "
-        f"imports the sensor's module first, and then the operator's, in one interpreter. Of {', '.join(HEAVY)}, the "
+        f"imported instead of boto3. Both are medians of {INTERPRETERS} fresh interpreters, in alternation. The second "
+        f"row imports the sensor's module first, and then the operator's, in one interpreter. Of {', '.join(HEAVY)}, the "
         f"import of the operator loads {', '.join(dragged) or 'none'}.",
         ("figure", "target", "ours", "S3KeySensor", "ratio", "met"),
     )
