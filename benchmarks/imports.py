@@ -43,9 +43,9 @@ def tables(_service: Service, _repeat: int) -> Iterator[Table]:
     table = Table(
         "Imports",
         "Seconds of CPU to import the operator's module. For comparison, the module of amazon's `S3KeySensor` is "
-        f"imported instead of boto3. Both are medians of {INTERPRETERS} fresh interpreters, in alternation. The second "
-        f"row imports the sensor's module first, and then the operator's, in one interpreter. Of {', '.join(HEAVY)}, the "
-        f"import of the operator loads {', '.join(dragged) or 'none'}.",
+        f"imported instead of boto3. Both are medians of {INTERPRETERS} fresh interpreters, in alternation. The "
+        f"second row imports the sensor's module first, and then the operator's, in one interpreter. Of "
+        f"{', '.join(HEAVY)}, the import of the operator loads {', '.join(dragged) or 'none'}.",
         ("figure", "target", "ours", "S3KeySensor", "ratio", "met"),
     )
     table.promise(
