@@ -76,6 +76,15 @@ def test_both_are_logged_at_debug_where_the_configuration_allows_it(hook, lines,
     assert "are dropped" not in lines()
 
 
+def test_the_client_of_dicomweb_is_filtered_unless_the_configuration_allows_the_lines(server, monkeypatch):
+    def classes():
+        return [each.__name__ for each in type(HealthImagingHook().dicomweb).__mro__]
+
+    assert "_DebugLogFilterMixin" in classes()
+    monkeypatch.setenv(ALLOWED, "True")
+    assert "_DebugLogFilterMixin" not in classes()
+
+
 def test_another_client_logs_as_ever_before_between_and_after_the_calls_held_back(hook, lines, server, bucket):
     other = boto3.client("s3", endpoint_url=server.url)
     for key in ("before", "between", "after"):

@@ -22,6 +22,7 @@ from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingImageSetTrigger,
     HealthImagingNewImageSetsTrigger,
 )
+from airflow_provider_healthimaging.triggers.watermark import Watermark
 from airflow_provider_healthimaging.window import format_utc
 from tests.asset_state import state_store
 
@@ -160,6 +161,41 @@ def test_without_a_fernet_key_criteria_are_not_kept_in_clear(monkeypatch):
 def test_on_an_older_airflow_watching_is_an_error_when_the_dag_is_parsed():
     with pytest.raises(ConfigurationError, match=r"since 3\.3\. This is"):
         HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID)
+
+
+class OneKey:
+    """A state store in memory."""
+
+    def __init__(self, value):
+        self.value = value
+
+    async def read(self):
+        return self.value
+
+    async def write(self, value):
+        self.value = value
+
+
+@pytest.mark.parametrize(
+    ("kept", "left"),
+    [
+        ({"start": "2026-01-31T11:00:00Z"}, {"start": "2026-01-31T12:00:00Z"}),
+        ({"start": "2026-01-31T09:00:00Z"}, {"start": "2026-01-31T09:00:00Z"}),
+        (None, None),
+    ],
+)
+def test_a_watermark_that_somebody_else_has_moved_stays_where_it_is(kept, left):
+    store = OneKey(kept)
+    at_eleven = datetime(2026, 1, 31, 11, tzinfo=UTC)
+    asyncio.run(Watermark(store).advance(at_eleven, at_eleven + timedelta(hours=1)))
+    assert store.value == left
+
+
+def test_a_window_needs_the_time_that_it_is_about():
+    ends = {"window_start": "2026-01-31T11:00:00Z", "window_end": "2026-01-31T12:00:00Z"}
+    with pytest.raises(InvalidArgumentError, match=r"^A window needs a time_field: 'createdAt' or 'updatedAt'\.$"):
+        waiting(**ends)
+    assert waiting(**ends, time_field="createdAt").time_field == "createdAt"
 
 
 @needs_asset_state

@@ -1,5 +1,7 @@
 """A body that ends early is continued where it ended, and never taken for whole."""
 
+from types import SimpleNamespace
+
 import pytest
 from botocore.exceptions import ReadTimeoutError, ResponseStreamingError
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.aws import streams
 from airflow_provider_healthimaging.aws.dicomweb import dicomweb_endpoint
+from airflow_provider_healthimaging.aws.image_set_content import latest_version
 from airflow_provider_healthimaging.aws.streams import ObjectStream, retry_conflicts
 from airflow_provider_healthimaging.exceptions import IncompleteResponseError, ServiceError
 
@@ -80,6 +83,26 @@ def test_another_body_in_the_second_attempt_is_not_appended():
     other = WHOLE[::-1]
     with pytest.raises(IncompleteResponseError, match="changed while it was read"):
         b"".join(stream([(500, None)], contents=[WHOLE, other]))
+
+
+def test_a_second_attempt_with_another_length_is_not_appended():
+    lengths = iter([SIZE, SIZE + 1])
+
+    def call():
+        headers = {"content-type": "image/jph", "content-length": str(next(lengths))}
+        return {"body": Body(WHOLE, 700, None), "ResponseMetadata": {"HTTPHeaders": headers}}
+
+    whole = ObjectStream(call, "body", attempts=3, location="here", described="A frame")
+    with pytest.raises(IncompleteResponseError, match="has another length than before"):
+        b"".join(whole)
+
+
+@pytest.mark.parametrize("answer", [{}, {"versionId": None}, {"versionId": "latest"}])
+def test_an_image_set_without_a_number_of_its_version_is_an_incomplete_response(answer):
+    client = SimpleNamespace(get_image_set=lambda **_: answer)
+    with pytest.raises(IncompleteResponseError, match="GetImageSet"):
+        latest_version(client, "d" * 32, "e" * 32, "here")
+    assert latest_version(SimpleNamespace(get_image_set=lambda **_: {"versionId": "3"}), "", "", "here") == 3
 
 
 def test_a_body_without_a_length_ends_where_it_ends():

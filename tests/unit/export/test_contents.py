@@ -21,6 +21,7 @@ from airflow_provider_healthimaging.export.manifest import (
     build_manifest,
     covers,
     dump_manifest,
+    kept_entries,
     parse_manifest,
 )
 from airflow_provider_healthimaging.export.plan import folder_of, plan_objects
@@ -269,6 +270,16 @@ def test_what_is_no_manifest_is_none(text):
 )
 def test_a_manifest_covers_what_it_lists_in_the_syntax_and_with_the_check_that_are_wanted(arguments, is_covered):
     assert covers(manifest(asked(), ["metadata", "dicom"]), asked(**arguments)) is is_covered
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_kept"),
+    [({}, True), ({"content": ["frames"]}, True), ({"transfer_syntax": PLAIN}, False), ({"verify": "checksum"}, False)],
+)
+def test_what_a_manifest_lists_is_kept_while_more_is_copied_with_the_same_check(arguments, is_kept):
+    made = manifest(asked(), ["dicom"])
+    kept = kept_entries(made, asked(**arguments))
+    assert kept == ({"dicom/00001.dcm": {"bytes": 3, "crc32": "0" * 8}} if is_kept else None)
 
 
 def test_a_manifest_with_missing_objects_is_complete_only_for_who_skips_them():

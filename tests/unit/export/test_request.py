@@ -70,7 +70,8 @@ def test_an_argument_that_cannot_work_is_named_with_what_to_give(argument, value
 
 def test_a_transfer_syntax_needs_dicom_files():
     assert parse(transfer_syntax="1.2.840.10008.1.2.1").transfer_syntax == "1.2.840.10008.1.2.1"
-    assert parse(transfer_syntax=" ", content=["frames"]).transfer_syntax == "*"
+    for as_stored in (" ", "*", " * "):
+        assert parse(transfer_syntax=as_stored, content=["frames"]).transfer_syntax == "*"
     with pytest.raises(InvalidArgumentError, match="content has no 'dicom'"):
         parse(transfer_syntax="1.2.840.10008.1.2.1", content=["frames"])
 
