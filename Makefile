@@ -65,8 +65,8 @@ test-readme: install
 	$(NEWEST) $(PYTEST_ALONE) tests/docs/test_readme_first_hour.py tests/docs/test_tutorial.py tests/airflow/test_code_blocks.py
 	$(OLDEST) $(PYTEST_ALONE) tests/airflow/test_code_blocks.py
 
-# Some branches run on one version of Airflow only, so the coverage of both versions is combined. Without processes of
-# pytest-xdist, which ends them before they have written what they measured if that takes more than ten seconds.
+# Some branches run on one version of Airflow only, so the coverage of both versions is combined. Each of the two runs in
+# one process, beside the other.
 coverage: install .venv/docs
 	rm -f .coverage .coverage.*
 	$(MAKE) --jobs=2 --output-sync=target test test-oldest WORKERS=0 COVER='-m coverage run'
