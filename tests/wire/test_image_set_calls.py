@@ -10,6 +10,7 @@ import pytest
 from airflow_provider_healthimaging.exceptions import (
     AccessDeniedError,
     ImageSetNotFoundError,
+    IncompleteResponseError,
     InvalidArgumentError,
     RejectedRequestError,
     ServiceError,
@@ -126,6 +127,31 @@ def test_an_error_of_the_service_says_what_to_do_and_no_uid(behind, store, where
         CALLS[where](hook, (DATASTORE_ID, "e" * 32), uid)
     assert code in str(refused.value)
     assert "4711" not in str(refused.value)
+
+
+def saying(answer):
+    """Give this answer to each call."""
+
+    def middleware(_):
+        def answered(_environ, start_response):
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(answer).encode()]
+
+        return answered
+
+    return middleware
+
+
+@pytest.mark.parametrize("answer", [{}, {"versionId": None}, {"versionId": "latest"}])
+def test_an_image_set_without_the_number_of_its_version_is_an_incomplete_response(behind, answer):
+    _, hook = behind(saying(answer))
+    with pytest.raises(IncompleteResponseError, match="GetImageSet"):
+        hook.latest_version(DATASTORE_ID, "e" * 32)
+
+
+def test_the_newest_version_of_an_image_set_is_a_number(behind):
+    _, hook = behind(saying({"versionId": "3"}))
+    assert hook.latest_version(DATASTORE_ID, "e" * 32) == 3
 
 
 @pytest.mark.parametrize("name", ["study_instance_uid", "series_instance_uid", "sop_instance_uid"])

@@ -25,7 +25,7 @@ from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingDicomImportJobTrigger,
     HealthImagingImageSetTrigger,
 )
-from airflow_provider_healthimaging.window import format_utc
+from airflow_provider_healthimaging.window import TimeWindow, format_utc
 
 DATASTORE_ID = "d" * 32
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -254,6 +254,14 @@ def test_news_are_taken_generously(found, expected):
     criteria = {"filters": [{"values": [{"DICOMAccessionNumber": "A1"}], "operator": "EQUAL"}]}
     request = SearchRequest.parse(DATASTORE_ID, time_field=None, search_criteria=criteria)
     assert recent_hits.may_be_found({"imageSetId": "a" * 32, "DICOMTags": found}, request) is expected
+
+
+@pytest.mark.parametrize(("hour", "expected"), [(11, True), (12, False), (10, False), (None, True)])
+def test_news_from_outside_of_the_window_are_none(hour, expected):
+    request = SearchRequest.parse(DATASTORE_ID, window=TimeWindow("2026-01-31T11:00:00Z", "2026-01-31T12:00:00Z"))
+    created = {} if hour is None else {"createdAt": datetime(2026, 1, 31, hour, tzinfo=UTC)}
+    assert recent_hits.may_be_found({"imageSetId": "a" * 32, **created}, request) is expected
+    assert recent_hits.may_be_found({"imageSetId": "a" * 32, **created}, request.with_window(None)) is True
 
 
 def test_many_import_jobs_are_waited_for_with_one_list(loop, store, server, monkeypatch):

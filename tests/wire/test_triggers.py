@@ -18,11 +18,12 @@ from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.privacy.encryption import unseal
 from airflow_provider_healthimaging.triggers import polling
 from airflow_provider_healthimaging.triggers import waiting as waiting_trigger
+from airflow_provider_healthimaging.triggers.airflow_events import StateStore
 from airflow_provider_healthimaging.triggers.healthimaging import (
     HealthImagingImageSetTrigger,
     HealthImagingNewImageSetsTrigger,
 )
-from airflow_provider_healthimaging.triggers.watermark import Watermark
+from airflow_provider_healthimaging.triggers.watermark import WATERMARK_KEY, Watermark
 from airflow_provider_healthimaging.window import format_utc
 from tests.asset_state import state_store
 
@@ -163,32 +164,21 @@ def test_on_an_older_airflow_watching_is_an_error_when_the_dag_is_parsed():
         HealthImagingNewImageSetsTrigger(datastore_id=DATASTORE_ID)
 
 
-class OneKey:
-    """A state store in memory."""
-
-    def __init__(self, value):
-        self.value = value
-
-    async def read(self):
-        return self.value
-
-    async def write(self, value):
-        self.value = value
-
-
+@needs_asset_state
 @pytest.mark.parametrize(
     ("kept", "left"),
     [
-        ({"start": "2026-01-31T11:00:00Z"}, {"start": "2026-01-31T12:00:00Z"}),
-        ({"start": "2026-01-31T09:00:00Z"}, {"start": "2026-01-31T09:00:00Z"}),
-        (None, None),
+        ({WATERMARK_KEY: {"start": "2026-01-31T11:00:00Z"}}, {WATERMARK_KEY: {"start": "2026-01-31T12:00:00Z"}}),
+        ({WATERMARK_KEY: {"start": "2026-01-31T09:00:00Z"}}, {WATERMARK_KEY: {"start": "2026-01-31T09:00:00Z"}}),
+        ({}, {}),
     ],
 )
-def test_a_watermark_that_somebody_else_has_moved_stays_where_it_is(kept, left):
-    store = OneKey(kept)
+def test_a_watermark_that_somebody_else_has_moved_stays_where_it_is(monkeypatch, kept, left):
     at_eleven = datetime(2026, 1, 31, 11, tzinfo=UTC)
-    asyncio.run(Watermark(store).advance(at_eleven, at_eleven + timedelta(hours=1)))
-    assert store.value == left
+    state = dict(kept)
+    watermark = Watermark(StateStore(state_store(monkeypatch, state, "arrivals"), WATERMARK_KEY))
+    asyncio.run(watermark.advance(at_eleven, at_eleven + timedelta(hours=1)))
+    assert state == left
 
 
 def test_a_window_needs_the_time_that_it_is_about():

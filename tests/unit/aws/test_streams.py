@@ -1,7 +1,5 @@
 """A body that ends early is continued where it ended, and never taken for whole."""
 
-from types import SimpleNamespace
-
 import pytest
 from botocore.exceptions import ReadTimeoutError, ResponseStreamingError
 from hypothesis import given
@@ -9,7 +7,6 @@ from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.aws import streams
 from airflow_provider_healthimaging.aws.dicomweb import dicomweb_endpoint
-from airflow_provider_healthimaging.aws.image_set_content import latest_version
 from airflow_provider_healthimaging.aws.streams import ObjectStream, retry_conflicts
 from airflow_provider_healthimaging.exceptions import IncompleteResponseError, ServiceError
 
@@ -95,14 +92,6 @@ def test_a_second_attempt_with_another_length_is_not_appended():
     whole = ObjectStream(call, "body", attempts=3, location="here", described="A frame")
     with pytest.raises(IncompleteResponseError, match="has another length than before"):
         b"".join(whole)
-
-
-@pytest.mark.parametrize("answer", [{}, {"versionId": None}, {"versionId": "latest"}])
-def test_an_image_set_without_a_number_of_its_version_is_an_incomplete_response(answer):
-    client = SimpleNamespace(get_image_set=lambda **_: answer)
-    with pytest.raises(IncompleteResponseError, match="GetImageSet"):
-        latest_version(client, "d" * 32, "e" * 32, "here")
-    assert latest_version(SimpleNamespace(get_image_set=lambda **_: {"versionId": "3"}), "", "", "here") == 3
 
 
 def test_a_body_without_a_length_ends_where_it_ends():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -11,9 +10,6 @@ from hypothesis import strategies as st
 
 from airflow_provider_healthimaging.search.criteria import parse_criteria
 from airflow_provider_healthimaging.search.decision import meets_criteria
-from airflow_provider_healthimaging.search.request import SearchRequest
-from airflow_provider_healthimaging.triggers.recent_hits import may_be_found
-from airflow_provider_healthimaging.window import TimeWindow
 
 UID = "1.2.826.0.1"
 
@@ -50,15 +46,6 @@ def test_what_is_certain_is_decided_and_nothing_else(tags, attribute, value, ans
 @pytest.mark.parametrize(("found", "answer"), [(True, True), (False, False), (None, None)])
 def test_is_primary_is_decided_where_the_hit_has_it(found, answer):
     assert meets_criteria({"imageSetId": "a", "isPrimary": found}, criteria("isPrimary", True)) is answer
-
-
-@pytest.mark.parametrize(("hour", "may_be"), [(11, True), (12, False), (10, False), (None, True)])
-def test_a_hit_outside_of_the_window_is_not_found_by_its_search(hour, may_be):
-    window = TimeWindow("2026-01-31T11:00:00Z", "2026-01-31T12:00:00Z")
-    request = SearchRequest.parse("d" * 32, window=window)
-    created = {} if hour is None else {"createdAt": datetime(2026, 1, 31, hour, tzinfo=UTC)}
-    assert may_be_found({"imageSetId": "a", **created}, request) is may_be
-    assert may_be_found({"imageSetId": "a", **created}, request.with_window(None)) is True
 
 
 def test_no_filter_is_met_by_everything():
