@@ -39,14 +39,17 @@ def check_dicom_checksums(file: IO[bytes], instance: Instance, transfer_syntax: 
 
 
 def _checksums(file: IO[bytes], instance: Instance, transfer_syntax: str) -> Iterator[set[int]] | None:
-    """Return what the checksum of each frame may be; ``None`` if the file cannot tell."""
+    """Return what the checksum of each frame may be; ``None`` if the file cannot tell.
+
+    In DICOM, pixels of an odd size are padded with a zero (PS3.5, 8.1.1 and A.4). The metadata may count it or not.
+    """
     if not instance.frames[0].of_stored_bytes:
         return ({zlib.crc32(samples.tobytes())} for samples in decoded_frames(file))
     if instance.pixels is not None and instance.pixels.bits_allocated == 1:
-        return ({zlib.crc32(_packed(samples))} for samples in decoded_frames(file))
+        frames = (_packed(samples) for samples in decoded_frames(file))
+        return ({zlib.crc32(frame), zlib.crc32(frame + b"\0")} for frame in frames)
     if transfer_syntax != instance.transfer_syntax:
         return None
-    # In a DICOM file, a frame of an odd size is padded with a zero (DICOM PS3.5, A.4).
     frames = encapsulated_frames(file, len(instance.frames))
     return ({zlib.crc32(frame), zlib.crc32(frame.removesuffix(b"\0"))} for frame in frames)
 

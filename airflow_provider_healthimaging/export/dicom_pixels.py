@@ -1,7 +1,8 @@
 """Reads the frames in a DICOM file: as they are in it, or decoded. It needs the extra ``pixels``.
 
 pydicom decodes pixels without an encoding, RLE, and what its plugins decode. JPEG 2000 and HTJ2K are decoded here,
-because pydicom takes a decoder for them only if yet another package is there.
+because pydicom takes a decoder for them only if yet another package is there; and so are single bits, because pydicom
+does not iterate over frames that begin within a byte.
 
 pydicom warns about values that do not follow the standard, and shows them. So only attributes that describe pixels are
 read, and no error shows the text of pydicom's.
@@ -17,9 +18,15 @@ from airflow_provider_healthimaging.export.contents import (
     DISPLAY_ATTRIBUTES,
     FRAME_EXTENSIONS,
     PIXEL_ATTRIBUTES,
+    PixelFacts,
     pixel_facts,
 )
-from airflow_provider_healthimaging.export.decode import JPEG_2000, check_pixels_extra, decode_frame
+from airflow_provider_healthimaging.export.decode import (
+    EXPLICIT_LITTLE_ENDIAN,
+    JPEG_2000,
+    check_pixels_extra,
+    decode_frame,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_healthimaging.export.decode import Samples
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PIXEL_HEADER_BYTES = 12
-"""The tag, the VR and the length of encapsulated pixel data (DICOM PS3.5, 7.1.2)."""
+"""The tag, the VR and the length of pixel data in a file with explicit VRs (DICOM PS3.5, 7.1.2)."""
 
 _FRAME_COUNT = "NumberOfFrames"
 
@@ -80,15 +87,29 @@ def _encapsulated(file: IO[bytes], count: int) -> Iterator[bytes]:
 
 def _decoded(file: IO[bytes]) -> Iterator[Any]:
     syntax, attributes = _head(file)
+    facts = pixel_facts(attributes)
+    count = int(cast("Any", attributes.get(_FRAME_COUNT)) or 1)
     if FRAME_EXTENSIONS.get(syntax) in JPEG_2000:
-        facts = pixel_facts(attributes)
-        count = int(cast("Any", attributes.get(_FRAME_COUNT)) or 1)
         return (decode_frame(data, syntax, facts) for data in _encapsulated(file, count))
+    if syntax == EXPLICIT_LITTLE_ENDIAN and facts and facts.bits_allocated == 1:
+        return _single_bits(file, facts, count)
     from pydicom.pixels.utils import iter_pixels
 
     file.seek(0)
     frames: Iterator[Any] = iter_pixels(cast("BinaryIO", file), raw=True)
     return frames
+
+
+def _single_bits(file: IO[bytes], facts: PixelFacts, count: int) -> Iterator[Samples]:
+    """Yield frames of single bits, which follow each other without a gap. The file stands at the pixels."""
+    import numpy as np
+
+    start, size = file.tell() + _PIXEL_HEADER_BYTES, facts.rows * facts.columns
+    for first in range(0, count * size, size):
+        file.seek(start + first // 8)
+        data = np.frombuffer(file.read((first % 8 + size + 7) // 8), np.uint8)
+        bits = np.unpackbits(data, bitorder="little")[first % 8 :][:size]
+        yield bits.reshape(facts.rows, facts.columns)
 
 
 def _each(begin: Callable[[], Iterator[T]]) -> Iterator[T]:

@@ -206,9 +206,10 @@ def test_a_search_returns_the_old_version_until_the_index_lag_is_over(local, put
     assert versions() == [5]
 
 
-def test_a_search_never_returns_an_older_version_than_before(local, put, client, clock, datastore_id):
+@pytest.mark.parametrize("lags", [(30, 10), (30, 10, 60)])
+def test_a_search_never_returns_an_older_version_than_before(local, put, client, clock, datastore_id, lags):
     image_set_id = put()
-    for lag in (30.0, 10.0):
+    for lag in lags:
         local.settings.index_lag = lag
         local.update_image_set(datastore_id, image_set_id)
     for _ in range(2):

@@ -56,6 +56,25 @@ def test_a_job_is_submitted_then_in_progress_then_completed(local, clock, import
     assert (job["endedAt"] - job["submittedAt"]).total_seconds() == 62
 
 
+def test_a_look_at_jobs_while_they_run_runs_none_again(local, clock, imports, monkeypatch):
+    from moto.medicalimaging import import_jobs
+
+    local.settings.import_duration = 60
+    imports.upload({"scans/a.dcm": dicom_file()})
+    jobs = [imports.start()["jobId"] for _ in range(2)]
+    run_import, ran = import_jobs.run_import, []
+
+    def looked_at(backend, s3, job):
+        ran.append(job.job_id)
+        backend.import_jobs.run_due()
+        return run_import(backend, s3, job)
+
+    monkeypatch.setattr(import_jobs, "run_import", looked_at)
+    clock.advance(61)
+    assert [imports.get(job)["jobStatus"] for job in jobs] == ["COMPLETED"] * 2
+    assert sorted(ran) == sorted(jobs)
+
+
 def test_by_default_a_job_has_ended_at_the_first_look(imports):
     job, output = imports.run({"scans/a.dcm": dicom_file()})
     assert job["jobStatus"] == "COMPLETED"

@@ -140,6 +140,13 @@ def test_values_that_would_take_long_to_decode_are_left_out_and_binary_ones_are_
     assert document["Study"]["DICOM"]["PatientAge"] == "042Y"
 
 
+def test_a_file_whose_header_is_too_large_has_its_uid_only(imports, client, monkeypatch):
+    monkeypatch.setattr("moto.medicalimaging.dicom_json._MAX_HEADER_BYTES", 50_000)
+    content = dicom_file(EncapsulatedDocument=b"\0\1" * 50_000, InstanceNumber=1)
+    _, instance = only_instance(read_metadata(client, import_one(imports, content)))
+    assert instance["DICOM"] == {"SOPInstanceUID": "1.1.1.1"}
+
+
 def test_numbers_that_json_does_not_have_are_text(imports, client):
     content = dicom_file(RealWorldValueSlope=float("nan"), DopplerSampleVolumeXPosition=-5)
     _, instance = only_instance(read_metadata(client, import_one(imports, content)))

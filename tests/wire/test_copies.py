@@ -12,17 +12,22 @@ from itertools import count
 from threading import Event
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.pixels.utils import pack_bits
 
 from airflow_provider_healthimaging.exceptions import ExportFailedError, ImageSetNotFoundError
-from airflow_provider_healthimaging.local import airflow_connection
+from airflow_provider_healthimaging.local import airflow_connection, load_dicom
 from airflow_provider_healthimaging.output import object_store
+from airflow_provider_healthimaging.pixels import read_frames
 from tests.copies import (
     DATASTORE_ID,
     EVERYTHING,
     RETRIEVALS,
+    S3_URI,
     copy,
     fetched,
     load,
@@ -30,6 +35,7 @@ from tests.copies import (
     objects,
     records,
 )
+from tests.dicom_files import dicom_file
 
 # Several instances of one series, several frames of one instance, colour, and a series without pixels.
 SOME = ("CT_small.dcm", "SC_rgb_rle_2frame.dcm", "SC_rgb_rle.dcm", "rtplan.dcm", "MR_small.dcm")
@@ -39,6 +45,30 @@ def test_checksums_are_compared_with_those_of_the_metadata(store, bucket, behind
     copied = copy(load(store, *SOME), content=EVERYTHING, verify="checksum")
     assert copied.summary["image_sets_failed"] == 0
     assert {manifest["verify"] for manifest in manifests(bucket)} == {"checksum"}
+
+
+@pytest.mark.parametrize("transfer_syntax", [None, "1.2.840.10008.1.2.1"])
+@pytest.mark.parametrize("name", ["JPEG2000.dcm", "liver_1frame.dcm", "SC_rgb_jpeg_dcmtk.dcm"])
+def test_frames_that_the_service_keeps_as_they_came_are_compared_in_dicom_files(
+    store, bucket, tmp_path, name, transfer_syntax
+):
+    given = load(store, name)
+    copied = copy(given, content=["dicom"], transfer_syntax=transfer_syntax, verify="checksum")
+    assert copied.summary["image_sets_failed"] == 0
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_frames_of_single_bits_that_begin_and_end_within_a_byte_are_compared_and_read(store, bucket, tmp_path, frames):
+    bits = np.random.default_rng(1).integers(0, 2, (frames, 5, 7), dtype=np.uint8)
+    header = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "PixelRepresentation": 0, "SamplesPerPixel": 1}
+    header |= {"Rows": 5, "Columns": 7, "NumberOfFrames": frames, "PhotometricInterpretation": "MONOCHROME2"}
+    file = tmp_path / "bits.dcm"
+    file.write_bytes(dicom_file(**header, PixelData=pack_bits(bits.reshape(-1))))
+    load_dicom([file], DATASTORE_ID, backend=store)
+    for content in (["dicom"], ["metadata", "frames"]):
+        (copied,) = copy(records(store), content=content, verify="checksum", s3_uri=f"{S3_URI}{content[0]}/")
+        read = [frame.samples for frame in read_frames(copied, hook=S3Hook())]
+        np.testing.assert_array_equal(read, bits)
 
 
 def damaged(app):

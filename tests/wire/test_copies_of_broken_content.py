@@ -123,6 +123,15 @@ def test_a_kept_frame_with_another_checksum_is_not_kept_in_s3(store, bucket, beh
     assert failed.value.errors == {"ObjectMismatchError": 1}
 
 
+def test_a_kept_frame_of_a_dicom_file_with_another_checksum_is_not_kept_in_s3(store, bucket, behind):
+    given = load(store, "JPEG2000.dcm")
+    behind(answering(lambda body, kind: (body[:-20] + b"x" + body[-19:], kind), "/instances/"))
+    with pytest.raises(ExportFailedError) as failed:
+        copy(given, content=["dicom"], verify="checksum")
+    assert failed.value.errors == {"ObjectMismatchError": 1}
+    assert objects(bucket) == {}
+
+
 # What libraries say.
 
 

@@ -4,6 +4,7 @@ import gzip
 import json
 import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -223,6 +224,24 @@ def test_single_bits_are_unpacked():
     bits = decode_frame(bytes([0b00000101, 0xFF]), PLAIN, one(BitsAllocated=1).pixels)
     assert bits.shape == (4, 4)
     assert bits[0].tolist() == [1, 0, 1, 0]
+
+
+def test_samples_have_the_type_that_the_metadata_describe():
+    samples = np.arange(16, dtype="<u2").reshape(4, 4)
+    encoded = bytes(imagecodecs.htj2k_encode(samples, tlm=True))
+    np.testing.assert_array_equal(decode_frame(encoded, HTJ2K_LOSSLESS_RPCL, None), samples)
+    signed = decode_frame(encoded, HTJ2K_LOSSLESS_RPCL, one(BitsStored=4, PixelRepresentation=1).pixels)
+    assert signed.dtype == "<i2"
+    np.testing.assert_array_equal(signed, (samples.astype(int) + 8) % 16 - 8)
+
+
+@pytest.mark.parametrize("kind", ["<u2", "<i2", "u1"])
+def test_uncompressed_samples_are_read_and_padding_is_left_out(kind):
+    samples = np.arange(16, dtype=kind).reshape(4, 4)
+    described = one(BitsAllocated=samples.itemsize * 8, PixelRepresentation=int(samples.dtype.kind == "i")).pixels
+    read = decode_frame(samples.tobytes() + b"\0", PLAIN, described)
+    assert read.dtype == kind
+    np.testing.assert_array_equal(read, samples)
 
 
 # Manifest

@@ -42,7 +42,11 @@ def part10_file(instance: Instance, stored: StoredPixels, syntax: str) -> bytes:
         raise PixelsError("the pixels cannot be decoded")
     pixels = _pixels(instance, stored, syntax)
     with silenced_pydicom():
-        return _written(read_dataset(instance), instance, stored, syntax, pixels)
+        dataset = read_dataset(instance)
+        try:
+            return _written(dataset, instance, stored, syntax, pixels)
+        except Exception as error:  # noqa: BLE001 - for a broken value, pydicom may raise any exception
+            raise PixelsError(f"the file cannot be written ({type(error).__name__})") from None
 
 
 def _pixels(instance: Instance, stored: StoredPixels, syntax: str) -> bytes | None:
@@ -88,10 +92,7 @@ def _written(dataset: "Dataset", instance: Instance, stored: StoredPixels, synta
                 delattr(dataset, keyword)
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
     file = BytesIO()
-    try:
-        dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=False)
-    except Exception as error:  # noqa: BLE001 - for a broken value, pydicom may raise any exception
-        raise PixelsError(f"the file cannot be written ({type(error).__name__})") from None
+    dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=False)
     return file.getvalue()
 
 

@@ -6,7 +6,7 @@ The file may be harmful, so its sizes are checked before it is read as a whole.
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .image_sets import Instance
 from .pixel_checks import DEFLATED, VIDEO, read_until_pixels
@@ -17,6 +17,8 @@ from .untrusted_content import BoundedReader
 if TYPE_CHECKING:
     import numpy as np
     from pydicom import Dataset
+
+T = TypeVar("T")
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 RLE = "1.2.840.10008.1.2.5"
@@ -82,11 +84,9 @@ def raw_frames(instance: Instance, header: PixelHeader) -> Iterator[bytes]:
     count = 1 if instance.transfer_syntax.startswith(VIDEO) else header.frames
     with instance.open() as file:
         file.seek(header.start)
-        frames = generate_frames(file, number_of_frames=count)
+        frames = _each(generate_frames(file, number_of_frames=count))
         for _ in range(count):
-            with silenced_pydicom():
-                frame = next(frames, None)
-            if frame is None:
+            if (frame := next(frames, None)) is None:
                 raise PixelsError("the file has too few frames")
             yield frame
 
@@ -122,15 +122,21 @@ def _decoded_by_pydicom(instance: Instance, only: int | None) -> "Iterator[np.nd
                 source = read_dataset(instance)
         # Closed before the file, because it seeks in it at its end.
         with closing(iter_pixels(source, raw=True, indices=None if only is None else [only])) as frames:  # type: ignore[type-var]
-            while True:
-                try:
-                    with silenced_pydicom():
-                        frame = next(frames, None)
-                except Exception as error:  # noqa: BLE001 - for a broken file, pydicom may raise any exception
-                    raise PixelsError(f"the pixels cannot be decoded ({type(error).__name__})") from None
-                if frame is None:
-                    return
+            for frame in _each(frames):
                 yield frame.astype(frame.dtype.newbyteorder("<"), copy=False)
+
+
+def _each(frames: Iterator[T]) -> Iterator[T]:
+    """Yield what pydicom's iterator yields."""
+    while True:
+        try:
+            with silenced_pydicom():
+                frame = next(frames, None)
+        except Exception as error:  # noqa: BLE001 - for a broken file, pydicom may raise any exception
+            raise PixelsError(f"the pixels cannot be decoded ({type(error).__name__})") from None
+        if frame is None:
+            return
+        yield frame
 
 
 def _single_bits(instance: Instance, header: PixelHeader, only: int | None) -> "Iterator[np.ndarray[Any, Any]]":
