@@ -146,6 +146,8 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
 
 
 async def _settled_when_passed(producer: SharedStreamProducer) -> AsyncIterator[Poll]:
-    async for poll, _ in producer.open_stream():
+    polls = producer.open_stream()
+    while True:
+        poll, _ = await anext(polls)
         yield poll
         poll.settled.set_result(True)

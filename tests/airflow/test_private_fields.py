@@ -14,7 +14,11 @@ from datetime import timedelta
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, XComArg, task
 
-from airflow_provider_healthimaging.exceptions import InvalidArgumentError, RenderingFailedError
+from airflow_provider_healthimaging.exceptions import (
+    InvalidArgumentError,
+    RenderingFailedError,
+    UndeterminedWindowError,
+)
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from airflow_provider_healthimaging.privacy.masking import MaskedValue
 from airflow_provider_healthimaging.task.private_fields import PrivateFields
@@ -240,6 +244,21 @@ def test_what_a_template_rendered_to_is_not_rendered_again(hourly):
     search.render_template_fields({"params": {"study": "{{ params.other }}"}})
 
     assert search.match.value == {"DICOMStudyId": "{{ params.other }}"}
+
+
+def test_an_error_of_the_provider_in_a_template_stays_what_it_is(hourly):
+    def refuse():
+        raise UndeterminedWindowError("the run has no window")
+
+    with hourly:
+        search = unmapped(match={"DICOMStudyId": "{{ params.refuse() }}"})
+    with pytest.raises(UndeterminedWindowError, match="the run has no window"):
+        search.render_template(search.match, {"params": {"refuse": refuse}})
+
+
+def test_a_field_that_was_not_set_is_missing_as_any_attribute():
+    assert not hasattr(object.__new__(HealthImagingSearchImageSetsOperator), "match")
+    assert not hasattr(HealthImagingSearchImageSetsOperator, "match")
 
 
 def test_a_dag_of_native_objects_renders_to_those():

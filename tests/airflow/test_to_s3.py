@@ -169,6 +169,27 @@ def test_more_image_sets_than_xcom_may_take_are_refused_before_the_first_call(st
     assert len(server.calls) == 0
 
 
+def test_more_records_than_a_task_can_be_mapped_over_are_refused_before_the_first_call(
+    store, bucket, run_dag, failures, server, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "2")
+    given = image_sets(store)
+    with dag("mapped") as made:
+
+        @task
+        def train(record):
+            pass
+
+        copied = HealthImagingToS3Operator(task_id="copy", image_sets=given, s3_uri=S3_URI, **failures.callbacks)
+        train.expand(record=copied.output)
+    server.calls.reset()
+
+    assert run_dag(made, WHEN).states("copy") == ["failed"]
+    with pytest.raises(TooManyImageSetsError, match="max_map_length"):
+        raise failures[0]
+    assert len(server.calls) == 0
+
+
 def test_nothing_to_copy_is_no_failure(store, bucket, run_dag):
     with dag("nothing") as made:
         HealthImagingToS3Operator(task_id="copy", image_sets=[], s3_uri=S3_URI)

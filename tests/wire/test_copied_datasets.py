@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from datetime import UTC, datetime
 
 import pytest
 
-from airflow_provider_healthimaging.exceptions import HealthImagingError
+from airflow_provider_healthimaging.exceptions import AccessDeniedError, HealthImagingError
 from airflow_provider_healthimaging.operators.healthimaging import HealthImagingSearchImageSetsOperator
 from tests.copies import DATASTORE_ID, copy
 
@@ -110,3 +111,27 @@ def test_what_is_no_manifest_of_records_is_an_error_of_ours(store, bucket, text)
     bucket.put_object(Key="x/_manifest.json", Body=text)
     with pytest.raises(HealthImagingError):
         copy("s3://image-sets/x/_manifest.json", content=["metadata"])
+
+
+def test_a_manifest_that_may_not_be_read_is_an_error_of_permissions(search, behind):
+    dataset = search()
+
+    def forbidding(app):
+        def answer(environ, start_response):
+            if not environ["PATH_INFO"].endswith("_manifest.json"):
+                return app(environ, start_response)
+            start_response("403 Forbidden", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>AccessDenied</Code></Error>"]
+
+        return answer
+
+    behind(forbidding)
+    with pytest.raises(AccessDeniedError, match="S3 answered 403"):
+        copy(dataset, content=["metadata"])
+
+
+def test_without_pyarrow_the_error_says_what_to_install(search, monkeypatch):
+    dataset = search(file_format="parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(HealthImagingError, match=r"pip install 'airflow-provider-healthimaging\[parquet\]'"):
+        copy(dataset, content=["metadata"])

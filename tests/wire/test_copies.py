@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.pixels.utils import pack_bits
 
-from airflow_provider_healthimaging.exceptions import ExportFailedError, ImageSetNotFoundError
+from airflow_provider_healthimaging.exceptions import ConfigurationError, ExportFailedError, ImageSetNotFoundError
 from airflow_provider_healthimaging.local import airflow_connection, load_dicom
 from airflow_provider_healthimaging.output import object_store
 from airflow_provider_healthimaging.pixels import read_frames
@@ -148,6 +148,21 @@ def test_other_content_is_added_and_what_is_there_stays_in_the_manifest(server, 
     (manifest,) = manifests(bucket)
     assert manifest["content"] == ["metadata", "dicom", "frames"]
     assert (len(manifest["dicom"]), len(manifest["frames"])) == (1, 1)
+
+
+def test_metadata_that_are_damaged_in_s3_are_fetched_again(server, store, bucket):
+    given = load(store, "CT_small.dcm")
+    copy(given, content=["metadata"])
+    undisturbed = objects(bucket)
+    folder = f"copies/{given[0]['imageSetId']}/v1/"
+    bucket.put_object(Key=f"{folder}metadata.json.gz", Body=b"\x1f\x8bdamaged")
+    bucket.Object(f"{folder}_manifest.json").delete()
+    server.calls.reset()
+
+    copy(given, content=["metadata"])
+
+    assert server.calls.count("GetImageSetMetadata") == 1
+    assert objects(bucket) == undisturbed
 
 
 def test_another_transfer_syntax_is_copied_again(server, store, bucket):
@@ -330,6 +345,21 @@ def test_image_sets_that_are_gone_are_left_out_if_the_task_says_so(store, bucket
     assert copied.summary["image_sets_missing"] == 1
 
 
+def test_an_image_set_that_goes_while_it_is_copied_is_missing(store, bucket, faulty, failed_summary):
+    given = load(store, "CT_small.dcm")
+    faulty.faults.plan = {
+        "/getImageSetMetadata": lambda number: None,
+        "/getImageSet": first(1000, status(404, "ResourceNotFoundException")),
+    }
+
+    error, _ = failed_summary(given, content=["dicom"])
+    assert error.errors == {"ImageSetNotFoundError": 1}
+    bucket.objects.all().delete()
+    copied = copy(given, content=["dicom"], on_missing="skip")
+    assert (copied, copied.summary["image_sets_missing"]) == ([], 1)
+    assert manifests(bucket) == []
+
+
 @pytest.mark.parametrize("where", ["/getImageSetMetadata", "/getImageFrame"])
 def test_an_endpoint_that_is_not_healthimaging_is_an_error_and_no_missing_image_set(
     store, bucket, faulty, small, failed_summary, where
@@ -368,11 +398,30 @@ def test_a_record_without_a_version_is_of_the_newest(store, bucket, small):
 
 
 def test_an_error_of_the_configuration_ends_the_task_at_once(store, bucket, small, monkeypatch):
-    from airflow_provider_healthimaging.exceptions import ConfigurationError
-
     monkeypatch.setattr("airflow_provider_healthimaging.export.decode.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="pip install 'airflow-provider-healthimaging\\[pixels\\]'"):
         copy(load(store, *small), verify="checksum")
+
+
+@pytest.mark.parametrize("error", [ConfigurationError, MemoryError])
+def test_an_error_that_every_image_set_would_have_ends_the_task_at_the_first(store, bucket, small, monkeypatch, error):
+    read = []
+
+    def fail(self, key):
+        read.append(key)
+        raise error("no other image set can be copied")
+
+    monkeypatch.setattr(object_store.ObjectStore, "read", fail)
+    with pytest.raises(error):
+        copy(load(store, *small), max_workers=1)
+    assert len(read) == 1
+
+
+def test_a_few_failures_are_named_and_all_are_counted(store, bucket, small, failed_summary, logged, monkeypatch):
+    monkeypatch.setattr("airflow_provider_healthimaging.task.export_progress.MAX_NAMED_FAILURES", 1)
+    error, _ = failed_summary(load(store, *small), s3_uri="s3://no-such-bucket/copies/")
+    assert error.errors == {"RejectedRequestError": 2}
+    assert logged().count("was not copied") == 1
 
 
 def test_the_error_of_s3_names_the_bucket_and_not_the_key(store, small, failed_summary, logged):

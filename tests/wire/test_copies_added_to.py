@@ -99,6 +99,13 @@ def test_a_folder_does_not_take_image_sets_of_two_data_stores(bucket, given):
     assert failed.value.errors == {"InvalidArgumentError": 1}
 
 
+def test_a_task_does_not_put_image_sets_of_two_data_stores_into_one_folder(bucket, given):
+    with pytest.raises(ExportFailedError) as failed:
+        copy([*given, {**given[0], "datastoreId": "e" * 32}], content=["metadata"], max_workers=1)
+    assert failed.value.errors == {"InvalidArgumentError": 1}
+    assert len(manifests(bucket)) == 1
+
+
 @pytest.mark.parametrize("nothing", [[], None, ""])
 def test_a_search_that_found_nothing_is_nothing_to_copy(server, store, bucket, nothing):
     server.calls.reset()

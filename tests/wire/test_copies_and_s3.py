@@ -197,3 +197,19 @@ def test_an_object_without_a_manifest_is_not_fetched_again_for_want_of_its_listi
     # Botocore 1.43 does not parse a response that is truncated.
     assert next(iter(failed.value.errors)) in {"IncompleteResponseError", "ConnectionFailedError"}
     assert [s3.server.calls.count(each) for each in RETRIEVALS] == [0, 0, 0]
+
+
+def test_a_large_object_whose_size_may_not_be_read_fails_its_image_set(store, bucket, s3):
+    s3.dicom_size = SIZE
+    given = load(store, "CT_small.dcm")
+
+    def forbidden(app, environ, start_response):
+        start_response("403 Forbidden", [("Content-Length", "0")])
+        return []
+
+    s3.plan("HeadObject", forbidden, times=1000)
+    with pytest.raises(ExportFailedError) as failed:
+        copy(given, content=["dicom"])
+
+    assert failed.value.errors == {"AccessDeniedError": 1}
+    assert manifests(bucket) == []

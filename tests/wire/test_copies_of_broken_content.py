@@ -11,10 +11,15 @@ import pydicom
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from airflow_provider_healthimaging.exceptions import ExportFailedError, UnsupportedPixelsError
+from airflow_provider_healthimaging.exceptions import (
+    ExportFailedError,
+    HealthImagingError,
+    InvalidArgumentError,
+    UnsupportedPixelsError,
+)
 from airflow_provider_healthimaging.local import load_dicom
 from airflow_provider_healthimaging.output import object_store
-from airflow_provider_healthimaging.pixels import read_frames
+from airflow_provider_healthimaging.pixels import read_frame, read_frames
 from tests.copies import DATASTORE_ID, EVERYTHING, copy, load, manifests, objects, records
 from tests.dicom_files import dicom_file
 
@@ -132,6 +137,39 @@ def test_a_kept_frame_of_a_dicom_file_with_another_checksum_is_not_kept_in_s3(st
     assert objects(bucket) == {}
 
 
+def test_a_large_frame_of_another_size_is_not_kept(store, bucket, behind, monkeypatch):
+    monkeypatch.setattr("airflow_provider_healthimaging.task.copy_object.PART_BYTES", 1000)
+    given = load(store, "CT_small.dcm")
+    behind(answering(lambda body, kind: (body[:-1], kind), "/getImageFrame"))
+    with pytest.raises(ExportFailedError) as failed:
+        copy(given, content=["frames"])
+    assert failed.value.errors == {"ObjectMismatchError": 1}
+    assert objects(bucket) == {}
+
+
+def test_a_frame_whose_length_the_service_does_not_say_is_copied(store, bucket, behind):
+    given = load(store, "CT_small.dcm")
+    copy(given, content=["frames"])
+    undisturbed = objects(bucket)
+    bucket.objects.all().delete()
+
+    def without_length(app):
+        def answer(environ, start_response):
+            if not environ["PATH_INFO"].endswith("/getImageFrame"):
+                return app(environ, start_response)
+
+            def start(status, headers, *more):
+                return start_response(status, [each for each in headers if each[0].lower() != "content-length"], *more)
+
+            return iter([b"".join(app(environ, start))])
+
+        return answer
+
+    behind(without_length)
+    copy(given, content=["frames"])
+    assert objects(bucket) == undisturbed
+
+
 # What libraries say.
 
 
@@ -185,6 +223,33 @@ def test_an_encryption_key_is_not_logged_at_debug(store, bucket, caplog, monkeyp
     encryption = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key}
     copy(given, content=["dicom"], verify="checksum", s3_extra_args=encryption)
     assert key not in caplog.text
+
+
+@pytest.fixture
+def three_files(store, tmp_path):
+    """Records of an image set of three instances: with two frames, without pixels, with one frame."""
+    two = {**PIXELS, "NumberOfFrames": 2, "PixelData": bytes(range(8))}
+    for number, pixels in enumerate((two, {}, PIXELS), 1):
+        (tmp_path / f"{number}.dcm").write_bytes(dicom_file(number, InstanceNumber=number, **pixels))
+    load_dicom([tmp_path], DATASTORE_ID, backend=store)
+    return records(store)
+
+
+def test_frames_of_copied_files_are_found_by_their_places(three_files, bucket):
+    (copied,) = copy(three_files, content=["dicom"])
+    hook = S3Hook()
+    assert [(each.instance, each.frame) for each in read_frames(copied, hook=hook)] == [(1, 1), (1, 2), (3, 1)]
+    assert read_frame(copied, hook=hook, instance=1, frame=2).samples.tolist() == [[4, 5], [6, 7]]
+    assert read_frame(copied, hook=hook, instance=3).samples.tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(InvalidArgumentError, match="no frame 1 in an instance 2"):
+        read_frame(copied, hook=hook, instance=2)
+
+
+def test_a_copied_file_that_was_deleted_since_is_an_error_that_says_so(three_files, bucket):
+    (copied,) = copy(three_files, content=["dicom"])
+    bucket.Object(copied["s3_uri"].removeprefix("s3://image-sets/") + "dicom/00001.dcm").delete()
+    with pytest.raises(HealthImagingError, match="Delete the manifest, and copy again"):
+        list(read_frames(copied, hook=S3Hook()))
 
 
 def test_frames_that_are_broken_on_purpose_are_refused_by_our_error(store, bucket):

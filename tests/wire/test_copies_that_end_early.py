@@ -77,6 +77,24 @@ def test_on_kill_ends_a_copy_as_a_failure_that_a_retry_continues(store, bucket, 
     task.on_kill()  # nothing runs any more
 
 
+def test_on_kill_gives_up_a_file_whose_frames_are_to_be_compared(store, bucket, behind):
+    tasks = []
+
+    def middleware(app):
+        def answer(environ, start_response):
+            if "/instances/" in environ["PATH_INFO"]:
+                tasks[0].on_kill()
+            return app(environ, start_response)
+
+        return answer
+
+    behind(middleware)
+    tasks.append(operator(load(store, "CT_small.dcm"), content=["dicom"], verify="checksum"))
+    with pytest.raises(ExportFailedError, match="was stopped"):
+        execute(tasks[0])
+    assert objects(bucket) == {}
+
+
 class TimedOut(BaseException):
     """As AirflowTaskTimeout, which is no Exception either."""
 

@@ -96,13 +96,13 @@ def waits_for(accession_number, **arguments):
     return HealthImagingImageSetTrigger(**{**given, **arguments})
 
 
-def wait(loop, triggers, *happenings, until=3600):
+def wait(loop, triggers, *happenings, until=3600, status="ready"):
     """Run triggers, let things happen at given seconds, and return when each trigger fired, by its place."""
     woken = {}
 
     async def run(place, trigger):
         async for event in trigger.run():
-            assert event.payload["status"] == "ready"
+            assert event.payload["status"] == status
             woken[place] = loop.now
 
     async def happen(second, action):
@@ -228,6 +228,17 @@ def test_a_poll_that_fails_after_news_is_made_again(loop, store, monkeypatch):
     woken = wait(loop, [waits_for("A0"), *(waits_for("B") for _ in range(29))], (100, arrives(store, "A0")))
 
     assert woken[0] <= 100 + 3 * POLL
+
+
+def test_a_trigger_whose_criteria_cannot_be_decrypted_says_so_at_once(loop, store, monkeypatch):
+    foreign = waits_for("A0")
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
+    others = [waits_for(f"A{number}") for number in range(1, 30)]
+
+    woken = wait(loop, [foreign, *others], status="failed")
+
+    assert woken.keys() == {0}
+    assert woken[0] <= 2 * POLL
 
 
 def test_one_sensor_alone_and_a_busy_data_store_cost_no_more_than_a_poll_each(loop, store, server):
