@@ -382,6 +382,28 @@ def test_a_watcher_whose_own_search_takes_long_looks_at_other_polls_meanwhile(
     assert one.end == other.start
 
 
+def test_a_watcher_that_is_stopped_while_it_searches_leaves_no_search(watcher, database, put, polled, monkeypatch):
+    put(timedelta(minutes=50))
+    monkeypatch.setattr(arrivals, "PATIENCE_SECONDS", 0.0)
+    searching, stopped = threading.Event(), threading.Event()
+
+    def slow(watch, window):
+        searching.set()
+        stopped.wait()
+
+    monkeypatch.setattr(arrivals.ArrivalWatch, "_search", slow)
+
+    async def running_after_the_stop():
+        await Triggerer(database).run({"arrivals": watcher()}, searching.is_set)
+        await asyncio.sleep(0)
+        return [task.get_coro().__name__ for task in asyncio.all_tasks()]
+
+    try:
+        assert "run_blocking" not in asyncio.run(running_after_the_stop())
+    finally:
+        stopped.set()
+
+
 def test_an_event_of_which_airflow_cannot_say_that_it_is_stored_is_repeated(
     watcher, database, put, polled, monkeypatch
 ):
