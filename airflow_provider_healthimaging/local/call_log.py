@@ -1,16 +1,11 @@
 """A log of the HealthImaging calls that a server answered, so that tests can count the calls of a feature.
 
-This module knows HTTP and botocore's model of the service, which contains the names of the operations. It does not
-know moto.
+This module knows HTTP, and that the backend knows which operation a request is.
 """
 
-import re
 from collections.abc import Iterable, Iterator
-from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import botocore.session
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -81,20 +76,7 @@ def _operation(environ: "WSGIEnvironment") -> str | None:
     # The signature names the service. The path is not enough: an S3 bucket may be named "datastore".
     if "/medical-imaging/aws4_request" not in environ.get("HTTP_AUTHORIZATION", ""):
         return None
-    request = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
-    return next((name for name, pattern in _operations() if pattern.fullmatch(request)), None)
+    from moto.medicalimaging.operations import operation_of
 
-
-@cache
-def _operations() -> list[tuple[str, re.Pattern[str]]]:
-    model = botocore.session.get_session().get_service_model("medical-imaging")
-    routes = ((name, model.operation_model(name).http) for name in model.operation_names)
-    # DICOMweb is not in botocore's model.
-    dicomweb = "GET /datastore/[^/]+/studies/[^/]+/series/[^/]+/instances/[^/]+"
-    return [
-        ("GetDICOMInstance", re.compile(dicomweb)),
-        *(
-            (name, re.compile(http["method"] + " " + re.sub(r"{\w+}", "[^/]+", http["requestUri"])))
-            for name, http in routes
-        ),
-    ]
+    operation: str | None = operation_of(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+    return operation

@@ -52,6 +52,10 @@ CONTRADICTIONS = {
     "more bits than it says": image(
         FRAMES, syntax=J2K, BitsAllocated=8, BitsStored=8, HighBit=7, PixelData=encapsulate(in_j2k(FRAMES))
     ),
+    "samples of 24 bits": image(
+        FRAMES, syntax=J2K, BitsAllocated=24, BitsStored=24, HighBit=23, PixelData=encapsulate(in_j2k(FRAMES))
+    ),
+    "samples of 64 bits": image(FRAMES.astype(np.uint64)),
     "colours in one column": image(np.zeros((1, 4, 1, 3), np.uint8)),
 }
 

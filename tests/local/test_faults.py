@@ -19,6 +19,7 @@ from airflow_provider_healthimaging.local import backend
 from airflow_provider_healthimaging.local.settings_endpoint import SETTINGS_PATH
 
 from .conftest import HANG_SECONDS, wait_until
+from .importing import dicom_file
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -181,6 +182,34 @@ def test_a_search_finds_new_image_sets_only_after_the_index_lag(local, put, sear
     assert search() == [old]
     clock.now += 1
     assert search(sort="createdAt ASC") == [old, new]
+
+
+def test_a_series_is_found_after_the_index_lag_though_others_come_into_its_study(local, imports, search, clock):
+    local.settings.index_lag = 30.0
+    found = []
+    for number in range(4):
+        file = dicom_file(SeriesInstanceUID=f"1.1.{number}", SOPInstanceUID=f"1.1.{number}.1")
+        imports.run({"scans/one": file})
+        found.append(len(search()))
+        clock.now += 20
+    assert found == [0, 0, 1, 2]
+    clock.now += 10
+    (hit, *_) = imports.client.search_image_sets(datastoreId="d" * 32)["imageSetsMetadataSummaries"]
+    assert hit["DICOMTags"]["DICOMNumberOfStudyRelatedSeries"] == 4
+
+
+def test_an_image_set_that_is_put_again_after_it_was_deleted_is_new_to_the_index(
+    local, put, search, clock, datastore_id
+):
+    local.settings.index_lag = 30.0
+    image_set_id = put()
+    local.delete_image_set(datastore_id, image_set_id)
+    clock.now += 20
+    put(image_set_id=image_set_id)
+    clock.now += 20
+    assert search() == []
+    clock.now += 10
+    assert search() == [image_set_id]
 
 
 def test_a_search_returns_the_old_version_until_the_index_lag_is_over(local, put, client, clock, datastore_id):

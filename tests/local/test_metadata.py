@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from base64 import b64decode, b64encode
 
 import boto3
@@ -140,11 +141,44 @@ def test_values_that_would_take_long_to_decode_are_left_out_and_binary_ones_are_
     assert document["Study"]["DICOM"]["PatientAge"] == "042Y"
 
 
-def test_a_file_whose_header_is_too_large_has_its_uid_only(imports, client, monkeypatch):
-    monkeypatch.setattr("moto.medicalimaging.dicom_json._MAX_HEADER_BYTES", 50_000)
-    content = dicom_file(EncapsulatedDocument=b"\0\1" * 50_000, InstanceNumber=1)
+def test_of_a_header_that_is_too_large_the_attributes_before_are_there(imports, client, monkeypatch):
+    monkeypatch.setattr("moto.medicalimaging.dicom_json.MAX_HEADER_BYTES", 50_000)
+    content = dicom_file(InstanceNumber=1, PrivateData=b"\0\1" * 50_000, EncapsulatedDocument=b"\0\1" * 50_000)
     _, instance = only_instance(read_metadata(client, import_one(imports, content)))
-    assert instance["DICOM"] == {"SOPInstanceUID": "1.1.1.1"}
+    assert instance["DICOM"] == {"InstanceNumber": "1", "SOPInstanceUID": "1.1.1.1"}
+
+
+def nested(depth):
+    """Sequences in each other, without lengths."""
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    begin = struct.pack("<HH2sHI", 0x0040, 0xA730, b"SQ", 0, 0xFFFFFFFF) + item
+    return begin * depth + struct.pack("<HHIHHI", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0) * depth
+
+
+BROKEN = {
+    "a report that ends within a sequence": lambda: report()[:2000],
+    "sequences that are nested too deep": lambda: dicom_file(InstanceNumber=1) + nested(300),
+    "a study id of numbers": lambda: dicom_file().replace(
+        struct.pack("<HH2sH", 0x0020, 0x000E, b"UI", 6),
+        struct.pack("<HH2sH", 0x0020, 0x0010, b"US", 4) + bytes(4) + struct.pack("<HH2sH", 0x0020, 0x000E, b"UI", 6),
+    ),
+}
+
+
+def report():
+    return next(path for path in pydicom_sample_files() if path.name == "reportsi.dcm").read_bytes()
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_file_that_breaks_after_its_ids_does_not_hide_the_other_instances(imports, client, case):
+    broken = BROKEN[case]()
+    whole = parsed(report() if "report" in case else dicom_file())
+    ids = {keyword: whole[keyword].value for keyword in ("StudyInstanceUID", "SeriesInstanceUID")}
+    imports.upload({"scans/other": dicom_file(SOPInstanceUID="1.9", InstanceNumber=7, **ids)})
+    image_set_id = import_one(imports, broken)
+    (series,) = read_metadata(client, image_set_id)["Study"]["Series"].values()
+    assert len(series["Instances"]) == 2
+    assert series["Instances"]["1.9"]["DICOM"]["InstanceNumber"] == "7"
 
 
 def test_numbers_that_json_does_not_have_are_text(imports, client):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from moto.medicalimaging.dicom_file import read_dicom_file
 from moto.medicalimaging.part10 import part10_file
 from moto.medicalimaging.stored_pixels import frame_bytes, stored_pixels
 from pydicom.data import get_testdata_file
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -190,6 +191,51 @@ def test_frames_are_encoded_with_the_resolutions_first(imports, client):
     data = read_frame(client, image_set_id, instance["ImageFrames"][0]["ID"])
     style = data.index(b"\xff\x52")  # the marker COD, with the progression order: 2 is RPCL
     assert data[style + 5] == 2
+
+
+@pytest.mark.parametrize("lossless_format", ["HTJ2K", "JPEG_2000_LOSSLESS"])
+def test_a_file_that_comes_back_in_the_format_of_the_data_store_has_the_same_frames(
+    local, imports, client, dicomweb, lossless_format
+):
+    stores = [
+        client.create_datastore(datastoreName=name, losslessStorageFormat=lossless_format)["datastoreId"]
+        for name in ("first", "second")
+    ]
+    content = image(np.random.default_rng(3).integers(-500, 4096, (2, 330, 70), dtype=np.int16))
+    described = []
+    for store in stores:
+        image_set_id = import_one(imports, content, datastoreId=store)
+        uids, instance = only_instance(read_metadata(client, image_set_id, store))
+        content = dicomweb(uids, image_set_id, datastore_id=store).body
+        described.append([{**frame, "ID": None, "FrameSizeInBytes": None} for frame in instance["ImageFrames"]])
+    assert described[0] == described[1]
+    assert described[0][0]["MinPixelValue"] == -500
+
+
+def test_checksums_are_those_of_the_resolutions_that_a_frame_has(imports, client):
+    array = np.random.default_rng(7).integers(0, 4096, (1, 300, 520), dtype=np.uint16)
+    encoded = bytes(imagecodecs.htj2k_encode(array[0], resolutions=1, tlm=True))
+    content = image(array, syntax=HTJ2K, PixelData=encapsulate([encoded]))
+    _, instance = only_instance(read_metadata(client, import_one(imports, content)))
+    (frame,) = instance["ImageFrames"]
+    assert [(each["Width"], each["Height"]) for each in checksums(frame)] == [(260, 150), (520, 300)]
+
+
+def test_the_frames_behind_headers_of_megabytes_are_there(imports, client):
+    undefined = 0xFFFFFFFF
+    groups = struct.pack("<HH2sHI", 0x5200, 0x9230, b"SQ", 0, undefined) + struct.pack(
+        "<HHI", 0xFFFE, 0xE000, undefined
+    )
+    groups += struct.pack("<HH2sHI", 0x0042, 0x0011, b"OB", 0, 6 * 2**20) + bytes(6 * 2**20)
+    groups += struct.pack("<HHIHHI", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+    pixel_data = struct.pack("<HH2s", 0x7FE0, 0x0010, b"OW")
+    content = image(np.arange(2400, dtype=np.uint16).reshape(4, 20, 30))
+    content = content.replace(pixel_data, groups + pixel_data)
+    _, output = imports.run({"scans/one": content})
+    assert output["WARNING/warning.ndjson"] == []
+    (image_set,) = output["job-output-manifest.json"]["imageSetsSummary"]
+    _, instance = only_instance(read_metadata(client, image_set["imageSetId"]))
+    assert len(instance["ImageFrames"]) == 4
 
 
 def test_a_data_store_can_keep_images_in_jpeg_2000(local, imports, client, dicomweb):

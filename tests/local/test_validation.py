@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import urllib3
 from botocore.exceptions import ClientError
+
+from .conftest import SIGNED
 
 TIME = {"createdAt": 1.7e9}
 STUDY = {"DICOMStudyDate": "20240229"}
@@ -119,6 +122,37 @@ COPIED = {"datastoreId": "d" * 32, "sourceImageSetId": "e" * 32}
 def test_an_operation_that_is_not_there_is_refused_by_an_error_of_the_service(client, operation, parameters):
     with pytest.raises(client.exceptions.ValidationException, match="does not have this operation"):
         getattr(client, operation)(**parameters)
+
+
+DATASTORE = f"/datastore/{'d' * 32}"
+STUDY_OF_DICOMWEB = f"{DATASTORE}/studies/1.1"
+INSTANCE = f"{STUDY_OF_DICOMWEB}/series/1.2/instances/1.3"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"{DATASTORE}/studies"),
+        ("POST", STUDY_OF_DICOMWEB),
+        ("GET", f"{STUDY_OF_DICOMWEB}/series/1.2/metadata"),
+        ("GET", f"{INSTANCE}/frames/1"),
+        ("POST", INSTANCE),
+        ("GET", f"{DATASTORE}/searchImageSets"),
+        ("PUT", f"{DATASTORE}/searchImageSets"),
+        ("DELETE", "/datastore"),
+    ],
+)
+def test_a_request_that_is_no_operation_is_refused_by_an_error_of_the_service(server, local, method, path):
+    reply = urllib3.request(method, server.url + path, headers=SIGNED)
+    assert (reply.status, reply.headers["x-amzn-ErrorType"]) == (400, "ValidationException")
+    assert "does not have this operation" in reply.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, {"clientToken": "a", "losslessStorageFormat": ["HTJ2K"]}, {"datastoreName": "a"}]
+)
+def test_an_invalid_data_store_is_rejected(post, body):
+    assert post(body, path="/datastore")[:2] == (400, "ValidationException")
 
 
 def test_a_reset_resets_the_settings(local):

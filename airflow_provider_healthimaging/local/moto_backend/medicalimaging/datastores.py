@@ -103,10 +103,9 @@ class DatastoreOperations(BaseBackend):
 
     def delete_datastore(self, datastore_id: str) -> Datastore:
         """Mark a data store as ``DELETED``. Raise ``ConflictError`` if it has image sets or unfinished import jobs."""
-        unfinished = self.import_jobs.unfinished(datastore_id)
         with self.lock:
             datastore = self.require_active(datastore_id)
-            if unfinished:
+            if self.import_jobs.unfinished(datastore_id):
                 raise ConflictError("The data store has import jobs that have not ended")
             if len(datastore.image_sets):
                 raise ConflictError("The data store is not empty")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .image_sets import Instance
 from .pydicom_silence import silenced_pydicom
-from .untrusted_content import BoundedReader, UnusableFileError
+from .untrusted_content import MAX_HEADER_BYTES, BoundedReader, UnusableFileError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pydicom.tag import BaseTag
 
 _PIXEL_DATA = {0x7FE00008, 0x7FE00009, 0x7FE00010}
-_MAX_HEADER_BYTES = 64 * 2**20
 _MAX_TEXT_BYTES = 64 * 1024
 """Maximum size of a value that is not binary. Decoding can take time that grows with the square of the size."""
 
@@ -52,18 +51,25 @@ def _read(instance: Instance) -> Attributes:
 
 
 def _read_header(instance: Instance) -> "Dataset":
-    """Return the attributes before the pixel data, or an empty dataset if the file is too large to read them."""
-    from pydicom import Dataset
+    """Return the attributes before the pixel data, or those before the first that cannot be read."""
     from pydicom.filereader import read_partial
 
-    def stop_reading(tag: "BaseTag", _: Any, __: int) -> bool:
-        return tag in _PIXEL_DATA
+    seen = 0
 
-    with instance.open() as file:
-        try:
-            return read_partial(BoundedReader(file, _MAX_HEADER_BYTES), stop_reading)  # type: ignore[arg-type]
-        except UnusableFileError:
-            return Dataset()
+    def read(limit: float) -> "Dataset":
+        def stop_reading(tag: "BaseTag", _: Any, __: int) -> bool:
+            nonlocal seen
+            seen += 1
+            return tag in _PIXEL_DATA or seen >= limit
+
+        with instance.open() as file:
+            return read_partial(BoundedReader(file, MAX_HEADER_BYTES), stop_reading)  # type: ignore[arg-type]
+
+    try:
+        return read(math.inf)
+    except Exception:  # noqa: BLE001 - for a broken file, pydicom may raise any exception
+        readable, seen = seen, 0
+        return read(readable)
 
 
 def _structure(dataset: "Dataset", vrs: dict[str, str]) -> dict[str, Any]:

@@ -64,4 +64,5 @@ def _update_study_counts(backend: "MedicalImagingBackend", datastore_id: str, st
             "DICOMNumberOfStudyRelatedInstances": sum(len(image_set.instances) for image_set in primary),
         }
         for image_set in of_study:
-            backend.replace_version(datastore_id, replace(image_set, dicom_tags={**image_set.dicom_tags, **counts}))
+            amended = replace(image_set, dicom_tags={**image_set.dicom_tags, **counts})
+            backend.require_active(datastore_id).image_sets.amend(amended)

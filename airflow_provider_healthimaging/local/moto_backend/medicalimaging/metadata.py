@@ -73,6 +73,6 @@ def _add_tags(levels: dict[str, dict[str, Any]], image_set: ImageSet) -> None:
             continue
         for level, keywords in LEVELS.items():
             known = levels[level].get(keyword)
-            text = "\\".join(known) if isinstance(known, list) else known
+            text = "\\".join(map(str, known)) if isinstance(known, list) else known
             if keyword in keywords and str(text) != str(value):
                 levels[level][keyword] = value if keyword.startswith("NumberOf") else str(value)

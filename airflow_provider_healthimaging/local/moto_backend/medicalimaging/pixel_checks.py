@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .file_warnings import FileWarning
 from .image_sets import Instance
-from .untrusted_content import BoundedReader
+from .untrusted_content import MAX_HEADER_BYTES, BoundedReader
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -47,7 +47,7 @@ def check_pixels(instance: Instance) -> FileWarning | None:
     reached: list[_Position] = []
     try:
         with instance.open() as file:
-            dataset = read_until_pixels(BoundedReader(file), reached)
+            dataset = read_until_pixels(BoundedReader(file, MAX_HEADER_BYTES), reached)
             if not reached:
                 return None
             if instance.is_encapsulated:

@@ -9,6 +9,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -59,11 +61,18 @@ def encode(frame: "np.ndarray[Any, Any]", syntax: str) -> bytes:
             raise PixelsError("imagecodecs cannot encode colour images of one column")
         # Samples as planes: then the encoder does not transform colours, and the photometric interpretation stays.
         planes = np.ascontiguousarray(np.moveaxis(frame, -1, 0)) if is_colour else frame
-        return bytes(codecs.htj2k_encode(planes, planar=is_colour or None, tlm=True))
-    encoded = bytes(codecs.jpeg2k_encode(frame, codecformat="j2k", reversible=True, mct=False))
+        return _encoded(lambda: codecs.htj2k_encode(planes, planar=is_colour or None, tlm=True))
+    encoded = _encoded(lambda: codecs.jpeg2k_encode(frame, codecformat="j2k", reversible=True, mct=False))
     if frame.dtype.itemsize > 2 and not np.array_equal(codecs.jpeg2k_decode(encoded), frame):  # noqa: PLR2004
         raise PixelsError("JPEG 2000 cannot hold so many bits")
     return encoded
+
+
+def _encoded(encode: "Callable[[], bytes]") -> bytes:
+    try:
+        return bytes(encode())
+    except Exception as error:  # noqa: BLE001 - each codec has an error of its own
+        raise PixelsError(f"the pixels cannot be encoded ({type(error).__name__})") from None
 
 
 def decode(data: bytes, syntax: str, *, is_rgb: bool = False) -> "np.ndarray[Any, Any]":
@@ -92,11 +101,16 @@ def resolutions(frame: "np.ndarray[Any, Any]", encoded: bytes, syntax: str) -> t
     skipped = 0
     while syntax == HTJ2K_LOSSLESS_RPCL and max(frame.shape[:2]) >> (skipped + 1) >= _SMALLEST_RESOLUTION_PIXELS:
         skipped += 1
-        if skipped > 5:  # noqa: PLR2004 - the encoder's number of decompositions
+        if skipped > _decompositions(encoded):
             break
         smaller = require_codecs().htj2k_decode(encoded, skipres=skipped, planar=False)
         found.append(_resolution(smaller))
     return (*reversed(found), _resolution(frame))
+
+
+def _decompositions(encoded: bytes) -> int:
+    """Return the decomposition levels that the header of a JPEG 2000 stream names (marker COD; ITU-T T.800, A.6.1)."""
+    return encoded[encoded.index(b"\xff\x52") + 9]
 
 
 def checksum(frame: "np.ndarray[Any, Any]") -> int:

@@ -12,7 +12,7 @@ from .image_sets import Instance
 from .pixel_checks import DEFLATED, VIDEO, read_until_pixels
 from .pixel_codecs import PixelsError, decode, require_codecs
 from .pydicom_silence import silenced_pydicom
-from .untrusted_content import BoundedReader
+from .untrusted_content import MAX_HEADER_BYTES, BoundedReader
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +53,7 @@ class PixelHeader:
         reached: list[Any] = []
         try:
             with silenced_pydicom(), instance.open() as file:
-                dataset = read_until_pixels(BoundedReader(file), reached)
+                dataset = read_until_pixels(BoundedReader(file, MAX_HEADER_BYTES), reached)
                 return cls._of(dataset, reached[0].start) if reached else None
         except Exception as error:  # noqa: BLE001 - for a broken file, pydicom may raise any exception
             raise PixelsError(f"the pixels cannot be described ({type(error).__name__})") from None
@@ -108,8 +108,16 @@ def decoded_frames(
         return
     for index, data in enumerate(raw_frames(instance, header)):
         if only in {None, index}:
-            frame = decode(data, instance.transfer_syntax, is_rgb=header.photometric == "RGB")
-            yield _as_described(frame, header)
+            yield decoded_frame(instance, header, data)
+
+
+def decoded_frame(instance: Instance, header: PixelHeader, data: bytes) -> "np.ndarray[Any, Any]":
+    """Return an encapsulated frame decoded.
+
+    :param data: the frame as it is in the file.
+    """
+    frame = decode(data, instance.transfer_syntax, is_rgb=header.photometric == "RGB")
+    return _as_described(frame, header)
 
 
 def _decoded_by_pydicom(instance: Instance, only: int | None) -> "Iterator[np.ndarray[Any, Any]]":
@@ -181,6 +189,8 @@ def _as_described(frame: "np.ndarray[Any, Any]", header: PixelHeader) -> "np.nda
     shape = (header.rows, header.columns, *([header.samples] if header.samples > 1 else []))
     if frame.shape != shape:
         raise PixelsError("the pixels have another size than the file says")
+    if header.bits_allocated not in {8, 16, 32}:
+        raise PixelsError(f"samples of {header.bits_allocated} bits are not supported")
     kind = np.dtype(f"{'i' if header.is_signed else 'u'}{header.bits_allocated // 8}")
     if frame.dtype.itemsize > kind.itemsize and frame.max() >= 1 << header.bits_allocated:
         raise PixelsError("the pixels have more bits than the file says")

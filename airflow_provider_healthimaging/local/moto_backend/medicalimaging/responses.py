@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote
 
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.responses import BaseResponse
+from moto.core.utils import camelcase_to_underscores
 
 from .exceptions import InternalServerError, ThrottlingError, ValidationError
 from .faults import CUT_HEADER, apply_mutations
@@ -28,6 +29,7 @@ from .json_forms import (
 from .metadata import METADATA_HEADERS, metadata_blob
 from .model_validation import validate_request
 from .models import MedicalImagingBackend, medicalimaging_backends
+from .operations import operation_of
 from .paging import parse_limit
 from .retrieval import dicom_instance, image_frame, refused_pixels, require_consistent
 from .search import parse_criteria
@@ -59,17 +61,13 @@ class MedicalImagingResponse(BaseResponse):
             time.sleep(max(0.0, started + duration - time.monotonic()))
         return status, {**headers, CUT_HEADER: cut} if (cut := self.fault_plan.cut_header) else headers, body
 
-    def _refuse(self) -> TYPE_RESPONSE:
+    def refuse(self) -> TYPE_RESPONSE:
+        """Any other request."""
         raise ValidationError("The local service does not have this operation")
-
-    copy_image_set = delete_image_set = update_image_set_metadata = _refuse
-    tag_resource = untag_resource = list_tags_for_resource = _refuse
 
     def create_datastore(self) -> TYPE_RESPONSE:
         """POST /datastore."""
-        request = self._json_body()
-        if request.get("clientToken") is None:
-            raise ValidationError("Value at 'clientToken' must not be null")
+        request = validate_request("CreateDatastore", self._json_body())
         datastore = self.backend.create_datastore(
             request.get("datastoreName"),
             client_token=request["clientToken"],
@@ -195,8 +193,8 @@ class MedicalImagingResponse(BaseResponse):
         return _json_response({"jobSummaries": [import_job_summary(job, now) for job in jobs], "nextToken": token})
 
     def _get_action(self) -> str:
-        # DICOMweb is not in botocore's model, where moto looks for the operation.
-        return "GetDICOMInstance" if "/studies/" in self.parsed_url.path else str(super()._get_action())
+        operation = operation_of(self.method, self.parsed_url.path)
+        return operation if operation and hasattr(self, camelcase_to_underscores(operation)) else "Refuse"
 
     def _path_segment(self, index: int) -> str:
         return unquote(self.parsed_url.path.strip("/").split("/")[index])
@@ -212,7 +210,7 @@ class MedicalImagingResponse(BaseResponse):
     def _json_body(self) -> dict[str, Any]:
         try:
             document = json.loads(self.body or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
             raise ValidationError("The request body is not a JSON structure")

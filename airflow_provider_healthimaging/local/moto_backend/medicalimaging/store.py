@@ -6,7 +6,7 @@ This module does not know requests or search criteria.
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from operator import itemgetter
 
@@ -74,7 +74,7 @@ class ImageSetStore:
         self._versions: dict[str, list[ImageSet]] = {}
         self._indexes: dict[str, SortedIndex] = {}
         self._lagging: dict[str, ImageSet | None] = {}
-        self._pending: list[tuple[float, int, ImageSet]] = []
+        self._pending: list[tuple[float, int, str, int]] = []
         self._tie_breakers = count()
 
     def __len__(self) -> int:
@@ -104,17 +104,26 @@ class ImageSetStore:
             self._reindex(image_set, visible)
         else:
             self._lagging[image_set_id] = visible
-            heappush(self._pending, (visible_at, next(self._tie_breakers), image_set))
+            heappush(self._pending, (visible_at, next(self._tie_breakers), image_set_id, image_set.version))
+
+    def amend(self, image_set: ImageSet) -> None:
+        """Put ``image_set`` in the place of the current version, which differs from it in the counts of its study only.
+
+        Searches see it when they see that version.
+        """
+        *older, current = self.versions(image_set.image_set_id)
+        is_visible = self._visible_version(image_set.image_set_id) is current
+        self._versions[image_set.image_set_id] = [*older, image_set]
+        if is_visible:
+            self._reindex(image_set, current)
 
     def publish_due(self, now: float) -> None:
         """Make the versions visible to searches whose time has come at ``now``, in seconds."""
         while self._pending and self._pending[0][0] <= now:
-            image_set = heappop(self._pending)[2]
-            image_set_id = image_set.image_set_id
-            if image_set_id not in self._lagging or image_set not in self._versions[image_set_id]:
-                continue
+            _, _, image_set_id, version = heappop(self._pending)
+            image_set = next((each for each in self._versions[image_set_id] if each.version == version), None)
             visible = self._visible_version(image_set_id)
-            if visible and visible.version > image_set.version:
+            if image_set_id not in self._lagging or not image_set or (visible and visible.version > version):
                 continue
             self._reindex(image_set, visible)
             self._lagging[image_set_id] = image_set
@@ -127,6 +136,8 @@ class ImageSetStore:
         self._reindex(None, self._visible_version(image_set_id))
         del self._versions[image_set_id]
         self._lagging.pop(image_set_id, None)
+        self._pending = [each for each in self._pending if each[2] != image_set_id]
+        heapify(self._pending)
 
     def ordered_by(self, sort_field: str) -> SortedIndex:
         """Return the index for a ``SortField``. It is built at first use."""

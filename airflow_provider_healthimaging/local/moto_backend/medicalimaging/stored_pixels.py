@@ -17,7 +17,7 @@ from typing import Any
 from .image_sets import Instance
 from .pixel_checks import VIDEO
 from .pixel_codecs import EXPLICIT_LITTLE_ENDIAN, PixelsError, Resolution, encode, resolutions
-from .pixel_source import PixelHeader, decoded_frames, raw_frames
+from .pixel_source import PixelHeader, decoded_frame, decoded_frames, raw_frames
 
 _KEPT = {
     "1.2.840.10008.1.2.4.50",  # JPEG baseline
@@ -173,7 +173,7 @@ def _frame(frame_id: str, decoded: Any, data: bytes, stored: StoredPixels) -> Fr
 
 
 def _stored_frames(instance: Instance, stored: StoredPixels, only: int | None = None) -> Iterator[tuple[Any, bytes]]:
-    """Yield the decoded pixels and the stored bytes of each frame. A frame that is kept as it came is not decoded."""
+    """Yield the decoded pixels and the stored bytes of each frame. A frame of a format that is kept is not decoded."""
     header = stored.header
     assert header  # noqa: S101 - there are frames
     if stored.syntax == EXPLICIT_LITTLE_ENDIAN:
@@ -184,7 +184,7 @@ def _stored_frames(instance: Instance, stored: StoredPixels, only: int | None = 
     elif stored.syntax == instance.transfer_syntax:
         for index, data in enumerate(raw_frames(instance, header)):
             if only in {None, index}:
-                yield None, data
+                yield decoded_frame(instance, header, data) if is_lossless(stored.syntax) else None, data
     else:
         for frame in decoded_frames(instance, header, only):
             yield frame, encode(frame, stored.syntax)

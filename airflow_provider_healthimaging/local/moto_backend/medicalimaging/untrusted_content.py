@@ -5,7 +5,10 @@ import zlib
 from typing import BinaryIO
 
 MAX_READ_BYTES = 4 * 2**20
-"""Maximum bytes that are read from a file. The attributes before the pixels have some kilobytes, rarely a megabyte."""
+"""Maximum bytes that are read from a file to import it: its first attributes, which have some kilobytes."""
+
+MAX_HEADER_BYTES = 64 * 2**20
+"""Maximum bytes that are read from a file before its pixels. A file of many frames has some kilobytes for each."""
 
 TRUNCATED_FILE = "truncated"
 
