@@ -139,8 +139,11 @@ SERVICE_RULES = (
         ServiceError,
         "Retry later.",
         codes="InternalServerException InternalError InternalFailure ServiceUnavailable OperationAborted SlowDown "
-        "RequestTimeout RequestTimeoutException Throttling",
+        "RequestTimeout RequestTimeoutException Throttling ThrottledException RequestThrottled "
+        "RequestThrottledException RequestLimitExceeded TooManyRequestsException PriorRequestNotComplete "
+        "IncompleteBody BadDigest",
     ),
+    ServiceErrorRule(ServiceError, "Retry later.", codes="IDPCommunicationError ThrottlingException", service=STS),
     # Errors of a service, by status, if no rule names the code.
     ServiceErrorRule(
         AccessDeniedError,

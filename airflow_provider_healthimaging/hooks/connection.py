@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from airflow.providers.common.compat.sdk import AirflowException
 from botocore.config import Config
 
 from airflow_provider_healthimaging.aws.client_config import (
@@ -25,7 +24,7 @@ from airflow_provider_healthimaging.aws.connection_arguments import (
 from airflow_provider_healthimaging.aws.errors import translate_errors
 from airflow_provider_healthimaging.aws.rate_limit import install_rate_limiter
 from airflow_provider_healthimaging.aws.truncated_responses import install_truncation_retry
-from airflow_provider_healthimaging.exceptions import ConfigurationError, HealthImagingError
+from airflow_provider_healthimaging.hooks.clients import translate_client_errors
 from airflow_provider_healthimaging.privacy.debug_log_filter import filter_debug_log
 
 if TYPE_CHECKING:
@@ -65,20 +64,7 @@ class ServiceConnection(AwsBaseHook):
         :raises ConfigurationError: if the connection gives no credentials, no region, or a wrong setting.
         """
         location = self.location(datastore_id)
-        return translate_errors(lambda: self._make_client(location), location)
-
-    def _make_client(self, location: str) -> HealthImagingClient:
-        try:
-            return cast("HealthImagingClient", self.conn)
-        except HealthImagingError:
-            raise
-        except AirflowException:
-            # amazon's provider raises it for some settings of a role. Its text shows them.
-            problem = ConfigurationError(
-                f"amazon's provider rejects a setting of the connection ({location}). Check assume_role_kwargs, and "
-                "the settings of the assume_role_method, in the extra of the connection."
-            )
-        raise problem
+        return translate_client_errors(lambda: cast("HealthImagingClient", self.conn), location)
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.session.Session:  # noqa: FBT002 - amazon's signature
         """Return a boto3 session whose HealthImaging clients log no patient data."""

@@ -13,6 +13,7 @@ from airflow_provider_healthimaging.aws.errors import (
     translate_errors,
 )
 from airflow_provider_healthimaging.exceptions import HealthImagingError, IncompleteResponseError
+from airflow_provider_healthimaging.hooks.clients import translate_client_errors
 from airflow_provider_healthimaging.hooks.private_s3 import PrivateS3Hook
 from airflow_provider_healthimaging.imports.arguments import parse_s3_uri
 from airflow_provider_healthimaging.imports.limits import InputSize
@@ -27,9 +28,8 @@ CHUNK_BYTES = 64 * 1024
 class ImportFilesHook(PrivateS3Hook):
     """The S3 hook for the files of import jobs: listings hold the names of input files."""
 
-    @property
-    def _client(self) -> Any:  # amazon's hook has no type of it
-        return self.get_conn()
+    def _s3(self, location: str) -> Any:  # amazon's hook has no type of it
+        return translate_client_errors(self.get_conn, location, S3)
 
     def measure_input(self, request: ImportRequest) -> InputSize:
         """Count what lies under the input's prefix.
@@ -38,10 +38,11 @@ class ImportFilesHook(PrivateS3Hook):
         """
         bucket, prefix = request.input_location
         owner = {"ExpectedBucketOwner": request.input_owner_account_id} if request.input_owner_account_id else {}
-        size = InputSize()
+        location = f"input_s3_uri in bucket {bucket}, connection {self.aws_conn_id!r}"
+        client, size = self._s3(location), InputSize()
 
         def measure() -> InputSize:
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **owner):
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **owner):
                 if "IsTruncated" not in page:
                     raise IncompleteResponseError("S3's listing of the input is truncated. Retry.")
                 for each in page.get("Contents", ()):
@@ -50,7 +51,6 @@ class ImportFilesHook(PrivateS3Hook):
                     break
             return size
 
-        location = f"input_s3_uri in bucket {bucket}, connection {self.aws_conn_id!r}"
         return translate_errors(measure, location, S3, BOTOCORE_ERRORS)
 
     def read_report(self, output_s3_uri: str) -> ImportReport:
@@ -68,7 +68,7 @@ class ImportFilesHook(PrivateS3Hook):
     def _open(self, bucket: str, key: str, location: str) -> Iterator[bytes] | None:
         """Return the object in chunks, or ``None`` if there is no such object."""
         try:
-            body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
+            body = self._s3(location).get_object(Bucket=bucket, Key=key)["Body"]
         except BOTOCORE_ERRORS as error:
             if is_missing_object(error):
                 return None

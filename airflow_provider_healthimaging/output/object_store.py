@@ -9,9 +9,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_healthimaging.aws.error_table import S3
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, is_missing_object, translate_errors
+from airflow_provider_healthimaging.aws.errors import (
+    BOTOCORE_ERRORS,
+    is_missing_object,
+    translate_errors,
+)
 from airflow_provider_healthimaging.aws.streams import ObjectStream, back_off
 from airflow_provider_healthimaging.exceptions import HealthImagingError, IncompleteResponseError, ServiceError
+from airflow_provider_healthimaging.hooks.clients import translate_client_errors
 from airflow_provider_healthimaging.privacy.debug_log_filter import hidden_debug_lines
 
 if TYPE_CHECKING:
@@ -75,7 +80,7 @@ class ObjectStore:
         from boto3.s3.transfer import S3Transfer, TransferConfig
 
         self._location = f"bucket {bucket}, connection {hook.aws_conn_id!r}"
-        self._client: Any = translate_errors(hook.get_conn, self._location, S3)
+        self._client: Any = translate_client_errors(hook.get_conn, self._location, S3)
         self._bucket = bucket
         self._put_args: dict[str, Any] = dict(hook.extra_args)
         # To read an object that was encrypted with the caller's key, S3 needs that key again.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import PokeReturnValue, conf
 
 from airflow_provider_healthimaging.aws.connection_arguments import check_config_arguments
+from airflow_provider_healthimaging.exceptions import HealthImagingError
 from airflow_provider_healthimaging.imports.arguments import check_job_id
 from airflow_provider_healthimaging.search.validation import check_datastore_id
 from airflow_provider_healthimaging.task.failure import fail_without_retry
@@ -123,7 +124,12 @@ class HealthImagingDicomImportJobSensor(ImportJobTask, DeferrableSensor):
         """Poke until the job has ended, in the way that the mode says."""
         self.check_arguments()
         self.mapping_limit(context, self.parse_output())
-        self.persist_links(context, self.job_id)
+        try:
+            self.persist_links(context, self.job_id)
+        except HealthImagingError as error:
+            if not error.retryable:
+                raise
+            self.log.warning("The link to the data store was not kept: %s", error)
         return super().execute(context)
 
     def check_arguments(self) -> None:

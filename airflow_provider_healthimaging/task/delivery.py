@@ -13,8 +13,9 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_healthimaging.aws.error_table import S3
-from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, CALL_ERRORS, translate_errors
+from airflow_provider_healthimaging.aws.errors import BOTOCORE_ERRORS, translate_errors
 from airflow_provider_healthimaging.exceptions import TooManyImageSetsError
+from airflow_provider_healthimaging.hooks.clients import translate_client_errors
 from airflow_provider_healthimaging.output.dataset import DatasetSummary, ManifestMetadata, write_search
 from airflow_provider_healthimaging.output.records import Record, to_records
 from airflow_provider_healthimaging.search.pages import Log, ScanStats
@@ -230,5 +231,5 @@ def write_dataset(destination: S3Destination, write: Callable[[S3Hook], DatasetS
     """Write a dataset with a hook for its destination. Errors of S3 name ``s3_uri``."""
     hook = S3Hook(aws_conn_id=destination.conn_id, extra_args=dict(destination.extra_args), verify=destination.verify)
     location = f"s3_uri {destination.uri}, connection {destination.conn_id!r}"
-    translate_errors(hook.get_conn, location, S3, CALL_ERRORS)
+    translate_client_errors(hook.get_conn, location, S3)
     return translate_errors(lambda: write(hook), location, S3, BOTOCORE_ERRORS)

@@ -63,7 +63,7 @@ class ArrivalWatch:
     :param request: the watcher's own search, without a window.
     :param hook: returns the hook; it may block.
     :param watermark: where the next window starts.
-    :param initial: where the first window starts, if the data store was not watched before.
+    :param initial: returns where the first window starts, if the data store was not watched before.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ArrivalWatch:
         hook: Callable[[], HealthImagingHook],
         watermark: Watermark,
         *,
-        initial: datetime,
+        initial: Callable[[], datetime],
         log: Log,
     ) -> None:
         """Hold the arguments; nothing is called before :meth:`events`."""
@@ -82,7 +82,7 @@ class ArrivalWatch:
         self._initial = initial
         self._log = log
         self._start: datetime | None = None
-        self._searched_to = initial
+        self._searched_to = initial()
         self._announced: tuple[ArrivalEvent, asyncio.Future[bool]] | None = None
         self._own_search: asyncio.Task[Findings] | None = None
         self._patient_until = 0.0

@@ -22,7 +22,7 @@ LONGEST_LOOK_SECONDS = 30.0
 """How long a trigger waits for a look of the feed. It ends later, for the next trigger that asks."""
 
 COST_SECONDS = 600.0
-"""How long a look that was too expensive keeps the triggers from sharing another."""
+"""How long a look that was too expensive, or not allowed, keeps the triggers from sharing another."""
 
 TURN_SECONDS = 0.4
 """The time between two routine looks of triggers that share a feed: a tenth of the account's 25 calls a second."""
@@ -43,13 +43,17 @@ _feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, Feed[Source]
 
 
 class Feed(Generic[S]):
-    """Looks on behalf of its members. All of them run in one event loop."""
+    """Looks on behalf of its members. All of them run in one event loop.
+
+    ``unanswered`` says why the last look brought no answer, if it brought none.
+    """
 
     def __init__(self, source: S) -> None:
         """Start without members."""
         self.source = source
         self._members = 0
-        self._calls = 1
+        self.unanswered: str | None = None
+        self._calls: float = 1
         self._looked_at = self._next_turn = -math.inf
         self._look: asyncio.Task[None] | None = None
 
@@ -80,13 +84,19 @@ class Feed(Generic[S]):
         if self._look is None or (self._look.done() and _now() - self._looked_at >= max_age):
             self._looked_at = _now()
             self._look = asyncio.ensure_future(self._ask())
-        await asyncio.wait({self._look}, timeout=LONGEST_LOOK_SECONDS)
+        _, running = await asyncio.wait({self._look}, timeout=LONGEST_LOOK_SECONDS)
+        if running:
+            self.unanswered = "There was no answer in time."
 
     async def _ask(self) -> None:
         try:
             self._calls = await run_blocking(self.source.look)
+            self.unanswered = None
         except HealthImagingError as error:
             log.warning("The shared poll of %s triggers failed; trying again: %s", self._members, error)
+            self.unanswered = str(error)
+            if not error.retryable:
+                self._calls = math.inf
 
 
 def shared_feed(key: Hashable, source: Callable[[], S]) -> Feed[S]:

@@ -126,16 +126,18 @@ class HealthImagingNewImageSetsTrigger(SearchTrigger, BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Poll]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each batch of arrivals that meets this watcher's conditions; Airflow calls this."""
-        initial = parse_instant(self.start, "start") if self.start else utc_now() - timedelta(seconds=self.delay)
         watch = ArrivalWatch(
             self._request,
             self.cached_hook,
             Watermark(StateStore(self.asset_state_store, WATERMARK_KEY)),
-            initial=initial,
+            initial=self._first_start,
             log=self.log,
         )
         async for event in watch.events(shared_stream):
             yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    def _first_start(self) -> datetime:
+        return parse_instant(self.start, "start") if self.start else utc_now() - timedelta(seconds=self.delay)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch without Airflow's shared streams. An event counts as stored when the next one is asked for."""

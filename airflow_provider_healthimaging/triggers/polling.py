@@ -11,6 +11,7 @@ import inspect
 import json
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -53,7 +54,7 @@ CLIENT_LIFETIME_SECONDS = 900
 """After this time a new client is made, so that a changed connection is seen."""
 
 _threads = ThreadPoolExecutor(MAX_POLLS, thread_name_prefix="healthimaging-poll")
-_hook_lock = Lock()
+_hook_locks: defaultdict[str, Lock] = defaultdict(Lock)
 _hook_cache: dict[str, tuple[float, HealthImagingHook]] = {}
 
 
@@ -167,7 +168,8 @@ def get_cached_hook(datastore_id: str, **hook_arguments: Any) -> HealthImagingHo
     :raises HealthImagingError: if the client cannot be made.
     """
     key = json.dumps(hook_arguments, sort_keys=True)
-    with _hook_lock:
+    # A lock for each connection, because STS may take minutes to refuse one, and the others must not wait for it.
+    with _hook_locks[key]:
         made, hook = _hook_cache.get(key, (0.0, None))
         if hook is None or time.monotonic() - made > CLIENT_LIFETIME_SECONDS:
             # It replaces the old one, because a client takes 7 MB, and 26,000 objects for the garbage collector.

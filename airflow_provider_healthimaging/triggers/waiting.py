@@ -144,7 +144,7 @@ class WaitingTrigger(PollingTrigger):
         if self._polls_after_news:
             return True
         if self._polls_until_routine >= 0 or not feed.take_turn():
-            self._unanswered = None
+            self._unanswered = feed.unanswered
             return False
         self._polls_until_routine = ROUTINE_POLLS
         return True

@@ -9,7 +9,7 @@ the value is still what the watcher has read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypedDict, cast
@@ -55,12 +55,13 @@ class Watermark:
         """Say where it is kept, for the log."""
         return str(self._store)
 
-    async def read(self, initial: datetime) -> State:
-        """Return what is kept; the first time, keep ``initial`` as the start."""
+    async def read(self, initial: Callable[[], datetime]) -> State:
+        """Return what is kept; the first time, and if somebody deleted it, keep ``initial()`` as the start."""
         if state := await self._read():
             return state
-        await self._store.write({"start": format_utc(initial)})
-        return State(initial)
+        start = initial()
+        await self._store.write({"start": format_utc(start)})
+        return State(start)
 
     async def announce(self, start: datetime, event: ArrivalEvent) -> bool:
         """Keep the event that is about to be fired; return whether the watermark was still at ``start``."""

@@ -16,7 +16,13 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowTaskTimeout, Asset, TaskDeferred, task
 from packaging.version import Version
 
-from airflow_provider_healthimaging.exceptions import HealthImagingError, ImportJobFailedError, WaitTimeoutError
+from airflow_provider_healthimaging.exceptions import (
+    ConfigurationError,
+    ConnectionFailedError,
+    HealthImagingError,
+    ImportJobFailedError,
+    WaitTimeoutError,
+)
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.links.healthimaging import HealthImagingDicomImportJobLink
 from airflow_provider_healthimaging.local import LocalServer, airflow_connection
@@ -780,6 +786,30 @@ def test_the_sensor_ends_alike_in_every_mode_and_only_a_time_out_is_skipped(
     is_skipped = soft_fail and scenario is not never_answered
     ends(run, "wait", failures, scenario, None if is_skipped else "AirflowSensorTimeout")
     assert failures.retried == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("error", "state"), [(ConnectionFailedError, "success"), (ConfigurationError, "failed")])
+def test_a_temporary_error_before_the_first_look_does_not_end_the_wait(
+    mode, error, state, store, bucket, run_dag, monkeypatch
+):
+    upload(bucket)
+    job_id = HealthImagingHook().start_dicom_import_job(**REQUEST)["jobId"]
+    client_for, asked = HealthImagingHook.client_for, []
+
+    def fails_at_first(hook, datastore_id):
+        asked.append(datastore_id)
+        if len(asked) == 1:
+            raise error("STS does not answer")
+        return client_for(hook, datastore_id)
+
+    monkeypatch.setattr(HealthImagingHook, "client_for", fails_at_first)
+    with dag(f"first_look_{mode}_{state}") as pipeline:
+        HealthImagingDicomImportJobSensor(
+            task_id="wait", datastore_id=DATASTORE_ID, job_id=job_id, poke_interval=0.05, retries=0, **MODES[mode]
+        )
+
+    assert run_dag(pipeline, WHEN).states("wait") == [state]
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferred"])

@@ -22,6 +22,7 @@ from airflow_provider_healthimaging.exceptions import (
     ServiceError,
 )
 from airflow_provider_healthimaging.hooks import import_jobs
+from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.imports import limits
 from airflow_provider_healthimaging.imports.limits import InputSize
 from airflow_provider_healthimaging.imports.request import ImportRequest
@@ -338,6 +339,30 @@ def test_an_input_that_cannot_be_listed_is_not_taken_for_an_empty_one(behind, bu
     _, hook = behind(Answers("/image-sets", answer))
     with pytest.raises(kind, match=words):
         hook.import_files().measure_input(request())
+
+
+BAD_CONNECTIONS = {
+    "an endpoint that is no URL": {"endpoint_url": "localhost:9000"},
+    "an unknown setting": {"config_kwargs": {"no_such": 1}},
+    "an unknown way to assume a role": {"role_arn": ROLE, "assume_role_method": "nope"},
+    "a role with SAML that is not set up": {
+        "role_arn": ROLE,
+        "assume_role_method": "assume_role_with_saml",
+        "assume_role_with_saml": {"idp_auth_method": "x"},
+    },
+}
+
+
+@pytest.mark.parametrize("case", BAD_CONNECTIONS)
+def test_a_connection_to_s3_that_cannot_work_is_an_error_of_the_configuration(monkeypatch, all_text, case):
+    extra = {"region_name": "us-east-1", **BAD_CONNECTIONS[case]}
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "aws", "extra": extra}))
+    files = HealthImagingHook().import_files("other")
+    for call in (lambda: files.measure_input(request()), lambda: files.read_report("s3://image-sets/reports/")):
+        with pytest.raises(ConfigurationError, match="'other'") as refused:
+            call()
+        assert not refused.value.retryable
+        assert refused.value.__context__ is None
 
 
 def test_no_name_of_a_file_and_no_mapping_is_logged_at_debug(hook, bucket, caplog):

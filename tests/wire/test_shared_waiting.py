@@ -18,7 +18,7 @@ from cryptography.fernet import Fernet
 from moto.medicalimaging import models
 from moto.medicalimaging.quota import TokenBucket
 
-from airflow_provider_healthimaging.exceptions import ServiceError
+from airflow_provider_healthimaging.exceptions import AccessDeniedError, ServiceError
 from airflow_provider_healthimaging.search.request import SearchRequest
 from airflow_provider_healthimaging.triggers import feed, recent_hits, search, waiting
 from airflow_provider_healthimaging.triggers.healthimaging import (
@@ -96,14 +96,19 @@ def waits_for(accession_number, **arguments):
     return HealthImagingImageSetTrigger(**{**given, **arguments})
 
 
-def wait(loop, triggers, *happenings, until=3600, status="ready"):
-    """Run triggers, let things happen at given seconds, and return when each trigger fired, by its place."""
+def wait(loop, triggers, *happenings, until=3600, status="ready", errors=None):
+    """Run triggers, let things happen at given seconds, and return when each trigger fired, by its place.
+
+    :param errors: is given the errors of the events.
+    """
+    errors = [] if errors is None else errors
     woken = {}
 
     async def run(place, trigger):
         async for event in trigger.run():
             assert event.payload["status"] == status
             woken[place] = loop.now
+            errors.append(event.payload.get("error"))
 
     async def happen(second, action):
         await asyncio.sleep(second)
@@ -228,6 +233,41 @@ def test_a_poll_that_fails_after_news_is_made_again(loop, store, monkeypatch):
     woken = wait(loop, [waits_for("A0"), *(waits_for("B") for _ in range(29))], (100, arrives(store, "A0")))
 
     assert woken[0] <= 100 + 3 * POLL
+
+
+def test_if_the_shared_look_is_not_allowed_each_trigger_asks_for_itself(loop, store, monkeypatch):
+    def look(self):
+        raise AccessDeniedError("not allowed")
+
+    monkeypatch.setattr(recent_hits.RecentHits, "look", look)
+
+    woken = wait(loop, [waits_for(f"A{number}") for number in range(30)], (100, arrives(store, "A3")))
+
+    assert woken.keys() == {3}
+    assert woken[3] <= 100 + 2 * POLL
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+def test_a_wait_that_ends_while_the_shared_look_brings_no_answer_says_so(loop, store, monkeypatch, how):
+    async def hang(call):
+        await asyncio.sleep(3600) if loop.now > 300 and how == "hangs" else None
+        return call()
+
+    def look(self):
+        if loop.now > 300:
+            raise ServiceError("down", code="InternalServerException")
+        return 1
+
+    monkeypatch.setattr(feed, "run_blocking", hang)
+    monkeypatch.setattr(recent_hits.RecentHits, "look", look)
+    monkeypatch.setattr(waiting, "ROUTINE_POLLS", 1000)
+    errors = []
+    deadline = format_utc(START + timedelta(seconds=400))
+
+    woken = wait(loop, [waits_for(f"A{n}", deadline=deadline) for n in range(30)], status="timeout", errors=errors)
+
+    assert len(woken) == 30
+    assert errors.count("down" if how == "fails" else "There was no answer in time.") >= 25
 
 
 def test_a_trigger_whose_criteria_cannot_be_decrypted_says_so_at_once(loop, store, monkeypatch):

@@ -145,6 +145,30 @@ def test_a_look_gives_up_sooner_than_a_task_unless_the_user_says_otherwise(store
     assert (config.read_timeout, config.retries["total_max_attempts"]) == (60, 10)
 
 
+def test_a_connection_does_not_wait_for_another_whose_client_takes_long(store, monkeypatch):
+    hangs, may_end, build = threading.Event(), threading.Event(), polling._build_hook
+
+    def built(datastore_id, arguments):
+        if arguments["region_name"] == "eu-west-1":
+            hangs.set()
+            assert may_end.wait(60)
+        return build(datastore_id, arguments)
+
+    monkeypatch.setattr(polling, "_build_hook", built)
+    given = {"aws_conn_id": "aws_default", "verify": None, "config": None}
+    slow = threading.Thread(
+        target=polling.get_cached_hook, args=(DATASTORE_ID,), kwargs={**given, "region_name": "eu-west-1"}
+    )
+    slow.start()
+    assert hangs.wait(60)
+    try:
+        assert polling.get_cached_hook(DATASTORE_ID, **given, region_name=None)
+        assert slow.is_alive()
+    finally:
+        may_end.set()
+        slow.join()
+
+
 def test_what_can_never_succeed_ends_the_wait_at_once(store):
     event = asyncio.run(anext(waiting(datastore_id="e" * 32).run()))
     assert event.payload["status"] == "failed"

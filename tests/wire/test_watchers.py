@@ -519,6 +519,24 @@ def test_an_event_is_stored_only_if_airflow_says_so_of_all_watchers(failed):
     assert asyncio.run(settled()) is (failed == 0)
 
 
+def test_a_watcher_whose_watermark_was_deleted_starts_at_the_current_time(watcher, state, database, store, put, polled):
+    deleted = []
+
+    def before():
+        watermark = state.get(WATERMARK_KEY)
+        if len(polled) == 1:
+            put()
+        elif database and watermark and "event" not in watermark and not deleted:
+            deleted.append(state.pop(WATERMARK_KEY))
+        elif deleted and watermark and len(rows(store)) == 1:
+            put()
+
+    polled.before = before
+    run(database, watcher(start=None), lambda: len(database) == 2)
+
+    assert [*announced(store, database).values()] == [1, 1]
+
+
 @pytest.mark.parametrize("value", ["2026-01-01T00:00:00Z", {"start": "2026-01-01T00:00:00+00:00"}])
 def test_a_watermark_may_be_written_as_text(value, watcher, state, database, put, polled):
     put()

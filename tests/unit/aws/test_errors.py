@@ -51,6 +51,9 @@ ANSWERS = (
     (STS, "AccessDenied", 403, AccessDeniedError, "sts:AssumeRole"),
     (STS, "InvalidIdentityToken", 400, AccessDeniedError, "sts:AssumeRole"),
     (STS, "Throttling", 400, ServiceError, "Retry later"),
+    (STS, "ThrottlingException", 400, ServiceError, "Retry later"),
+    (STS, "IDPCommunicationError", 400, ServiceError, "Retry later"),
+    (STS, "RequestLimitExceeded", 400, ServiceError, "Retry later"),
     (S3, "AccessDenied", 403, AccessDeniedError, "s3:AbortMultipartUpload"),
     (S3, "403", 403, AccessDeniedError, "s3:AbortMultipartUpload"),
     (S3, "NoSuchBucket", 404, RejectedRequestError, "does not exist. Check the address"),
@@ -61,6 +64,7 @@ ANSWERS = (
     (S3, "KMS.NotFoundException", 400, RejectedRequestError, "KMS key"),
     (S3, "SlowDown", 503, ServiceError, "Retry later"),
     (S3, "RequestTimeout", 400, ServiceError, "Retry later"),
+    (S3, "BadDigest", 400, ServiceError, "Retry later"),
     # codes that are in no rule: by status
     (HEALTHIMAGING, "SomethingNew", 400, RejectedRequestError, LISTED),
     (HEALTHIMAGING, "SomethingNew", 422, RejectedRequestError, LISTED),
