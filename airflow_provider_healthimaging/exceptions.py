@@ -133,7 +133,15 @@ class ImageSetChangedError(ExportError):
 
 
 class UnsupportedPixelsError(ExportError):
-    """The pixels are encoded in a way that this package does not decode."""
+    """The pixels are encoded in a way that this package does not decode.
+
+    ``damaged`` is true if it decodes pixels of this kind, but not these.
+    """
+
+    def __init__(self, message: str, *, damaged: bool = False) -> None:
+        """Keep whether the pixels are damaged."""
+        super().__init__(message)
+        self.damaged = damaged
 
 
 class WaitTimeoutError(HealthImagingError):

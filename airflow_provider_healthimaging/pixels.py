@@ -11,7 +11,7 @@ A frame is decoded when it is its turn, so memory does not grow with the image s
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from airflow_provider_healthimaging.export.contents import (
     pixel_facts,
     read_instances,
 )
-from airflow_provider_healthimaging.export.decode import check_pixels_extra, decode_frame
+from airflow_provider_healthimaging.export.decode import check_pixels_extra, decode_frame, is_decoded
 from airflow_provider_healthimaging.export.dicom_pixels import decoded_frames, read_attributes
 from airflow_provider_healthimaging.export.display import to_8_bits
 from airflow_provider_healthimaging.export.image_sets import parse_record
@@ -66,6 +66,8 @@ class PixelFrame:
 
         Grey samples are rescaled, and windowed by window centre and width. Without a window, the smallest sample is
         black and the largest is white. ``MONOCHROME1`` is inverted. Colours become RGB.
+
+        :raises UnsupportedPixelsError: for ``PALETTE COLOR``, whose samples are indices into a palette.
         """
         return to_8_bits(self.samples, self.photometric_interpretation, self.bits_stored, self.display)
 
@@ -113,7 +115,7 @@ def _places(record: object, hook: object, only: tuple[int, int] | None) -> Itera
             with hook.get_image_frame(ref.datastore_id, ref.image_set_id, frame_id) as stream:
                 return stream.read()
 
-        return _decoded(document, fetch, only)
+        return _decoded(read_instances(document), fetch, only)
     uri = record.get("s3_uri") if isinstance(record, Mapping) else None
     if not isinstance(hook, S3Hook) or uri is None:
         raise InvalidArgumentError(
@@ -125,10 +127,18 @@ def _places(record: object, hook: object, only: tuple[int, int] | None) -> Itera
     manifest = parse_manifest(store.read(folder + MANIFEST_FILE) or b"")
     if manifest is None:
         raise HealthImagingError(f"There is no manifest in {uri}, so the copy is not complete. Run its task again.")
+    has_files = "dicom" in manifest["content"]
     if {"metadata", "frames"} <= {*manifest["content"]}:
-        document = parse_metadata(_object(store, folder + METADATA_NAME), ref.image_set_id)
-        return _decoded(document, lambda instance, n: _object(store, folder + frame_name(instance, n)), only)
-    if "dicom" in manifest["content"]:
+        instances = read_instances(parse_metadata(_object(store, folder + METADATA_NAME), ref.image_set_id))
+        if not has_files or all(is_decoded(each.transfer_syntax, each.pixels) for each in instances if each.frames):
+            there = {entry["key"] for entry in manifest["frames"]}
+
+            def copied(instance: Instance, index: int) -> bytes | None:
+                name = frame_name(instance, index)
+                return _object(store, folder + name) if name in there else None
+
+            return _decoded(instances, copied, only)
+    if has_files:
         numbers = [entry["instance"] for entry in manifest["dicom"]]
         return _from_files(store, folder, numbers, only)
     raise InvalidArgumentError(
@@ -136,13 +146,17 @@ def _places(record: object, hook: object, only: tuple[int, int] | None) -> Itera
     )
 
 
-def _decoded(document: Mapping[str, Any], fetch: Any, only: tuple[int, int] | None) -> Iterator[PixelFrame]:
-    for instance in read_instances(document):
+def _decoded(
+    instances: list[Instance], fetch: Callable[[Instance, int], bytes | None], only: tuple[int, int] | None
+) -> Iterator[PixelFrame]:
+    for instance in instances:
         for index, frame in enumerate(instance.frames):
             if only not in {None, (instance.number, frame.number)}:
                 continue
+            if (data := fetch(instance, index)) is None:
+                continue
             pixels = instance.pixels
-            samples = decode_frame(fetch(instance, index), instance.transfer_syntax, pixels)
+            samples = decode_frame(data, instance.transfer_syntax, pixels)
             photometric = pixels.photometric_interpretation if pixels else ""
             bits = pixels.bits_stored if pixels else samples.dtype.itemsize * 8
             yield PixelFrame(samples, instance.number, frame.number, _as_decoded(photometric), bits, instance.display)

@@ -13,8 +13,16 @@ ROLE = "arn:aws:iam::123456789012:role/import"
 NOT_DICOM = b"this is no DICOM file"
 
 
-def dicom_file(number: int = 1, *, series: int = 1, study: int = 1, patient: str = "P1", **tags: Any) -> bytes:
-    """Return a DICOM file without pixels: instance ``number`` of a series of a study of a patient."""
+def dicom_file(
+    number: int = 1,
+    *,
+    series: int = 1,
+    study: int = 1,
+    patient: str = "P1",
+    syntax: str = ExplicitVRLittleEndian,
+    **tags: Any,
+) -> bytes:
+    """Return a DICOM file: instance ``number`` of a series of a study of a patient. Only ``tags`` give it pixels."""
     dataset = Dataset()
     dataset.SOPClassUID = SECONDARY_CAPTURE
     dataset.StudyInstanceUID = f"2.25.{study}"
@@ -27,7 +35,7 @@ def dicom_file(number: int = 1, *, series: int = 1, study: int = 1, patient: str
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.TransferSyntaxUID = syntax
     written = io.BytesIO()
     dataset.save_as(written, enforce_file_format=True)
     return written.getvalue()

@@ -52,8 +52,16 @@ def decode_frame(data: bytes, transfer_syntax: str, pixels: PixelFacts | None) -
         fault = type(error).__name__
     raise UnsupportedPixelsError(
         f"A frame cannot be decoded as its metadata describe it ({fault}). Copy it again; if it happens again, report "
-        "the image set to AWS."
+        "the image set to AWS.",
+        damaged=True,
     )
+
+
+def is_decoded(transfer_syntax: str, pixels: PixelFacts | None) -> bool:
+    """Whether :func:`decode_frame` decodes frames of this kind."""
+    if FRAME_EXTENSIONS.get(transfer_syntax) in JPEG_2000:
+        return pixels is None or pixels.bits_allocated <= MAX_BITS
+    return transfer_syntax == EXPLICIT_LITTLE_ENDIAN and pixels is not None
 
 
 def _decode(data: bytes, transfer_syntax: str, pixels: PixelFacts | None) -> Samples:
@@ -95,7 +103,8 @@ def _uncompressed(data: bytes, pixels: PixelFacts) -> Samples:
     shape = (pixels.rows, pixels.columns, *([pixels.samples_per_pixel] if pixels.samples_per_pixel > 1 else []))
     if len(data) < pixels.frame_bytes:
         raise UnsupportedPixelsError(
-            f"An uncompressed frame has {len(data)} bytes, but its metadata need {pixels.frame_bytes}. Copy it again."
+            f"An uncompressed frame has {len(data)} bytes, but its metadata need {pixels.frame_bytes}. Copy it again.",
+            damaged=True,
         )
     if pixels.bits_allocated == 1:
         bits = np.unpackbits(np.frombuffer(data, np.uint8), count=pixels.rows * pixels.columns, bitorder="little")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_healthimaging.exceptions import UnsupportedPixelsError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -22,9 +24,16 @@ def to_8_bits(
     """Return the samples as unsigned 8 bit numbers, for colours as RGB.
 
     Grey samples are rescaled and windowed; without a window, the smallest sample is black and the largest is white.
+
+    :raises UnsupportedPixelsError: for samples that are indices into a palette.
     """
     import numpy as np
 
+    if photometric == "PALETTE COLOR":
+        raise UnsupportedPixelsError(
+            "Samples of PALETTE COLOR are indices into a palette, which is not applied here. Apply the palette of the "
+            "DICOM file, with pydicom.pixels.apply_color_lut."
+        )
     if samples.ndim == _COLOUR_DIMENSIONS:
         colours = (samples >> max(0, bits_stored - _SCREEN_BITS)).astype(np.uint8)
         if not photometric.startswith("YBR"):

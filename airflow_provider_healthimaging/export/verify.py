@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from airflow_provider_healthimaging.exceptions import ObjectMismatchError
+from airflow_provider_healthimaging.exceptions import ObjectMismatchError, UnsupportedPixelsError
 from airflow_provider_healthimaging.export.contents import Frame, Instance
 from airflow_provider_healthimaging.export.decode import decode_frame
 
@@ -48,16 +48,29 @@ def check_frame_checksum(data: bytes, instance: Instance, frame: Frame, describe
     It is that of the decoded frame, or of the stored one if the service kept it as it came ("Pixel data verification"
     of the developer guide).
 
-    :raises ObjectMismatchError: if they differ.
-    :raises UnsupportedPixelsError: if the frame cannot be decoded here.
+    :raises ObjectMismatchError: if they differ, or if the frame is damaged.
+    :raises UnsupportedPixelsError: if frames of this kind cannot be decoded here.
     """
-    if frame.checksum in {None, zlib.crc32(data)}:
-        return
-    if not frame.of_stored_bytes:
-        samples = decode_frame(data, instance.transfer_syntax, instance.pixels)
-        if zlib.crc32(samples.tobytes()) == frame.checksum:
-            return
-    raise ObjectMismatchError(
-        f"The checksum of {described} differs from that of the metadata. Retry. If it happens again, report the image "
-        "set to AWS."
-    )
+    checksum: int | None = zlib.crc32(data)
+    if not frame.of_stored_bytes and frame.checksum not in {None, checksum}:
+        checksum = _decoded_checksum(data, instance)
+    check_stored_checksum(checksum, frame, described)
+
+
+def check_stored_checksum(checksum: int | None, frame: Frame, described: str) -> None:
+    """Raise if a CRC32 is not that of the metadata; without one there, nothing can be compared."""
+    if frame.checksum not in {None, checksum}:
+        raise ObjectMismatchError(
+            f"The checksum of {described} differs from that of the metadata. Retry. If it happens again, report the "
+            "image set to AWS."
+        )
+
+
+def _decoded_checksum(data: bytes, instance: Instance) -> int | None:
+    """Return the CRC32 of a decoded frame, or ``None`` if it is damaged."""
+    try:
+        return zlib.crc32(decode_frame(data, instance.transfer_syntax, instance.pixels).tobytes())
+    except UnsupportedPixelsError as error:
+        if not error.damaged:
+            raise
+    return None

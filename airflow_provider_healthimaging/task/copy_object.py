@@ -19,6 +19,7 @@ from airflow_provider_healthimaging.export.verify import (
     check_dicom_head,
     check_frame_checksum,
     check_frame_size,
+    check_stored_checksum,
 )
 from airflow_provider_healthimaging.output.object_store import PART_BYTES, ChunkReader, ObjectStore
 
@@ -92,7 +93,8 @@ class ObjectCopier:
         if planned.frame is None and self.request.verify == "checksum":
             return self._copy_decoded(stream, planned, key, described, notes)
         # A frame has to be in memory to be decoded.
-        data = stream.read() if self.request.verify == "checksum" else self._read_if_small(stream)
+        is_decoded = self.request.verify == "checksum" and planned.frame and not planned.frame.of_stored_bytes
+        data = stream.read() if is_decoded else self._read_if_small(stream)
         if isinstance(data, bytes):
             self._check(data, planned, described)
             checksum = f"{zlib.crc32(data):08x}"
@@ -140,16 +142,22 @@ class ObjectCopier:
 
     def _checked(self, chunks: Iterator[bytes], planned: PlannedObject, described: str) -> Iterator[bytes]:
         """Yield the chunks of a large object. What is wrong with it is raised before the last part is uploaded."""
-        size = 0
+        size = checksum = 0
         for chunk in chunks:
             if self.stopping.is_set():
                 raise HealthImagingError("The task is ending, so the copy of a large object was given up.")
             if planned.frame is None and not size:
                 check_dicom_head(chunk[:DICOM_HEAD_BYTES], described)
             size += len(chunk)
+            checksum = zlib.crc32(chunk, checksum)
             yield chunk
-        if planned.frame is not None:
-            check_frame_size(size, planned.instance, planned.frame, described)
+        if planned.frame is None:
+            if not size:
+                check_dicom_head(b"", described)
+            return
+        check_frame_size(size, planned.instance, planned.frame, described)
+        if self.request.verify == "checksum":
+            check_stored_checksum(checksum, planned.frame, described)
 
     def _transfer_syntax(self, stream: ObjectStream, planned: PlannedObject, described: str) -> str:
         """Return the transfer syntax of what came: the one that the response names, or else what must be it."""

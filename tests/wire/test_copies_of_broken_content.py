@@ -6,7 +6,9 @@ import io
 import logging
 import random
 import warnings
+from contextlib import nullcontext
 
+import numpy as np
 import pydicom
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -20,7 +22,7 @@ from airflow_provider_healthimaging.exceptions import (
 from airflow_provider_healthimaging.local import load_dicom
 from airflow_provider_healthimaging.output import object_store
 from airflow_provider_healthimaging.pixels import read_frame, read_frames
-from tests.copies import DATASTORE_ID, EVERYTHING, copy, load, manifests, objects, records
+from tests.copies import DATASTORE_ID, EVERYTHING, copy, load, manifests, objects, records, sample_files
 from tests.dicom_files import dicom_file
 
 CANARY = "CANARY^4711"
@@ -67,8 +69,8 @@ def test_a_broken_dicom_file_fails_its_image_set_and_not_the_others(store, bucke
     with pytest.raises(ExportFailedError) as failed:
         copy(given, content=["dicom"], verify="checksum")
 
-    assert set(failed.value.errors) <= {"ObjectMismatchError", "UnsupportedPixelsError"}
-    assert sum(failed.value.errors.values()) == 1
+    assert failed.value.errors == {"ObjectMismatchError": 1}
+    assert failed.value.retryable
     assert len(manifests(bucket)) == 1
     text = logged()
     assert CANARY not in text
@@ -116,7 +118,7 @@ def test_a_large_frame_with_another_checksum_is_not_kept(store, bucket, behind, 
     behind(answering(lambda body, kind: (body[:300] + other.randbytes(len(body) - 300), kind), "/getImageFrame"))
     with pytest.raises(ExportFailedError) as failed:
         copy(given, content=["frames"], verify="checksum")
-    assert set(failed.value.errors) <= {"ObjectMismatchError", "UnsupportedPixelsError"}
+    assert failed.value.errors == {"ObjectMismatchError": 1}
     assert objects(bucket) == {}
 
 
@@ -135,6 +137,33 @@ def test_a_kept_frame_of_a_dicom_file_with_another_checksum_is_not_kept_in_s3(st
         copy(given, content=["dicom"], verify="checksum")
     assert failed.value.errors == {"ObjectMismatchError": 1}
     assert objects(bucket) == {}
+
+
+def test_an_empty_dicom_file_without_frames_is_not_kept_either(store, bucket, behind):
+    given = load(store, "rtplan.dcm")
+    behind(answering(lambda body, kind: (b"", kind), "/instances/"))
+    for verify in ("size", "checksum"):
+        with pytest.raises(ExportFailedError) as failed:
+            copy(given, content=["dicom"], verify=verify)
+        assert failed.value.errors == {"ObjectMismatchError": 1}
+    assert objects(bucket) == {}
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_large_frame_that_the_service_keeps_is_compared_without_being_held(
+    store, bucket, behind, monkeypatch, is_whole
+):
+    monkeypatch.setattr("airflow_provider_healthimaging.task.copy_object.PART_BYTES", 1000)
+    given, summaries, held = load(store, "SC_rgb_jpeg_dcmtk.dcm"), [], []
+    behind(answering(lambda body, kind: (body if is_whole else body[:-9] + b"x" + body[-8:], kind), "/getImageFrame"))
+    put = object_store.ObjectStore.put
+    monkeypatch.setattr(
+        object_store.ObjectStore, "put", lambda self, key, *more: held.append(key) or put(self, key, *more)
+    )
+    with nullcontext() if is_whole else pytest.raises(ExportFailedError):
+        copy(given, content=["frames"], verify="checksum", summaries=summaries)
+    assert summaries[0]["failed_by_type"] == ({} if is_whole else {"ObjectMismatchError": 1})
+    assert [key for key in held if "/frames/" in key] == []
 
 
 def test_a_large_frame_of_another_size_is_not_kept(store, bucket, behind, monkeypatch):
@@ -244,6 +273,16 @@ def test_frames_of_copied_files_are_found_by_their_places(three_files, bucket):
     assert read_frame(copied, hook=hook, instance=3).samples.tolist() == [[1, 2], [3, 4]]
     with pytest.raises(InvalidArgumentError, match="no frame 1 in an instance 2"):
         read_frame(copied, hook=hook, instance=2)
+
+
+def test_pixels_that_cannot_be_read_from_frames_are_read_from_files(store, bucket):
+    given = load(store, "rtdose.dcm")
+    (copied,) = copy(given, content=["metadata", "frames"])
+    with pytest.raises(UnsupportedPixelsError, match="Frames of 32 bits"):
+        read_frame(copied, hook=S3Hook())
+    (copied,) = copy(given, content=["dicom"], transfer_syntax="1.2.840.10008.1.2.1")
+    samples = [frame.samples for frame in read_frames(copied, hook=S3Hook())]
+    assert np.array_equal(samples, pydicom.dcmread(sample_files("rtdose.dcm")[0]).pixel_array)
 
 
 def test_a_copied_file_that_was_deleted_since_is_an_error_that_says_so(three_files, bucket):

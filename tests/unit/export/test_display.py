@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.pixels import apply_modality_lut, apply_windowing, convert_color_space
 
+from airflow_provider_healthimaging.exceptions import UnsupportedPixelsError
 from airflow_provider_healthimaging.export.contents import Display
 from airflow_provider_healthimaging.export.display import to_8_bits
 
@@ -56,3 +57,8 @@ def test_colours_are_rgb_of_8_bits():
     assert np.array_equal(to_8_bits(colours, "RGB", 8, NOTHING), colours)
     assert np.array_equal(to_8_bits(colours.astype(np.uint16) << 4, "RGB", 12, NOTHING), colours)
     assert np.array_equal(to_8_bits(colours, "YBR_FULL", 8, NOTHING), convert_color_space(colours, "YBR_FULL", "RGB"))
+
+
+def test_indices_into_a_palette_are_not_shown_as_shades():
+    with pytest.raises(UnsupportedPixelsError, match="apply_color_lut"):
+        to_8_bits(np.zeros((2, 2), np.uint8), "PALETTE COLOR", 8, NOTHING)
