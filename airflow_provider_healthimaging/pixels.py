@@ -10,7 +10,7 @@ A frame is decoded when it is its turn, so memory does not grow with the image s
 
 from __future__ import annotations
 
-import io
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ from airflow_provider_healthimaging.export.manifest import MANIFEST_FILE, parse_
 from airflow_provider_healthimaging.export.plan import METADATA_NAME, frame_name, instance_name
 from airflow_provider_healthimaging.export.s3_address import parse_s3_uri
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
-from airflow_provider_healthimaging.output.object_store import ObjectStore
+from airflow_provider_healthimaging.output.object_store import PART_BYTES, ObjectStore
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,16 +168,18 @@ def _from_files(
     for number in numbers:
         if only and only[0] != number:
             continue
-        file = io.BytesIO(_object(store, folder + instance_name(number)))
-        attributes = read_attributes(file)
-        pixels = pixel_facts(attributes)
-        if pixels is None:
-            continue
-        for frame, samples in enumerate(decoded_frames(file), 1):
-            if only in {None, (number, frame)}:
-                photometric = _as_decoded(pixels.photometric_interpretation)
-                display = Display.of(attributes)
-                yield PixelFrame(samples, number, frame, photometric, pixels.bits_stored, display)
+        with tempfile.SpooledTemporaryFile(max_size=PART_BYTES) as file:
+            if not store.download(folder + instance_name(number), file):
+                raise _gone()
+            attributes = read_attributes(file)
+            pixels = pixel_facts(attributes)
+            if pixels is None:
+                continue
+            for frame, samples in enumerate(decoded_frames(file), 1):
+                if only in {None, (number, frame)}:
+                    photometric = _as_decoded(pixels.photometric_interpretation)
+                    display = Display.of(attributes)
+                    yield PixelFrame(samples, number, frame, photometric, pixels.bits_stored, display)
 
 
 def _as_decoded(photometric: str) -> str:
@@ -188,7 +190,11 @@ def _as_decoded(photometric: str) -> str:
 def _object(store: ObjectStore, key: str) -> bytes:
     data = store.read(key)
     if data is None:
-        raise HealthImagingError(
-            "An object that the manifest lists is not there any more. Delete the manifest, and copy again."
-        )
+        raise _gone()
     return data
+
+
+def _gone() -> HealthImagingError:
+    return HealthImagingError(
+        "An object that the manifest lists is not there any more. Delete the manifest, and copy again."
+    )

@@ -9,6 +9,7 @@ needs ``pip install 'airflow-provider-healthimaging[pixels]' imagecodecs``. The 
 import gzip
 import json
 from datetime import datetime
+from itertools import islice
 
 try:
     from airflow.sdk import DAG, task
@@ -30,7 +31,7 @@ with DAG("healthimaging_contact_sheet", schedule="@hourly", start_date=datetime(
 
     @task
     def draw(s3_uri: str, image_sets: list[dict]) -> dict[str, str]:
-        """Return the key of each image set's picture. There is none without pixels, or if they cannot be decoded."""
+        """Return the key of each image set's picture. There is none without pixels, or if they cannot be shown."""
         import imagecodecs
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
@@ -41,14 +42,14 @@ with DAG("healthimaging_contact_sheet", schedule="@hourly", start_date=datetime(
         bucket, _ = s3.parse_s3_url(s3_uri)
         for image_set in image_sets:
             try:
-                frame = next(read_frames(image_set, hook=s3), None)
+                pictures = [frame.to_8_bits() for frame in islice(read_frames(image_set, hook=s3), 1)]
             except UnsupportedPixelsError:
                 continue
-            if frame:
+            if pictures:
                 metadata = s3.get_key(image_set["s3_uri"] + "metadata.json.gz").get()["Body"].read()
                 (series,) = json.loads(gzip.decompress(metadata))["Study"]["Series"].values()
                 key = f"pictures/{image_set['imageSetId']}-{series['DICOM'].get('Modality') or 'none'}.png"
-                s3.load_bytes(imagecodecs.png_encode(frame.to_8_bits()), key, bucket, replace=True)
+                s3.load_bytes(imagecodecs.png_encode(pictures[0]), key, bucket, replace=True)
                 keys[image_set["imageSetId"]] = key
         return keys
 

@@ -6,7 +6,7 @@ import io
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_healthimaging.aws.error_table import S3
 from airflow_provider_healthimaging.aws.errors import (
@@ -110,13 +110,19 @@ class ObjectStore:
 
     def read(self, key: str) -> bytes | None:
         """Return an object, or ``None`` if there is none."""
+        file = io.BytesIO()
+        return file.getvalue() if self.download(key, file) else None
+
+    def download(self, key: str, file: IO[bytes]) -> bool:
+        """Write an object into a file, and return whether there is one."""
         try:
             with self._open(key) as stream:
-                return stream.read()
+                file.writelines(stream)
         except ServiceError as error:
             if not is_missing_object(error):
                 raise
-        return None
+            return False
+        return True
 
     def checksum(self, key: str) -> str:
         """Read an object that is there, and return its CRC32."""
