@@ -135,7 +135,7 @@ class ImageSetChangedError(ExportError):
 class UnsupportedPixelsError(ExportError):
     """The pixels are encoded in a way that this package does not decode.
 
-    ``damaged`` is true if it decodes pixels of this kind, but not these.
+    ``damaged`` is true if the package decodes pixels of this kind, but these are damaged.
     """
 
     def __init__(self, message: str, *, damaged: bool = False) -> None:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
-MAX_BITS = 24
-"""The most bits of a sample that ``pylibjpeg-openjpeg`` decodes."""
+MAX_ENCODED_BITS = 16
+"""The most bits of a sample in JPEG 2000 and HTJ2K. ``pylibjpeg-openjpeg`` takes 24, but numpy has no type of them."""
+
+PLAIN_BITS = (1, 8, 16, 32)
 
 JPEG_2000 = ("j2k", "jph")
 
@@ -46,7 +48,7 @@ def decode_frame(data: bytes, transfer_syntax: str, pixels: PixelFacts | None) -
     check_pixels_extra()
     try:
         return _decode(data, transfer_syntax, pixels)
-    except UnsupportedPixelsError:
+    except (UnsupportedPixelsError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - codec and numpy raise errors of many types for what is damaged
         fault = type(error).__name__
@@ -60,22 +62,24 @@ def decode_frame(data: bytes, transfer_syntax: str, pixels: PixelFacts | None) -
 def is_decoded(transfer_syntax: str, pixels: PixelFacts | None) -> bool:
     """Whether :func:`decode_frame` decodes frames of this kind."""
     if FRAME_EXTENSIONS.get(transfer_syntax) in JPEG_2000:
-        return pixels is None or pixels.bits_allocated <= MAX_BITS
-    return transfer_syntax == EXPLICIT_LITTLE_ENDIAN and pixels is not None
+        return pixels is None or pixels.bits_allocated <= MAX_ENCODED_BITS
+    return transfer_syntax == EXPLICIT_LITTLE_ENDIAN and pixels is not None and pixels.bits_allocated in PLAIN_BITS
 
 
 def _decode(data: bytes, transfer_syntax: str, pixels: PixelFacts | None) -> Samples:
-    if FRAME_EXTENSIONS.get(transfer_syntax) in JPEG_2000:
-        if pixels is not None and pixels.bits_allocated > MAX_BITS:
-            raise UnsupportedPixelsError(
-                f"Frames of {pixels.bits_allocated} bits a sample are not decoded here: pylibjpeg-openjpeg takes at "
-                f"most {MAX_BITS}. Copy DICOM files with transfer_syntax='{EXPLICIT_LITTLE_ENDIAN}', or use "
-                "verify='size'."
-            )
+    is_encoded = FRAME_EXTENSIONS.get(transfer_syntax) in JPEG_2000
+    is_plain = transfer_syntax == EXPLICIT_LITTLE_ENDIAN and pixels is not None
+    if pixels is not None and (is_encoded or is_plain) and not is_decoded(transfer_syntax, pixels):
+        raise UnsupportedPixelsError(
+            f"Frames of {pixels.bits_allocated} bits a sample are not decoded here, only JPEG 2000 and HTJ2K of at "
+            f"most {MAX_ENCODED_BITS} bits, and uncompressed ones of 1, 8, 16 and 32. Copy DICOM files with "
+            f"transfer_syntax='{EXPLICIT_LITTLE_ENDIAN}', or use verify='size'."
+        )
+    if is_encoded:
         from openjpeg.utils import decode
 
         return _as_described(decode(data, j2k_format=0), pixels)
-    if transfer_syntax == EXPLICIT_LITTLE_ENDIAN and pixels is not None:
+    if pixels is not None and is_plain:
         return _uncompressed(data, pixels)
     raise UnsupportedPixelsError(
         f"Frames in the transfer syntax {transfer_syntax} are not decoded here, only JPEG 2000, HTJ2K and uncompressed "

@@ -57,8 +57,9 @@ def _checksums(file: IO[bytes], instance: Instance, transfer_syntax: str) -> Ite
     if not instance.frames[0].of_stored_bytes:
         return ({zlib.crc32(samples.tobytes())} for samples in decoded_frames(file))
     if instance.transfer_syntax == EXPLICIT_LITTLE_ENDIAN:
-        packed = (_packed(samples) for samples in decoded_frames(file))
-        return ({zlib.crc32(frame), zlib.crc32(frame + b"\0")} for frame in packed)
+        is_packed = instance.pixels is not None and instance.pixels.bits_allocated == 1
+        plain = (_packed(samples) if is_packed else samples.tobytes() for samples in decoded_frames(file))
+        return ({zlib.crc32(frame), zlib.crc32(frame + b"\0")} for frame in plain)
     if transfer_syntax != instance.transfer_syntax:
         return None
     frames = encapsulated_frames(file, len(instance.frames))

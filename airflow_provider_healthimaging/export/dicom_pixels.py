@@ -123,7 +123,7 @@ def _read(call: Callable[[], T]) -> T:
     """Return the result of ``call``. pydicom and its plugins raise errors of many types, with values in their text."""
     try:
         return call()
-    except HealthImagingError:
+    except (HealthImagingError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - as above
         fault = type(error).__name__

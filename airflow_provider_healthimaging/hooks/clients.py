@@ -1,4 +1,4 @@
-"""Makes clients, with the errors of this package for what amazon's provider says of a connection."""
+"""Makes clients. Errors of amazon's provider about a connection become errors of this package."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A log of the HealthImaging calls that a server answered, so that tests can count the calls of a feature.
 
-This module knows HTTP, and that the backend knows which operation a request is.
+This module knows HTTP. The backend tells it the operation of a request.
 """
 
 from collections.abc import Iterable, Iterator

@@ -117,7 +117,8 @@ class ObjectStore:
         """Write an object into a file, and return whether there is one."""
         try:
             with self._open(key) as stream:
-                file.writelines(stream)
+                for chunk in stream:  # writelines() of a spooled file would hold all of them
+                    file.write(chunk)
         except ServiceError as error:
             if not is_missing_object(error):
                 raise

@@ -28,6 +28,7 @@ from airflow_provider_healthimaging.aws.connection_arguments import (
     check_region_name,
     check_verify,
 )
+from airflow_provider_healthimaging.exceptions import ConnectionFailedError
 from airflow_provider_healthimaging.privacy.encryption import is_sealed, seal, unseal
 from airflow_provider_healthimaging.search.criteria import parse_criteria
 from airflow_provider_healthimaging.search.match import parse_match
@@ -52,6 +53,9 @@ MAX_POLLS = 32
 
 CLIENT_LIFETIME_SECONDS = 900
 """After this time a new client is made, so that a changed connection is seen."""
+
+LONGEST_WAIT_FOR_CLIENT = 10.0
+"""How long a poll waits in seconds while another makes the client of their connection."""
 
 _threads = ThreadPoolExecutor(MAX_POLLS, thread_name_prefix="healthimaging-poll")
 _hook_locks: defaultdict[str, Lock] = defaultdict(Lock)
@@ -168,14 +172,21 @@ def get_cached_hook(datastore_id: str, **hook_arguments: Any) -> HealthImagingHo
     :raises HealthImagingError: if the client cannot be made.
     """
     key = json.dumps(hook_arguments, sort_keys=True)
-    # A lock for each connection, because STS may take minutes to refuse one, and the others must not wait for it.
-    with _hook_locks[key]:
+    # A lock for each connection, and not for long: STS may take minutes to refuse one, and all share the threads.
+    if not _hook_locks[key].acquire(timeout=LONGEST_WAIT_FOR_CLIENT):
+        raise ConnectionFailedError(
+            f"The client of the connection {hook_arguments['aws_conn_id']!r} is not made yet: another poll has been "
+            f"making it for over {LONGEST_WAIT_FOR_CLIENT:.0f} s. This poll is made again later."
+        )
+    try:
         made, hook = _hook_cache.get(key, (0.0, None))
         if hook is None or time.monotonic() - made > CLIENT_LIFETIME_SECONDS:
             # It replaces the old one, because a client takes 7 MB, and 26,000 objects for the garbage collector.
             hook = _build_hook(datastore_id, hook_arguments)
             _hook_cache[key] = time.monotonic(), hook
         return hook
+    finally:
+        _hook_locks[key].release()
 
 
 def _build_hook(datastore_id: str, arguments: dict[str, Any]) -> HealthImagingHook:

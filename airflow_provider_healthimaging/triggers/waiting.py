@@ -134,6 +134,8 @@ class WaitingTrigger(PollingTrigger):
         if self.exponential_backoff or not feed.is_cheaper():
             return True
         await feed.refresh(self.poke_interval / 2)
+        if not feed.is_cheaper():
+            return True
         try:
             if self.has_news(feed.source):
                 self._polls_after_news = POLLS_AFTER_NEWS

@@ -212,6 +212,17 @@ def test_an_image_set_that_is_put_again_after_it_was_deleted_is_new_to_the_index
     assert search() == [image_set_id]
 
 
+def test_an_image_set_that_replaces_another_is_found_after_its_own_index_lag(local, put, search, clock, datastore_id):
+    local.settings.index_lag = 30.0
+    image_set_id = put()
+    clock.now += 20
+    put(image_set_id=image_set_id)
+    clock.now += 20
+    assert search() == []
+    clock.now += 10
+    assert search() == [image_set_id]
+
+
 def test_a_search_returns_the_old_version_until_the_index_lag_is_over(local, put, client, clock, datastore_id):
     def versions():
         hits = client.search_image_sets(datastoreId=datastore_id)["imageSetsMetadataSummaries"]

@@ -51,8 +51,8 @@ def test_checksums_are_compared_with_those_of_the_metadata(store, bucket, behind
 
 @pytest.mark.parametrize("transfer_syntax", [None, "1.2.840.10008.1.2.1"])
 @pytest.mark.parametrize("name", ["JPEG2000.dcm", "liver_1frame.dcm", "SC_rgb_jpeg_dcmtk.dcm"])
-def test_frames_that_the_service_keeps_as_they_came_are_compared_in_dicom_files(
-    store, bucket, tmp_path, name, transfer_syntax
+def test_frames_that_the_service_keeps_as_they_came_do_not_fail_the_check_of_dicom_files(
+    store, bucket, name, transfer_syntax
 ):
     given = load(store, name)
     copied = copy(given, content=["dicom"], transfer_syntax=transfer_syntax, verify="checksum")

@@ -6,6 +6,7 @@ import random
 import zlib
 
 import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from airflow_provider_healthimaging.exceptions import ExportFailedError
 from airflow_provider_healthimaging.output import object_store
@@ -197,6 +198,23 @@ def test_an_object_without_a_manifest_is_not_fetched_again_for_want_of_its_listi
     # Botocore 1.43 does not parse a response that is truncated.
     assert next(iter(failed.value.errors)) in {"IncompleteResponseError", "ConnectionFailedError"}
     assert [s3.server.calls.count(each) for each in RETRIEVALS] == [0, 0, 0]
+
+
+def test_an_object_is_written_to_a_file_in_chunks(bucket, s3):
+    data = random.Random(1).randbytes(3_000_000)
+    bucket.put_object(Key="large", Body=data)
+    written = []
+
+    class File:
+        """A file that can only be written to."""
+
+        write = staticmethod(written.append)
+
+    store = object_store.ObjectStore(S3Hook(), bucket.name)
+    assert store.download("large", File())
+    assert b"".join(written) == data
+    assert max(map(len, written)) < len(data)
+    assert not store.download("small", File())
 
 
 def test_a_large_object_whose_size_may_not_be_read_fails_its_image_set(store, bucket, s3):

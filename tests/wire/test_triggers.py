@@ -13,7 +13,7 @@ import pytest
 from cryptography.fernet import Fernet
 from packaging.version import Version
 
-from airflow_provider_healthimaging.exceptions import ConfigurationError, InvalidArgumentError
+from airflow_provider_healthimaging.exceptions import ConfigurationError, ConnectionFailedError, InvalidArgumentError
 from airflow_provider_healthimaging.hooks.healthimaging import HealthImagingHook
 from airflow_provider_healthimaging.privacy.encryption import unseal
 from airflow_provider_healthimaging.triggers import polling
@@ -163,6 +163,9 @@ def test_a_connection_does_not_wait_for_another_whose_client_takes_long(store, m
     assert hangs.wait(60)
     try:
         assert polling.get_cached_hook(DATASTORE_ID, **given, region_name=None)
+        monkeypatch.setattr(polling, "LONGEST_WAIT_FOR_CLIENT", 0.0)
+        with pytest.raises(ConnectionFailedError, match="'aws_default' is not made yet"):
+            polling.get_cached_hook(DATASTORE_ID, **given, region_name="eu-west-1")
         assert slow.is_alive()
     finally:
         may_end.set()

@@ -17,7 +17,7 @@ from airflow_provider_healthimaging.exceptions import (
     UnsupportedPixelsError,
 )
 from airflow_provider_healthimaging.export.contents import HTJ2K_LOSSLESS_RPCL, parse_metadata, read_instances
-from airflow_provider_healthimaging.export.decode import decode_frame
+from airflow_provider_healthimaging.export.decode import decode_frame, is_decoded
 from airflow_provider_healthimaging.export.manifest import (
     build_manifest,
     covers,
@@ -242,6 +242,24 @@ def test_uncompressed_samples_are_read_and_padding_is_left_out(kind):
     read = decode_frame(samples.tobytes() + b"\0", PLAIN, described)
     assert read.dtype == kind
     np.testing.assert_array_equal(read, samples)
+
+
+@pytest.mark.parametrize(("syntax", "bits"), [(HTJ2K_LOSSLESS_RPCL, 24), (PLAIN, 12), (PLAIN, 24), (PLAIN, 64)])
+def test_samples_that_numpy_has_no_type_for_are_not_taken_for_damaged_ones(syntax, bits):
+    pixels = one(BitsAllocated=bits).pixels
+    assert not is_decoded(syntax, pixels)
+    with pytest.raises(UnsupportedPixelsError, match=f"Frames of {bits} bits a sample are not decoded here") as refused:
+        decode_frame(bytes(1000), syntax, pixels)
+    assert not refused.value.damaged
+
+
+def test_too_little_memory_is_no_damage(monkeypatch):
+    def too_large(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("openjpeg.utils.decode", too_large)
+    with pytest.raises(MemoryError):
+        decode_frame(b"x", HTJ2K_LOSSLESS_RPCL, one().pixels)
 
 
 # Manifest

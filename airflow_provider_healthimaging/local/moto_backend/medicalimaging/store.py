@@ -97,7 +97,10 @@ class ImageSetStore:
         """
         image_set_id = image_set.image_set_id
         visible = self._visible_version(image_set_id)
-        older = [each for each in self._versions.get(image_set_id, []) if each.version < image_set.version]
+        known = self._versions.get(image_set_id, [])
+        older = [each for each in known if each.version < image_set.version]
+        if len(older) < len(known):
+            self._forget_pending(image_set_id, image_set.version)
         self._versions[image_set_id] = [*older, image_set]
         if visible_at is None:
             self._lagging.pop(image_set_id, None)
@@ -136,8 +139,7 @@ class ImageSetStore:
         self._reindex(None, self._visible_version(image_set_id))
         del self._versions[image_set_id]
         self._lagging.pop(image_set_id, None)
-        self._pending = [each for each in self._pending if each[2] != image_set_id]
-        heapify(self._pending)
+        self._forget_pending(image_set_id, first=0)
 
     def ordered_by(self, sort_field: str) -> SortedIndex:
         """Return the index for a ``SortField``. It is built at first use."""
@@ -146,6 +148,10 @@ class ImageSetStore:
             for image_set in filter(None, map(self._visible_version, self._versions)):
                 index.add(image_set)
         return self._indexes[sort_field]
+
+    def _forget_pending(self, image_set_id: str, first: int) -> None:
+        self._pending = [each for each in self._pending if each[2] != image_set_id or each[3] < first]
+        heapify(self._pending)
 
     def _visible_version(self, image_set_id: str) -> ImageSet | None:
         if image_set_id in self._lagging:
