@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.medicalimaging.dicom_file import read_dicom_file
+from moto.medicalimaging.exceptions import ValidationError
 from moto.medicalimaging.part10 import part10_file
 from moto.medicalimaging.stored_pixels import frame_bytes, stored_pixels
 from pydicom.data import get_testdata_file
@@ -259,6 +260,8 @@ def test_a_data_store_can_keep_images_in_jpeg_2000(local, imports, client, dicom
 def test_an_unknown_lossless_format_is_an_error(client, local):
     with pytest.raises(ClientError, match="losslessStorageFormat"):
         client.create_datastore(datastoreName="a", losslessStorageFormat="PNG")
+    with pytest.raises(ValidationError, match="losslessStorageFormat"):
+        local.create_datastore("a", lossless_storage_format="PNG")
 
 
 SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless)

@@ -149,9 +149,9 @@ def test_an_empty_dicom_file_without_frames_is_not_kept_either(store, bucket, be
     assert objects(bucket) == {}
 
 
-@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize(("is_whole", "verify"), [(True, "checksum"), (False, "checksum"), (True, "size")])
 def test_a_large_frame_that_the_service_keeps_is_compared_without_being_held(
-    store, bucket, behind, monkeypatch, is_whole
+    store, bucket, behind, monkeypatch, is_whole, verify
 ):
     monkeypatch.setattr("airflow_provider_healthimaging.task.copy_object.PART_BYTES", 1000)
     given, summaries, held = load(store, "SC_rgb_jpeg_dcmtk.dcm"), [], []
@@ -161,7 +161,7 @@ def test_a_large_frame_that_the_service_keeps_is_compared_without_being_held(
         object_store.ObjectStore, "put", lambda self, key, *more: held.append(key) or put(self, key, *more)
     )
     with nullcontext() if is_whole else pytest.raises(ExportFailedError):
-        copy(given, content=["frames"], verify="checksum", summaries=summaries)
+        copy(given, content=["frames"], verify=verify, summaries=summaries)
     assert summaries[0]["failed_by_type"] == ({} if is_whole else {"ObjectMismatchError": 1})
     assert [key for key in held if "/frames/" in key] == []
 
@@ -174,6 +174,15 @@ def test_a_large_frame_of_another_size_is_not_kept(store, bucket, behind, monkey
         copy(given, content=["frames"])
     assert failed.value.errors == {"ObjectMismatchError": 1}
     assert objects(bucket) == {}
+
+
+@pytest.mark.parametrize("content", ["dicom", "frames"])
+def test_pixels_that_are_not_decoded_here_are_no_mismatch_and_are_not_retried(store, bucket, content):
+    given = load(store, "rtdose.dcm")
+    with pytest.raises(ExportFailedError) as failed:
+        copy(given, content=[content], verify="checksum")
+    assert failed.value.errors == {"UnsupportedPixelsError": 1}
+    assert not failed.value.retryable
 
 
 def test_a_frame_whose_length_the_service_does_not_say_is_copied(store, bucket, behind):
@@ -285,9 +294,12 @@ def test_pixels_that_cannot_be_read_from_frames_are_read_from_files(store, bucke
     assert np.array_equal(samples, pydicom.dcmread(sample_files("rtdose.dcm")[0]).pixel_array)
 
 
-def test_a_copied_file_that_was_deleted_since_is_an_error_that_says_so(three_files, bucket):
-    (copied,) = copy(three_files, content=["dicom"])
-    bucket.Object(copied["s3_uri"].removeprefix("s3://image-sets/") + "dicom/00001.dcm").delete()
+@pytest.mark.parametrize("content", [["dicom"], ["metadata", "frames"]], ids=",".join)
+def test_an_object_of_a_copy_that_was_deleted_since_is_an_error_that_says_so(three_files, bucket, content):
+    (copied,) = copy(three_files, content=content)
+    for each in bucket.objects.all():
+        if f"/{content[-1]}/" in each.key:
+            each.delete()
     with pytest.raises(HealthImagingError, match="Delete the manifest, and copy again"):
         list(read_frames(copied, hook=S3Hook()))
 
