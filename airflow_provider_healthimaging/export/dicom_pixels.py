@@ -127,10 +127,10 @@ def _read(call: Callable[[], T]) -> T:
         raise
     except Exception as error:  # noqa: BLE001 - as above
         fault = type(error).__name__
-        # What pydicom raises if it has no decoder.
-        is_unknown = isinstance(error, RuntimeError)
+        # pydicom raises a RuntimeError if it has no decoder.
+        has_decoder = not isinstance(error, RuntimeError)
     raise UnsupportedPixelsError(
         f"The pixels of a DICOM file cannot be decoded here ({fault}). Copy DICOM files with "
         "transfer_syntax='1.2.840.10008.1.2.1', or use a decoder of their format.",
-        damaged=not is_unknown,
+        damaged=has_decoder,
     )
